@@ -1,0 +1,46 @@
+import type { Precision } from '../plan/plan.js';
+
+/** What a plan costs on a device. Field names are the `striped estimate --json` contract. */
+export interface Estimate {
+  model: {
+    parameters: number;
+    layers: { index: number; operator: string; parameters: number }[];
+  };
+  /** Hardware profile id. */
+  hardware: string;
+  sequence: number;
+  microBatch: number;
+  precision: Precision;
+  stepTimeMs: number;
+  tokensPerSecond: number;
+  tokensPerSecondPerGpu: number;
+  modelFlopsPerToken: number;
+  /** 0-1, of the hardware's dense bf16 peak. */
+  mfu: number;
+  memoryBytes: MemoryBytes;
+  breakdown: CostItem[];
+  communication: CostItem[];
+  comparedWith: Record<string, { stepTimeMs: number; speedup: number }>;
+  assumptions: string[];
+}
+
+export interface MemoryBytes {
+  parameters: number;
+  gradients: number;
+  optimizer: number;
+  activations: number;
+  workspace: number;
+  total: number;
+}
+
+export interface CostItem {
+  /** E.g. `blocks.3.mixer`. */
+  name: string;
+  /** E.g. `gemm`, `SE`, `MHA`, `norm`, `loss`, `optimizer`, `all-to-all`. */
+  kind: string;
+  forwardMs: number;
+  backwardMs: number;
+  bytes: number;
+  flops: number;
+  bound: 'compute' | 'memory' | 'network';
+}

@@ -1,0 +1,80 @@
+/** Messages between the language server and its client beyond LSP's own. Plain data; lines and columns 0-based as in LSP. */
+import type { Estimate } from '../estimate/estimate.js';
+import type { Plan } from '../plan/plan.js';
+
+export interface TextRange {
+  start: { line: number; character: number };
+  end: { line: number; character: number };
+}
+
+/** Server → client, after each build of a document: previews and run lists of it are stale. */
+export const UPDATED = 'striped/updated';
+export interface UpdatedParams {
+  uri: string;
+  version: number;
+  /** Errors in the document; above 0 `PREVIEW` may answer with null. */
+  errors: number;
+}
+
+/** Client → server: what the diagram shows. Without `model`, the model around `offset`, else the first. */
+export const PREVIEW = 'striped/preview';
+export interface PreviewParams {
+  uri: string;
+  model?: string;
+  offset?: number;
+}
+export interface PreviewResult {
+  version: number;
+  /** Names of all models in the document. */
+  models: string[];
+  /** null while the text is too broken to resolve the model. */
+  preview: PreviewModel | null;
+}
+
+/** Client → server: compiles a run. */
+export const COMPILE = 'striped/compile';
+export interface CompileParams {
+  uri: string;
+  run: string;
+}
+export interface CompileResult {
+  plan?: Plan;
+  estimate?: Estimate;
+  /** Why there is no plan, ready to show. */
+  errors: { message: string; code: string; range: TextRange; uri: string }[];
+}
+
+/** A model as the diagram draws it. */
+export interface PreviewModel {
+  name: string;
+  width: number;
+  vocab: number;
+  tiedEmbeddings: boolean;
+  parameters: number;
+  /** Hardware and sequence the times are for. */
+  context: { hardware: string; sequence: number; microBatch: number; stepTimeMs: number };
+  blocks: PreviewBlock[];
+  /** Nesting as written: stripes and repeats over block indices, in order. */
+  structure: PreviewNode[];
+}
+
+export interface PreviewBlock {
+  index: number;
+  operator: 'SE' | 'MR' | 'LI' | 'MHA';
+  /** What distinguishes it, e.g. `filter 7`, `groups 256`. */
+  details: string[];
+  ffn: string;
+  parameters: number;
+  forwardMs: number;
+  backwardMs: number;
+  activationBytes: number;
+  /** Where the block is written in the layout, and where its operator's settings are. */
+  range: TextRange;
+  settingsRange?: TextRange;
+}
+
+export type PreviewNode =
+  | { kind: 'block'; index: number }
+  | { kind: 'stripe'; name: string; children: PreviewNode[]; range: TextRange }
+  /** `children` is the first repetition only; the rest are equal and have indices shifted by `blocks` each. */
+  | { kind: 'repeat'; count: number; blocks: number; children: PreviewNode[]; range: TextRange };

@@ -1,0 +1,47 @@
+// The engine's whole public surface: the addon and the runner are thin shells over these functions.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+namespace striped {
+
+struct TrainOptions {
+  std::filesystem::path plan;  // plan.json; copied into the run directory
+  std::filesystem::path out;   // run directory; must be new or empty unless resuming
+  bool resume = false;         // continue from the newest good checkpoint in `out`
+  std::optional<std::int64_t> steps;  // overrides the plan's
+  std::string backend = "auto";       // auto | cpu | cuda
+  std::string precision;              // empty: the plan's
+  int threads = 0;                    // 0: all cores
+  int device = 0;
+  const std::atomic<bool>* stop = nullptr;  // set: checkpoint, then end in state "stopped"
+};
+
+struct TrainResult {
+  std::string state;  // completed | stopped
+  std::int64_t step;
+  double loss, held_out_loss, composition_entropy;
+};
+
+// Throws striped::Error; the run directory then says state "failed" and why.
+TrainResult train(const TrainOptions&);
+
+struct ForwardOptions {
+  std::filesystem::path plan, weights, tokens, logits;
+  std::optional<std::filesystem::path> gradients;
+  std::string backend = "auto";
+  std::string precision;  // fp64 | fp32 | bf16 | fp8; empty: the plan's
+  int threads = 0;
+};
+// The numerics probe; returns the mean cross-entropy.
+double forward(const ForwardOptions&);
+
+// JSON texts.
+std::string devices();                                       // what can run here, and what cannot and why
+std::string memory_table(const std::filesystem::path& plan, const std::string& backend);  // what would be allocated
+
+}  // namespace striped
