@@ -1,0 +1,183 @@
+import type { Plan, PlanBlock, PlanCluster } from '../plan/plan.js';
+import type { CostItem } from './estimate.js';
+import type { HardwareProfile, LinkProfile } from './hardware.js';
+import { projectedWidth, type Shard } from './operators.js';
+import { rankParameters } from './memory.js';
+import type { Device } from './roofline.js';
+
+/** A link as a collective sees it. */
+export interface Link {
+  kind: string;
+  /** One direction, per device. */
+  bytesPerSecond: number;
+  latencySeconds: number;
+}
+
+/** Share of a link's rate that collectives reach on large messages. */
+const LINK_EFFICIENCY = 0.8;
+/** Share of the gradients' traffic that hides behind the backward pass. */
+const OVERLAP = 0.9;
+
+const LATENCY = { node: 8e-6, cluster: 2e-5 };
+
+/** One direction per device; used when a cluster names the link without a rate. */
+const KNOWN_LINKS: Record<string, { bytesPerSecond: number; scope: LinkProfile['scope'] }> = {
+  nvlink3: { bytesPerSecond: 300e9, scope: 'node' },
+  nvlink4: { bytesPerSecond: 450e9, scope: 'node' },
+  nvlink5: { bytesPerSecond: 900e9, scope: 'node' },
+  pcie4: { bytesPerSecond: 32e9, scope: 'node' },
+  pcie5: { bytesPerSecond: 64e9, scope: 'node' },
+  infiniband: { bytesPerSecond: 50e9, scope: 'cluster' },
+  roce: { bytesPerSecond: 50e9, scope: 'cluster' },
+  ethernet: { bytesPerSecond: 12.5e9, scope: 'cluster' },
+};
+
+/** Names of the links a cluster may have. */
+export function knownLinks(): string[] {
+  return Object.keys(KNOWN_LINKS);
+}
+
+/** The link of a scope: what the cluster says, else what such devices usually have; undefined: none known. */
+export function linkFor(
+  cluster: PlanCluster | null,
+  profile: HardwareProfile,
+  scope: LinkProfile['scope'],
+): Link | undefined {
+  const written = cluster?.links.find((link) => KNOWN_LINKS[link.kind]?.scope === scope);
+  if (written) {
+    const bytesPerSecond =
+      written.gbps === null ? KNOWN_LINKS[written.kind]!.bytesPerSecond : (written.gbps * 1e9) / 8;
+    return { kind: written.kind, bytesPerSecond, latencySeconds: LATENCY[scope] };
+  }
+  const usual = profile.links.find((link) => link.scope === scope);
+  if (!usual) return undefined;
+  return {
+    kind: usual.kind,
+    bytesPerSecond: usual.bytesPerSecond.value,
+    latencySeconds: usual.latencySeconds.value,
+  };
+}
+
+/** Seconds of a ring all-gather or reduce-scatter of `bytes` in all over `ranks`. */
+export function gatherSeconds(link: Link, ranks: number, bytes: number): number {
+  if (ranks <= 1) return 0;
+  const moved = (bytes * (ranks - 1)) / ranks;
+  return moved / (link.bytesPerSecond * LINK_EFFICIENCY) + (ranks - 1) * link.latencySeconds;
+}
+
+/** Seconds of a ring all-reduce: a reduce-scatter and an all-gather. */
+export function allReduceSeconds(link: Link, ranks: number, bytes: number): number {
+  return 2 * gatherSeconds(link, ranks, bytes);
+}
+
+/** Seconds of an all-to-all in which each rank holds `bytes` and keeps one share. */
+export function allToAllSeconds(link: Link, ranks: number, bytes: number): number {
+  if (ranks <= 1) return 0;
+  const moved = (bytes * (ranks - 1)) / ranks;
+  return moved / (link.bytesPerSecond * LINK_EFFICIENCY) + link.latencySeconds;
+}
+
+/** Seconds to hand `bytes` to a neighbour. */
+function sendSeconds(link: Link, bytes: number): number {
+  return bytes / (link.bytesPerSecond * LINK_EFFICIENCY) + link.latencySeconds;
+}
+
+function item(name: string, kind: string, bytes: number, forward: number, backward: number): CostItem {
+  return {
+    name,
+    kind,
+    forwardMs: forward * 1e3,
+    backwardMs: backward * 1e3,
+    bytes,
+    flops: 0,
+    bound: 'network',
+  };
+}
+
+/** The link that `ranks` neighbouring ranks, `stride` apart, talk over. */
+function linkSpanning(plan: Plan, profile: HardwareProfile, ranks: number): Link | undefined {
+  const { cluster } = plan.run;
+  const perNode = cluster?.gpusPerNode ?? 8;
+  return linkFor(cluster, profile, ranks <= perNode ? 'node' : 'cluster');
+}
+
+/** Two reductions of the residual stream a block, forward and again backward. */
+function tensorItem(device: Device, plan: Plan, shard: Shard, link: Link): CostItem {
+  const bytes = shard.rows * shard.width * device.valueBytes;
+  const reductions = plan.model.blocks.reduce((sum, b) => sum + (b.ffn.kind === 'none' ? 1 : 2), 0);
+  const seconds = reductions * allReduceSeconds(link, shard.tensor, bytes);
+  const kind = plan.run.parallel.sequence ? 'all-gather + reduce-scatter' : 'all-reduce';
+  return item(`tensor (${link.kind})`, kind, 4 * reductions * bytes, seconds, seconds);
+}
+
+/** What one block passes between context ranks, seconds one way, and its bytes. */
+function contextCost(device: Device, block: PlanBlock, shard: Shard, ranks: number, link: Link) {
+  const { mixer } = block;
+  const width = shard.width / shard.tensor;
+  if (mixer.operator === 'MHA') {
+    const columns = projectedWidth(mixer, shard.width) / shard.tensor + width;
+    const bytes = shard.rows * columns * device.valueBytes;
+    return { bytes, seconds: 2 * allToAllSeconds(link, ranks, bytes / 2) };
+  }
+  const featurizer = (mixer.featurizerTaps - 1) * 3 * width * device.valueBytes;
+  const bytes =
+    mixer.operator === 'LI'
+      ? mixer.order * width * 4 + featurizer
+      : (mixer.taps - 1) * width * device.valueBytes + featurizer;
+  return { bytes: bytes * shard.batch, seconds: sendSeconds(link, bytes * shard.batch) };
+}
+
+/** Overlaps of FIR filters and states of LI to the neighbour; all-to-all over heads for attention. */
+function contextItem(device: Device, plan: Plan, shard: Shard, link: Link): CostItem {
+  let bytes = 0;
+  let seconds = 0;
+  for (const block of plan.model.blocks) {
+    const cost = contextCost(device, block, shard, plan.run.parallel.context, link);
+    bytes += cost.bytes;
+    seconds += cost.seconds;
+  }
+  return item(`context (${link.kind})`, 'all-to-all + point-to-point', 2 * bytes, seconds, seconds);
+}
+
+/** Gradients summed over data and context ranks once a step, mostly behind the backward pass. */
+function dataItem(plan: Plan, shard: Shard, link: Link, backwardSeconds: number): CostItem {
+  const { data, context, zero } = plan.run.parallel;
+  const ranks = data * context;
+  const count = rankParameters(plan, shard.tensor);
+  const reduced = gatherSeconds(link, ranks, count * 4);
+  const gathered = gatherSeconds(link, ranks, count * 4);
+  const hidden = Math.min(reduced * OVERLAP, backwardSeconds);
+  const kind = zero >= 1 ? 'reduce-scatter + all-gather' : 'all-reduce';
+  return item(`data (${link.kind})`, kind, 2 * count * 4, 0, reduced - hidden + gathered);
+}
+
+/**
+ * Exposed communication: `perMicroBatch` items recur with every micro-batch, `perStep` once an optimiser
+ * step. `backwardSeconds` is what one micro-batch's backward pass offers to hide behind. Ranks are placed
+ * tensor first, then context, then data, so the inner ones share a node.
+ */
+export function communicationOf(
+  device: Device,
+  plan: Plan,
+  shard: Shard,
+  backwardSeconds: number,
+): { perMicroBatch: CostItem[]; perStep: CostItem[]; missingLinks: string[] } {
+  const { tensor, context, data } = plan.run.parallel;
+  const perMicroBatch: CostItem[] = [];
+  const perStep: CostItem[] = [];
+  const missingLinks: string[] = [];
+  const over = (axis: string, ranks: number, use: (link: Link) => void): void => {
+    const link = linkSpanning(plan, device.profile, ranks);
+    if (link) use(link);
+    else missingLinks.push(axis);
+  };
+  if (tensor > 1) over('tensor', tensor, (link) => perMicroBatch.push(tensorItem(device, plan, shard, link)));
+  if (context > 1) {
+    over('context', tensor * context, (link) => perMicroBatch.push(contextItem(device, plan, shard, link)));
+  }
+  if (data * context > 1) {
+    const world = tensor * context * data;
+    over('data', world, (link) => perStep.push(dataItem(plan, shard, link, backwardSeconds)));
+  }
+  return { perMicroBatch, perStep, missingLinks };
+}

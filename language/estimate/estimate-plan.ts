@@ -1,0 +1,204 @@
+import type { Plan } from '../plan/plan.js';
+import { baselinesOf } from './baselines.js';
+import { communicationOf } from './communication.js';
+import type { CostItem, Estimate } from './estimate.js';
+import { hardwareById, hardwareProfiles } from './hardware.js';
+import { blockActivations, memoryOf, rankParameters } from './memory.js';
+import { modelFlopsPerToken } from './model-flops.js';
+import { blockWork, edgeWork, shardOf } from './operators.js';
+import { blockParameters, modelParameters } from './parameters.js';
+import { costOf, deviceFor, type Device } from './roofline.js';
+
+/** The hardware asked for is not known; the message lists what is. */
+export class UnknownHardwareError extends Error {
+  readonly code = 'striped/unknown-hardware';
+  constructor(id: string) {
+    const known = hardwareProfiles().map((profile) => profile.id);
+    super(`Unknown hardware '${id}'. Known: ${known.join(', ')}.`);
+  }
+}
+
+export interface EstimateOptions {
+  /** Hardware profile id; default: the plan's. */
+  hardware?: string;
+}
+
+function device(plan: Plan, options: EstimateOptions): Device {
+  const id = options.hardware ?? plan.run.hardware;
+  const profile = hardwareById(id);
+  if (!profile) throw new UnknownHardwareError(id);
+  return deviceFor(profile, plan.run.precision);
+}
+
+/** With recomputation, backward runs each block's forward pass again. */
+function recomputed(index: number, items: CostItem[]): CostItem {
+  const forwardMs = items.reduce((sum, item) => sum + item.forwardMs, 0);
+  const backward = items.reduce((sum, item) => sum + item.backwardMs, 0);
+  const share = forwardMs / (forwardMs + backward);
+  return {
+    name: `blocks.${index}.recompute`,
+    kind: 'recompute',
+    forwardMs: 0,
+    backwardMs: forwardMs,
+    bytes: items.reduce((sum, item) => sum + item.bytes, 0) * share,
+    flops: items.reduce((sum, item) => sum + item.flops, 0) / 3,
+    bound: 'compute',
+  };
+}
+
+/** Costs of one micro-batch on one rank, without communication. */
+function microBatch(on: Device, plan: Plan): CostItem[] {
+  const shard = shardOf(plan);
+  const edge = edgeWork(on, plan, shard);
+  const blocks = plan.model.blocks.flatMap((block, index) => {
+    const items = blockWork(on, block, index, shard).map((work) => costOf(on, work));
+    return plan.run.recompute === 'blocks' ? [...items, recomputed(index, items)] : items;
+  });
+  const before = edge.before.map((work) => costOf(on, work));
+  const after = edge.after.map((work) => costOf(on, work));
+  return [...before, ...blocks, ...after];
+}
+
+/**
+ * AdamW over this rank's share: reads gradient (twice, the norm comes first), master and moments, writes
+ * master, moments, the compute copy in mixed precision, and zeroed gradients.
+ */
+function optimizerItem(on: Device, plan: Plan): CostItem {
+  const { zero, data, tensor } = plan.run.parallel;
+  const count = rankParameters(plan, tensor) / (zero >= 1 ? data : 1);
+  const bytes = count * (4 * 9 + (on.precision === 'fp32' ? 0 : 2));
+  return costOf(on, {
+    name: 'optimizer',
+    kind: 'optimizer',
+    rate: 'elementwise',
+    forward: { flops: 0, bytes: 0 },
+    backward: { flops: 15 * count, bytes },
+    launches: [0, 3],
+  });
+}
+
+function milliseconds(items: CostItem[]): number {
+  return items.reduce((sum, item) => sum + item.forwardMs + item.backwardMs, 0);
+}
+
+interface StepCost {
+  breakdown: CostItem[];
+  communication: CostItem[];
+  stepTimeMs: number;
+  missingLinks: string[];
+}
+
+function stepCost(on: Device, plan: Plan): StepCost {
+  const items = microBatch(on, plan);
+  const optimizer = optimizerItem(on, plan);
+  const backwardSeconds = items.reduce((sum, item) => sum + item.backwardMs, 0) / 1e3;
+  const network = communicationOf(on, plan, shardOf(plan), backwardSeconds);
+  const micro = milliseconds(items) + milliseconds(network.perMicroBatch);
+  return {
+    breakdown: [...items, optimizer],
+    communication: [...network.perMicroBatch, ...network.perStep],
+    stepTimeMs: micro * plan.run.accumulation + milliseconds([optimizer, ...network.perStep]),
+    missingLinks: network.missingLinks,
+  };
+}
+
+function assumptions(on: Device, plan: Plan, cost: StepCost): string[] {
+  const { run } = plan;
+  const said = [
+    'SE and MR run within 1.35 times, LI within 2 times of the byte floor of 11 values a token and channel: targets of the engine, not yet measured.',
+    'Attention runs at the rate of the vendor’s fused kernel; causal pairs are counted once.',
+    'MFU counts the model’s own FLOPs (nothing recomputed) against the dense bf16 peak.',
+    'Baselines have the same width, depth and feed-forward, and are costed with this engine’s operators.',
+  ];
+  if (run.accumulation > 1) {
+    said.push(`The breakdown is of one micro-batch; a step has ${run.accumulation}, and one optimizer pass.`);
+  }
+  if (on.precision !== run.precision) {
+    said.push(`${on.profile.name} has no ${run.precision} arithmetic; the estimate is for ${on.precision}.`);
+  }
+  if (cost.communication.length > 0) {
+    said.push('Links reach 80% of their rate; 90% of the gradient reduction hides behind the backward pass.');
+  }
+  for (const axis of cost.missingLinks) {
+    said.push(`The ${axis}-parallel traffic is not counted: no link is known for ${on.profile.name}.`);
+  }
+  const figures = [on.profile.denseFlops[on.precision]!, on.profile.memoryBandwidth.copy];
+  if (figures.some((figure) => figure.origin !== 'measured')) {
+    said.push(`Rates of ${on.profile.name} are derived from its datasheet, not measured.`);
+  }
+  return said;
+}
+
+/** The bf16 peak, or the device's own where it has no bf16. */
+function referencePeak(on: Device): number {
+  return (on.profile.peakFlops.bf16 ?? on.profile.peakFlops.fp32)!.value;
+}
+
+/**
+ * What a plan costs on a device: time, memory and throughput of one optimiser step, where they go, and what
+ * the same model would take as a Transformer or a StripedHyena 1. Throws UnknownHardwareError.
+ */
+export function estimatePlan(plan: Plan, options: EstimateOptions = {}): Estimate {
+  const on = device(plan, options);
+  const { model, run } = plan;
+  const cost = stepCost(on, plan);
+  const tokens = run.sequence * run.microBatch * run.accumulation * run.parallel.data;
+  const devices = run.parallel.tensor * run.parallel.context * run.parallel.data;
+  const tokensPerSecond = (tokens / cost.stepTimeMs) * 1e3;
+  const flopsPerToken = modelFlopsPerToken(model, run.sequence);
+  const comparedWith: Estimate['comparedWith'] = {};
+  for (const [name, other] of Object.entries(baselinesOf(plan))) {
+    const { stepTimeMs } = stepCost(on, other);
+    comparedWith[name] = { stepTimeMs, speedup: stepTimeMs / cost.stepTimeMs };
+  }
+  return {
+    model: {
+      parameters: modelParameters(model),
+      layers: model.blocks.map((block, index) => ({
+        index,
+        operator: block.mixer.operator,
+        parameters: blockParameters(block, model.width),
+      })),
+    },
+    hardware: on.profile.id,
+    sequence: run.sequence,
+    microBatch: run.microBatch,
+    precision: on.precision,
+    stepTimeMs: cost.stepTimeMs,
+    tokensPerSecond,
+    tokensPerSecondPerGpu: tokensPerSecond / devices,
+    modelFlopsPerToken: flopsPerToken,
+    mfu: (flopsPerToken * tokensPerSecond) / devices / referencePeak(on),
+    memoryBytes: memoryOf(on, plan, shardOf(plan)),
+    breakdown: cost.breakdown,
+    communication: cost.communication,
+    comparedWith,
+    assumptions: assumptions(on, plan, cost),
+  };
+}
+
+/** Per block: forward and backward time of one micro-batch, and the bytes it keeps in between. */
+export interface BlockCost {
+  forwardMs: number;
+  backwardMs: number;
+  activationBytes: number;
+}
+
+/** Sums an estimate's breakdown by block; `estimate` must be of `plan`. */
+export function blockCosts(plan: Plan, estimate: Estimate): BlockCost[] {
+  const on = device(plan, { hardware: estimate.hardware });
+  const shard = shardOf(plan);
+  const costs = plan.model.blocks.map((block) => ({
+    forwardMs: 0,
+    backwardMs: 0,
+    activationBytes: blockActivations(on, block, shard),
+  }));
+  for (const item of estimate.breakdown) {
+    const index = /^blocks\.(\d+)\./.exec(item.name)?.[1];
+    if (index === undefined) continue;
+    const cost = costs[Number(index)]!;
+    cost.forwardMs += item.forwardMs;
+    cost.backwardMs += item.backwardMs;
+  }
+  return costs;
+}

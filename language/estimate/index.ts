@@ -1,0 +1,19 @@
+/** The cost model: what a plan takes in time and memory, from the plan alone. Pure; nothing is read or run. */
+export { knownLinks } from './communication.js';
+export {
+  blockCosts,
+  estimatePlan,
+  UnknownHardwareError,
+  type BlockCost,
+  type EstimateOptions,
+} from './estimate-plan.js';
+export type { CostItem, Estimate, MemoryBytes } from './estimate.js';
+export {
+  hardwareById,
+  hardwareProfiles,
+  type Figure,
+  type HardwareProfile,
+  type LinkProfile,
+} from './hardware.js';
+export { modelFlopsPerToken } from './model-flops.js';
+export { blockParameterCounts, blockParameters, modelParameters } from './parameters.js';

@@ -1,0 +1,231 @@
+import type { Plan, PlanAttention, PlanBlock, PlanFfn, PlanHyena, PlanMixer } from '../plan/plan.js';
+import type { Device, Work } from './roofline.js';
+
+/** The part of a micro-batch that one rank works on. */
+export interface Shard {
+  batch: number;
+  /** Tokens of the whole sequence; attention sees all of it. */
+  sequence: number;
+  /** batch · sequence / context ranks. */
+  rows: number;
+  /** Rows of the norms and residuals, split further under sequence parallelism. */
+  normRows: number;
+  width: number;
+  tensor: number;
+}
+
+export function shardOf(plan: Plan): Shard {
+  const { sequence, microBatch, parallel } = plan.run;
+  const rows = (sequence * microBatch) / parallel.context;
+  return {
+    batch: microBatch,
+    sequence,
+    rows,
+    normRows: parallel.sequence ? rows / parallel.tensor : rows,
+    width: plan.model.width,
+    tensor: parallel.tensor,
+  };
+}
+
+/** Expected time over the byte floor of the fused inner operators: the engine's targets. */
+const FLOOR_FACTOR = { SE: 1.35, MR: 1.35, LI: 2 } as const;
+
+/** Longest chunk of the blocked convolution, tokens. */
+const CHUNK = 128;
+
+/**
+ * A dense layer `[rows, inner] x [inner, outer]`: 2mnk FLOPs forward, twice that backward. FP8 adds the casts
+ * of its operands (read in bf16, written in one byte; twice for dy, which is needed transposed as well).
+ */
+function dense(
+  device: Device,
+  name: string,
+  rows: number,
+  inner: number,
+  outer: number,
+  quantised = true,
+): Work {
+  const values = device.valueBytes;
+  const flops = 2 * rows * inner * outer;
+  const bytes = (rows * inner + inner * outer + rows * outer) * values;
+  const casts = quantised && device.precision === 'fp8';
+  const castIn = casts ? rows * inner * (values + 1) : 0;
+  const castOut = casts ? rows * outer * (values + 2) : 0;
+  const gradients = inner * outer * 8;
+  return {
+    name,
+    kind: 'gemm',
+    rate: quantised ? 'dense' : 'dense-unquantised',
+    forward: { flops, bytes: bytes + castIn },
+    backward: { flops: 2 * flops, bytes: 2 * bytes + gradients + castOut },
+    launches: casts ? [2, 4] : [1, 2],
+  };
+}
+
+/** Norm with the residual add in front of it: reads stream and branch, writes sum and normalised rows. */
+function norm(device: Device, name: string, rows: number, width: number): Work {
+  const value = rows * width * device.valueBytes;
+  return {
+    name,
+    kind: 'norm',
+    rate: 'elementwise',
+    forward: { flops: 5 * rows * width, bytes: 4 * value },
+    backward: { flops: 10 * rows * width, bytes: 4 * value },
+    launches: [1, 2],
+  };
+}
+
+/**
+ * FLOPs a value of the convolution as the engine computes it. SE and MR: one triangular and as many spill
+ * products as the filter needs (paper 3.1; a chunk holds at least 16 tokens, the matrix unit's edge). LI: a
+ * product inside the chunk and N carried states between chunks.
+ */
+export function convolutionFlopsPerValue(mixer: PlanHyena): number {
+  if (mixer.operator === 'LI') return 2 * CHUNK + 4 * mixer.order;
+  const chunk = Math.min(CHUNK, Math.max(16, Math.ceil(mixer.taps / 16) * 16));
+  const products = 1 + Math.ceil((mixer.taps - 1) / chunk);
+  return 2 * chunk * products;
+}
+
+/** FLOPs a value that the operator needs by definition, whatever the algorithm: what MFU counts. */
+export function modelConvolutionFlopsPerValue(mixer: PlanHyena): number {
+  const filter = mixer.operator === 'LI' ? 4 * mixer.order : 2 * mixer.taps;
+  return filter + 3 * 2 * mixer.featurizerTaps + 2 + (mixer.skip ? 2 : 0);
+}
+
+/**
+ * Featurizer, gates and convolution in one pass over memory: reads 3D and writes D forward; backward
+ * recomputes from the projections, reads 3D and dy and writes 3D.
+ */
+function innerHyena(device: Device, name: string, mixer: PlanHyena, shard: Shard): Work {
+  const values = (shard.rows * shard.width) / shard.tensor;
+  const flops = values * (convolutionFlopsPerValue(mixer) + 6 * mixer.featurizerTaps + 4);
+  const states = mixer.operator === 'LI' ? (2 * values * mixer.order * 4) / CHUNK : 0;
+  const length = shard.rows / shard.batch;
+  const filters = mixer.operator === 'LI' ? mixer.groups * mixer.order * 2 : mixer.groups * mixer.taps;
+  return {
+    name,
+    kind: mixer.operator,
+    rate: 'convolution',
+    forward: { flops, bytes: 4 * values * device.valueBytes + states + filters * 4 },
+    backward: {
+      flops: 3 * flops,
+      bytes: 7 * values * device.valueBytes + 2 * states + filters * 4 * (1 + Math.ceil(length / 1024)),
+    },
+    launches: mixer.operator === 'LI' ? [3, 6] : [1, 3],
+    byteFactor: FLOOR_FACTOR[mixer.operator],
+  };
+}
+
+/** Keys that an average query sees: half of the sequence, or what the window leaves of it. */
+export function meanContext(sequence: number, window: number | null): number {
+  const reach = Math.min(window ?? sequence, sequence);
+  return reach - (reach * (reach - 1)) / (2 * sequence);
+}
+
+/** Two products over the pairs that causality and window leave; five of that size backward. */
+function innerAttention(device: Device, name: string, mixer: PlanAttention, shard: Shard): Work {
+  const channels = (mixer.heads * mixer.headDim) / shard.tensor;
+  const projected = ((mixer.heads + 2 * mixer.kvHeads) * mixer.headDim) / shard.tensor;
+  const flops = 4 * shard.rows * channels * meanContext(shard.sequence, mixer.window);
+  const qkv = shard.rows * projected * device.valueBytes;
+  const out = shard.rows * channels * device.valueBytes;
+  const rotation = mixer.rope ? 2 * qkv : 0;
+  return {
+    name,
+    kind: 'MHA',
+    rate: 'attention',
+    forward: { flops, bytes: qkv + out + rotation },
+    backward: { flops: 2.5 * flops, bytes: 2 * qkv + 2 * out + rotation },
+    launches: mixer.rope ? [2, 4] : [1, 3],
+  };
+}
+
+/** Columns of the input projection. */
+export function projectedWidth(mixer: PlanMixer, width: number): number {
+  return mixer.operator === 'MHA' ? (mixer.heads + 2 * mixer.kvHeads) * mixer.headDim : 3 * width;
+}
+
+/** Columns the mixer hands to the output projection. */
+export function mixedWidth(mixer: PlanMixer, width: number): number {
+  return mixer.operator === 'MHA' ? mixer.heads * mixer.headDim : width;
+}
+
+function mixerWork(device: Device, name: string, mixer: PlanMixer, shard: Shard): Work[] {
+  const { rows, width, tensor } = shard;
+  const inner =
+    mixer.operator === 'MHA'
+      ? innerAttention(device, `${name}.inner`, mixer, shard)
+      : innerHyena(device, `${name}.inner`, mixer, shard);
+  return [
+    dense(device, `${name}.in_proj`, rows, width, projectedWidth(mixer, width) / tensor),
+    inner,
+    dense(device, `${name}.out_proj`, rows, mixedWidth(mixer, width) / tensor, width),
+  ];
+}
+
+function ffnWork(device: Device, name: string, ffn: PlanFfn, shard: Shard): Work[] {
+  if (ffn.kind === 'none') return [];
+  if (ffn.kind === 'hyena') return mixerWork(device, name, ffn.mixer, shard);
+  const { rows, width, tensor } = shard;
+  const inner = ffn.inner / tensor;
+  const values = rows * inner;
+  return [
+    dense(device, `${name}.gate_up`, rows, width, 2 * inner),
+    {
+      name: `${name}.activation`,
+      kind: 'activation',
+      rate: 'elementwise',
+      forward: { flops: 6 * values, bytes: 3 * values * device.valueBytes },
+      backward: { flops: 12 * values, bytes: 5 * values * device.valueBytes },
+      launches: [1, 1],
+    },
+    dense(device, `${name}.down`, rows, inner, width),
+  ];
+}
+
+/** Everything a block does to one micro-batch on one rank, in order. */
+export function blockWork(device: Device, block: PlanBlock, index: number, shard: Shard): Work[] {
+  const name = `blocks.${index}`;
+  const works = [
+    norm(device, `${name}.norm1`, shard.normRows, shard.width),
+    ...mixerWork(device, `${name}.mixer`, block.mixer, shard),
+  ];
+  if (block.ffn.kind !== 'none') {
+    works.push(norm(device, `${name}.norm2`, shard.normRows, shard.width));
+    works.push(...ffnWork(device, `${name}.ffn`, block.ffn, shard));
+  }
+  return works;
+}
+
+/** What lies around the blocks: embedding, final norm, unembedding and loss. */
+export function edgeWork(device: Device, plan: Plan, shard: Shard): { before: Work[]; after: Work[] } {
+  const { vocab } = plan.model;
+  const { rows, width, tensor } = shard;
+  const embedded = rows * width * device.valueBytes;
+  const logits = (rows * vocab) / tensor;
+  return {
+    before: [
+      {
+        name: 'embedding',
+        kind: 'embedding',
+        rate: 'elementwise',
+        forward: { flops: 0, bytes: 2 * embedded },
+        backward: { flops: rows * width, bytes: embedded + vocab * width * 8 },
+        launches: [1, 1],
+      },
+    ],
+    after: [
+      norm(device, 'norm', shard.normRows, width),
+      dense(device, 'unembedding', rows, width, vocab / tensor, false),
+      {
+        name: 'loss',
+        kind: 'loss',
+        rate: 'elementwise',
+        forward: { flops: 6 * logits, bytes: 2 * logits * device.valueBytes },
+        backward: { flops: 0, bytes: 0 },
+        launches: [1, 0],
+      },
+    ],
+  };
+}
