@@ -1,0 +1,56 @@
+import { hostname } from 'node:os';
+import { RunError } from './errors.js';
+import { isSameProcess } from './process-identity.js';
+import { isFinished, readStatus, type ObservedStatus } from './status.js';
+
+const START_WAIT_MS = 15_000;
+const POLL_MS = 100;
+
+/**
+ * Asks a run to write a checkpoint and end (SIGTERM). Returns once it is asked; `waitForEnd` waits.
+ * Throws `RunError` when there is no such run, it has ended, or it is on another host.
+ */
+export async function stopRun(directory: string): Promise<void> {
+  const status = await startedStatus(directory);
+  if (isFinished(status.state)) {
+    throw new RunError('run/ended', `run ${status.run} has ended already (${status.state})`);
+  }
+  if (status.host !== hostname()) {
+    throw new RunError('run/host', `run ${status.run} is on ${status.host}; stop it there`);
+  }
+  // The pid alone may be another program's by now; the start time says whether it is the run's.
+  if (!(await isSameProcess(status.pid, status.pidStart))) {
+    throw new RunError('run/ended', `run ${status.run} has ended already: process ${status.pid} is gone`);
+  }
+  process.kill(status.pid, 'SIGTERM');
+}
+
+/** Waits until the run has ended; null when it has not within `timeoutMs`. */
+export async function waitForEnd(directory: string, timeoutMs: number): Promise<ObservedStatus | null> {
+  const deadline = Date.now() + timeoutMs;
+  for (;;) {
+    const status = await readStatus(directory);
+    if (status && isFinished(status.state)) return status;
+    if (Date.now() >= deadline) return null;
+    await pause();
+  }
+}
+
+/** The status once the run's own process has signed it: before that there is no process to signal. */
+async function startedStatus(directory: string): Promise<ObservedStatus> {
+  const deadline = Date.now() + START_WAIT_MS;
+  for (;;) {
+    const status = await readStatus(directory);
+    if (!status)
+      throw new RunError('run/missing', `${directory} is not a run directory: it has no status.json`);
+    if (status.pid !== 0 || isFinished(status.state)) return status;
+    if (Date.now() >= deadline) {
+      throw new RunError('run/starting', `run ${status.run} has not started yet; try again in a moment`);
+    }
+    await pause();
+  }
+}
+
+function pause(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, POLL_MS));
+}

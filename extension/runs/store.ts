@@ -1,0 +1,189 @@
+import { mkdir, open, readFile, readdir, rm, stat } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import * as path from 'node:path';
+import type { Plan } from '../../language/plan/plan.js';
+import { fileError, systemCode } from './errors.js';
+import { RUN_FILES, type EvaluationEvent, type StartEvent, type StepEvent } from './run-directory.js';
+import { readStatus, replaceFile, type ObservedState, type ObservedStatus } from './status.js';
+import { parseEvent } from './tail.js';
+
+/** A run as lists show it. */
+export interface RunInfo {
+  directory: string;
+  /** Name of the run in the layout, and of its model. */
+  run: string;
+  model: string;
+  state: ObservedState;
+  /** null when the run has a plan but never got as far as a status. */
+  status: ObservedStatus | null;
+  /** The newest of each, if any. */
+  start: StartEvent | null;
+  step: StepEvent | null;
+  evaluation: EvaluationEvent | null;
+}
+
+/** Enough of the end of `events.jsonl` to hold the newest step even with filter norms of many layers. */
+const TAIL_BYTES = 1 << 18;
+const HEAD_BYTES = 1 << 14;
+const SCAN_DEPTH = 4;
+const LOCK_STALE_MS = 5_000;
+const LOCK_RETRY_MS = 25;
+
+/** Where the index of runs is kept: `$STRIPED_STATE`, else `striped` in the XDG state directory. */
+export function stateDirectory(environment: NodeJS.ProcessEnv = process.env): string {
+  if (environment.STRIPED_STATE) return path.resolve(environment.STRIPED_STATE);
+  const xdg = environment.XDG_STATE_HOME;
+  const base = xdg && path.isAbsolute(xdg) ? xdg : path.join(homedir(), '.local', 'state');
+  return path.join(base, 'striped');
+}
+
+/** The file that changes when a run is added or forgotten. */
+export function indexFile(): string {
+  return path.join(stateDirectory(), 'runs.json');
+}
+
+/**
+ * The known runs, newest first: those in the index and those found under `roots`. The index is only a list of
+ * directories; what a run is, its directory says, so a lost index is rebuilt by looking.
+ */
+export async function listRuns(roots: string[] = []): Promise<RunInfo[]> {
+  const found = await Promise.all(roots.map((root) => findRunDirectories(root)));
+  const directories = new Set([...(await readIndex()), ...found.flat()]);
+  const runs = await Promise.all([...directories].map(readRun));
+  return runs
+    .filter((run) => run !== null)
+    .sort((a, b) => startTime(b).localeCompare(startTime(a)) || a.directory.localeCompare(b.directory));
+}
+
+/** Reads a run directory; null when it is none. */
+export async function readRun(directory: string): Promise<RunInfo | null> {
+  const [status, events] = await Promise.all([readStatus(directory), readEnds(directory)]);
+  const named = status ?? (await readPlanNames(directory));
+  if (!named) return null;
+  return {
+    directory,
+    run: named.run,
+    model: named.model,
+    state: status?.state ?? 'failed',
+    status,
+    start: events.find((event) => event.type === 'start') ?? null,
+    step: events.findLast((event) => event.type === 'step') ?? null,
+    evaluation: events.findLast((event) => event.type === 'evaluation') ?? null,
+  };
+}
+
+/** Puts a run directory into the index. Throws `RunError` when the index cannot be written. */
+export async function addToIndex(directory: string): Promise<void> {
+  await changeIndex((known) => (known.includes(directory) ? known : [...known, directory]));
+}
+
+/** Takes a run directory out of the index; the directory itself stays. */
+export async function removeFromIndex(directory: string): Promise<void> {
+  await changeIndex((known) => known.filter((entry) => entry !== directory));
+}
+
+/** Finds run directories (`runs/NAME` with a plan in it) under a root, not following links. */
+export async function findRunDirectories(root: string, depth = SCAN_DEPTH): Promise<string[]> {
+  const entries = await readdir(root, { withFileTypes: true }).catch(() => []);
+  const directories = entries.filter((entry) => entry.isDirectory() && !isSkipped(entry.name));
+  const below = await Promise.all(
+    directories.map(async ({ name }) => {
+      const child = path.join(root, name);
+      if (path.basename(root) === 'runs' && (await isFile(path.join(child, RUN_FILES.plan)))) return [child];
+      return depth > 0 ? findRunDirectories(child, depth - 1) : [];
+    }),
+  );
+  return below.flat();
+}
+
+function isSkipped(name: string): boolean {
+  return name.startsWith('.') || name === 'node_modules';
+}
+
+async function isFile(file: string): Promise<boolean> {
+  return stat(file).then(
+    (found) => found.isFile(),
+    () => false,
+  );
+}
+
+function startTime(run: RunInfo): string {
+  return run.status?.startedAt ?? '';
+}
+
+async function readPlanNames(directory: string): Promise<{ run: string; model: string } | null> {
+  try {
+    const plan = JSON.parse(await readFile(path.join(directory, RUN_FILES.plan), 'utf8')) as Partial<Plan>;
+    return plan.name && plan.model ? { run: plan.name, model: plan.model.name } : null;
+  } catch {
+    return null;
+  }
+}
+
+/** The first and the last events of a run, without reading what lies between. */
+async function readEnds(directory: string) {
+  const handle = await open(path.join(directory, RUN_FILES.events), 'r').catch(() => null);
+  if (!handle) return [];
+  try {
+    const { size } = await handle.stat();
+    const read = async (from: number, length: number) => {
+      const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, from);
+      return buffer.subarray(0, bytesRead).toString('utf8');
+    };
+    const tailFrom = Math.max(0, size - TAIL_BYTES);
+    const head = tailFrom > 0 ? await read(0, Math.min(HEAD_BYTES, tailFrom)) : '';
+    // Lines cut at either edge do not parse as events and drop out.
+    return `${head}\n${await read(tailFrom, size - tailFrom)}`.split('\n').flatMap(parseEvent);
+  } finally {
+    await handle.close();
+  }
+}
+
+async function readIndex(): Promise<string[]> {
+  try {
+    const value = JSON.parse(await readFile(indexFile(), 'utf8')) as { directories?: unknown };
+    const { directories } = value;
+    return Array.isArray(directories) ? directories.filter((entry) => typeof entry === 'string') : [];
+  } catch {
+    // Missing or damaged: it is only a list, written anew on the next launch.
+    return [];
+  }
+}
+
+async function changeIndex(change: (known: string[]) => string[]): Promise<void> {
+  const file = indexFile();
+  try {
+    await mkdir(path.dirname(file), { recursive: true });
+    await withLock(`${file}.lock`, async () => {
+      const known = await readIndex();
+      const changed = change(known);
+      if (changed === known) return;
+      await replaceFile(file, `${JSON.stringify({ version: 1, directories: changed }, null, 2)}\n`);
+    });
+  } catch (error) {
+    throw fileError('write the index of runs', file, error);
+  }
+}
+
+/** Two windows may launch at once: the index is changed under a lock file; a lock left by a crash grows stale. */
+async function withLock(lock: string, action: () => Promise<void>): Promise<void> {
+  for (;;) {
+    try {
+      await (await open(lock, 'wx')).close();
+      break;
+    } catch (error) {
+      if (systemCode(error) !== 'EEXIST') throw error;
+      const age = await stat(lock).then(
+        (found) => Date.now() - found.mtimeMs,
+        () => 0,
+      );
+      if (age > LOCK_STALE_MS) await rm(lock, { force: true });
+      else await new Promise((resolve) => setTimeout(resolve, LOCK_RETRY_MS));
+    }
+  }
+  try {
+    await action();
+  } finally {
+    await rm(lock, { force: true });
+  }
+}

@@ -1,0 +1,135 @@
+import { watch, type FSWatcher } from 'node:fs';
+import { open } from 'node:fs/promises';
+import * as path from 'node:path';
+import { systemCode } from './errors.js';
+import { RUN_FILES, type RunEvent } from './run-directory.js';
+import { isFinished, readStatus } from './status.js';
+
+const CHUNK_BYTES = 1 << 18;
+const POLL_MS = 250;
+const NEWLINE = 0x0a;
+
+/** What one read of a growing file brought. */
+export interface TailRead {
+  lines: string[];
+  /** The file was cut or replaced since the last read: what was read before no longer counts. */
+  reset: boolean;
+}
+
+/**
+ * Reads a growing file line by line from a byte offset. A line counts once its newline is there; a partial
+ * one stays in the buffer, as bytes, so that a character split between two reads is not broken.
+ */
+export class LineTail {
+  private offset = 0;
+  private inode = 0;
+  private partial: Buffer = Buffer.alloc(0);
+
+  constructor(private readonly file: string) {}
+
+  /** Everything new since the last call; nothing when the file is not there (yet). */
+  async read(): Promise<TailRead> {
+    const handle = await open(this.file, 'r').catch((error: unknown) => {
+      if (systemCode(error) === 'ENOENT') return null;
+      throw error;
+    });
+    if (!handle) return { lines: [], reset: this.restart() };
+    try {
+      const stat = await handle.stat();
+      const reset =
+        stat.size < this.offset || (this.inode !== 0 && stat.ino !== this.inode) ? this.restart() : false;
+      this.inode = stat.ino;
+      const lines: string[] = [];
+      while (this.offset < stat.size) {
+        const chunk = Buffer.alloc(Math.min(CHUNK_BYTES, stat.size - this.offset));
+        const { bytesRead } = await handle.read(chunk, 0, chunk.length, this.offset);
+        if (bytesRead === 0) break;
+        this.offset += bytesRead;
+        this.split(chunk.subarray(0, bytesRead), lines);
+      }
+      return { lines, reset };
+    } finally {
+      await handle.close();
+    }
+  }
+
+  private restart(): boolean {
+    const had = this.offset > 0;
+    this.offset = 0;
+    this.inode = 0;
+    this.partial = Buffer.alloc(0);
+    return had;
+  }
+
+  private split(bytes: Buffer, lines: string[]): void {
+    let rest = this.partial.length > 0 ? Buffer.concat([this.partial, bytes]) : bytes;
+    for (let end = rest.indexOf(NEWLINE); end >= 0; end = rest.indexOf(NEWLINE)) {
+      lines.push(rest.subarray(0, end).toString('utf8'));
+      rest = rest.subarray(end + 1);
+    }
+    this.partial = Buffer.from(rest);
+  }
+}
+
+/** Incremental reader of a run's `events.jsonl`. */
+export class EventTail {
+  private readonly tail: LineTail;
+
+  constructor(directory: string) {
+    this.tail = new LineTail(path.join(directory, RUN_FILES.events));
+  }
+
+  async read(): Promise<{ events: RunEvent[]; reset: boolean }> {
+    const { lines, reset } = await this.tail.read();
+    return { events: lines.flatMap(parseEvent), reset };
+  }
+}
+
+/** A line as an event; a line that is not one (a crash cut it short) is passed over. */
+export function parseEvent(line: string): RunEvent[] {
+  try {
+    const value: unknown = JSON.parse(line);
+    const isEvent = typeof value === 'object' && value !== null && 'type' in value && 'step' in value;
+    return isEvent ? [value as RunEvent] : [];
+  } catch {
+    return [];
+  }
+}
+
+/**
+ * The events of a run from its first on, as they are written. Ends when the run has ended (or its process is
+ * gone) and everything was read, or when `signal` is aborted.
+ */
+export async function* followEvents(directory: string, signal?: AbortSignal): AsyncGenerator<RunEvent, void> {
+  const tail = new EventTail(directory);
+  while (!signal?.aborted) {
+    // The state is asked before reading: what a finished run wrote is then read whole.
+    const status = await readStatus(directory);
+    const finished = status !== null && isFinished(status.state);
+    yield* (await tail.read()).events;
+    if (finished) return;
+    await fileChange(directory, POLL_MS, signal);
+  }
+}
+
+/** Resolves on a change in the directory, after `timeoutMs` at the latest (not every file system can notify). */
+export function fileChange(directory: string, timeoutMs: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    let watcher: FSWatcher | undefined;
+    const done = () => {
+      clearTimeout(timer);
+      watcher?.close();
+      signal?.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, timeoutMs);
+    signal?.addEventListener('abort', done, { once: true });
+    if (signal?.aborted) return done();
+    try {
+      watcher = watch(directory, done);
+      watcher.on('error', done);
+    } catch {
+      // Without notification the timer alone paces the reading.
+    }
+  });
+}
