@@ -1,4 +1,5 @@
 import type { Plan } from '../plan/plan.js';
+import { blockTensors, totalSize } from '../plan/tensors.js';
 import { baselinesOf } from './baselines.js';
 import { communicationOf } from './communication.js';
 import type { CostItem, Estimate } from './estimate.js';
@@ -6,7 +7,6 @@ import { hardwareById, hardwareProfiles } from './hardware.js';
 import { blockActivations, memoryOf, rankParameters } from './memory.js';
 import { modelFlopsPerToken } from './model-flops.js';
 import { blockWork, edgeWork, shardOf } from './operators.js';
-import { blockParameters, modelParameters } from './parameters.js';
 import { costOf, deviceFor, type Device } from './roofline.js';
 
 /** The hardware asked for is not known; the message lists what is. */
@@ -153,11 +153,11 @@ export function estimatePlan(plan: Plan, options: EstimateOptions = {}): Estimat
   }
   return {
     model: {
-      parameters: modelParameters(model),
+      parameters: model.parameters,
       layers: model.blocks.map((block, index) => ({
         index,
         operator: block.mixer.operator,
-        parameters: blockParameters(block, model.width),
+        parameters: totalSize(blockTensors(block, model.width)),
       })),
     },
     hardware: on.profile.id,

@@ -16,4 +16,3 @@ export {
   type LinkProfile,
 } from './hardware.js';
 export { modelFlopsPerToken } from './model-flops.js';
-export { blockParameterCounts, blockParameters, modelParameters } from './parameters.js';

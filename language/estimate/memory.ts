@@ -1,7 +1,7 @@
 import type { Plan, PlanBlock, PlanFfn, PlanMixer } from '../plan/plan.js';
+import { blockTensors, outerTensors, totalSize, type Tensor } from '../plan/tensors.js';
 import type { MemoryBytes } from './estimate.js';
 import { mixedWidth, projectedWidth, type Shard } from './operators.js';
-import { blockParameters } from './parameters.js';
 import type { Device } from './roofline.js';
 
 /** Scratch of the vendor matrix library, bytes. */
@@ -53,11 +53,16 @@ function workspace(device: Device, plan: Plan, shard: Shard): number {
   return gradients + logits + GEMM_WORKSPACE[device.profile.kind];
 }
 
-/** Parameters one rank computes with: blocks split over tensor ranks, the small ones counted whole. */
+/** Parameters one rank computes with: matrices and filters divided over tensor ranks, vectors held whole. */
 export function rankParameters(plan: Plan, tensor: number): number {
-  const { width, vocab, blocks, tiedEmbeddings } = plan.model;
-  const dense = blocks.reduce((sum, block) => sum + blockParameters(block, width), 0);
-  return (dense + vocab * width * (tiedEmbeddings ? 1 : 2)) / tensor + width;
+  const { model } = plan;
+  const tensors = [
+    ...outerTensors(model),
+    ...model.blocks.flatMap((block) => blockTensors(block, model.width)),
+  ];
+  const isVector = ({ shape }: Tensor): boolean => shape.length === 1;
+  const vectors = totalSize(tensors.filter(isVector));
+  return (totalSize(tensors) - vectors) / tensor + vectors;
 }
 
 /**
