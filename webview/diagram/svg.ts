@@ -1,0 +1,197 @@
+import type { PreviewModel } from '../../language/server/protocol.js';
+import { formatCount, formatLength, formatMs } from '../shared/format.js';
+import { drawBlock, isHyenaFfn, type DrawingContext } from './block-svg.js';
+import { layoutDiagram, MEASURES, type Box, type DiagramLayout, type Placed, type Point } from './layout.js';
+import { diagramStyle, OPERATORS, OPERATOR_NAMES, type OperatorName, type Theme } from './palette.js';
+import { buildTree, type RepeatNode, type StripeNode } from './tree.js';
+import { attribute, text, textWidth } from './xml.js';
+
+export interface DiagramOptions {
+  /** Ids of the repeats that show every repetition (`data-fold` in the picture). */
+  expanded?: Iterable<string>;
+  /**
+   * `light` and `dark` carry their style with them; `css` has none and follows the editor's variables through
+   * `diagramStyle('css')`, which the page must adopt. Default: `light`.
+   */
+  theme?: Theme;
+}
+
+const PAGE_MARGIN = 20;
+const HEADER_HEIGHT = 64;
+const LEGEND_ROW = 22;
+
+/**
+ * Draws a model as a stand-alone SVG: the residual stream from top to bottom, one box a block, stripes framed
+ * and repeats folded. Blocks are tree items (`role`, `aria-level`, `data-line`) for keyboards and readers.
+ */
+export async function renderDiagramSvg(preview: PreviewModel, options: DiagramOptions = {}): Promise<string> {
+  const theme = options.theme ?? 'light';
+  const tree = buildTree(preview, new Set(options.expanded));
+  const layout = await layoutDiagram(tree);
+  const operators = operatorsOf(preview);
+  const legendHeight = operators.length * LEGEND_ROW + 10;
+  const width = Math.max(layout.width, MEASURES.width) + 2 * PAGE_MARGIN;
+  const height = HEADER_HEIGHT + layout.height + legendHeight + 2 * PAGE_MARGIN;
+  const title = `${preview.name}: ${formatCount(preview.parameters)} parameters in ${preview.blocks.length} blocks`;
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" class="striped-diagram" role="tree" aria-label="${attribute(title)}"`,
+    ` width="${width}" height="${height}" viewBox="0 0 ${width} ${height}">`,
+    `<title>${text(title)}</title>`,
+    theme === 'css' ? '' : `<style>${text(diagramStyle(theme))}</style>`,
+    `<defs>${operators.map(patternDefinition).join('')}</defs>`,
+    `<rect class="background" width="${width}" height="${height}"/>`,
+    `<g transform="translate(${PAGE_MARGIN} ${PAGE_MARGIN})">`,
+    header(preview, width - 2 * PAGE_MARGIN),
+    `<g transform="translate(0 ${HEADER_HEIGHT})">`,
+    body(preview, layout),
+    '</g>',
+    `<g transform="translate(0 ${HEADER_HEIGHT + layout.height + PAGE_MARGIN})">`,
+    ...operators.map(legendRow),
+    '</g></g></svg>',
+  ].join('');
+}
+
+function operatorsOf(preview: PreviewModel): OperatorName[] {
+  const used = new Set<string>(preview.blocks.map((block) => block.operator));
+  for (const { ffn } of preview.blocks) {
+    if (isHyenaFfn(ffn)) used.add('SE');
+  }
+  return OPERATOR_NAMES.filter((name) => used.has(name));
+}
+
+function patternDefinition(name: OperatorName): string {
+  const { colour, pattern } = OPERATORS[name];
+  return (
+    `<pattern id="striped-${name}" width="8" height="8" patternUnits="userSpaceOnUse">` +
+    `<rect width="8" height="8" fill="${colour}"/>${pattern}</pattern>`
+  );
+}
+
+function header(preview: PreviewModel, width: number): string {
+  const { context } = preview;
+  const facts = [
+    `${formatCount(preview.parameters)} parameters`,
+    `width ${preview.width}`,
+    `vocab ${preview.vocab}`,
+    `${preview.blocks.length} blocks`,
+  ].join(' · ');
+  const cost =
+    `${formatMs(context.stepTimeMs)} a step of ${context.microBatch} × ${formatLength(context.sequence)} tokens ` +
+    `on ${context.hardware} (estimate)`;
+  return (
+    `<text class="heading" x="0" y="16">${text(preview.name, width / 11)}</text>` +
+    `<text class="muted" x="0" y="34">${text(facts)}</text>` +
+    `<text class="muted" x="0" y="50">${text(cost)}</text>`
+  );
+}
+
+function body(preview: PreviewModel, layout: DiagramLayout): string {
+  const { microBatch, sequence } = preview.context;
+  const drawing: DrawingContext = {
+    streamX: layout.streams[0]?.[0]?.x ?? 0,
+    slowestMs: Math.max(...preview.blocks.map((block) => block.forwardMs + block.backwardMs), 1e-9),
+  };
+  const shape = `[${microBatch}, ${sequence}, ${preview.width}]`;
+  const frames = layout.nodes.map((placed) => drawNode(placed, 1, drawing)).join('');
+  const head = preview.tiedEmbeddings ? 'Unembedding (tied)' : 'Unembedding';
+  return [
+    endBox(layout.embedding, 'Embedding', `tokens [${microBatch}, ${sequence}] → ${shape}`),
+    frames,
+    ...layout.streams.map(streamLine),
+    ...shapeLabels(layout, shape),
+    endBox(layout.head, `Norm · ${head}`, `${shape} → logits [${microBatch}, ${sequence}, ${preview.vocab}]`),
+  ].join('');
+}
+
+function streamLine(points: Point[]): string {
+  return `<polyline class="stream" points="${points.map(({ x, y }) => `${x},${y}`).join(' ')}"/>`;
+}
+
+/** The stream's shape, where it leaves the embedding and where it reaches the head. */
+function shapeLabels(layout: DiagramLayout, shape: string): string[] {
+  const from = layout.streams[0]?.[0];
+  const to = layout.streams.at(-1)?.at(-1);
+  const label = (x: number, y: number) => `<text class="muted" x="${x + 10}" y="${y}">${text(shape)}</text>`;
+  return from && to ? [label(from.x, from.y + 15), label(to.x, to.y - 5)] : [];
+}
+
+function endBox(box: Box, name: string, detail: string): string {
+  return (
+    `<g transform="translate(${box.x} ${box.y})"><rect class="box" width="${box.width}" height="${box.height}" rx="6"/>` +
+    `<text class="name" x="14" y="19">${text(name)}</text><text class="muted" x="14" y="36">${text(detail)}</text></g>`
+  );
+}
+
+function drawNode(placed: Placed, level: number, drawing: DrawingContext): string {
+  const { node } = placed;
+  return node.kind === 'block'
+    ? drawBlock(node, placed.box, level, drawing)
+    : drawFrame(placed as Placed<StripeNode | RepeatNode>, level, drawing);
+}
+
+function drawFrame(
+  { node, box, children }: Placed<StripeNode | RepeatNode>,
+  level: number,
+  drawing: DrawingContext,
+): string {
+  const isRepeat = node.kind === 'repeat';
+  const pile = isRepeat && !node.expanded ? drawPile(box) : '';
+  const label = isRepeat ? repeatLabel(node) : `stripe ${node.name}`;
+  const start = node.range.start;
+  const expansion = isRepeat
+    ? ` aria-expanded="${node.expanded}" data-fold="${attribute(node.id)}"`
+    : ' aria-expanded="true"';
+  return [
+    `<g class="${node.kind}" role="treeitem" tabindex="-1" aria-level="${level}"${expansion}`,
+    ` aria-label="${attribute(label)}" data-id="${attribute(node.id)}"`,
+    ` data-line="${start.line}" data-character="${start.character}">`,
+    pile,
+    `<rect class="frame hot" x="${box.x}" y="${box.y}" width="${box.width}" height="${box.height}" rx="8"/>`,
+    `<rect class="focus" x="${box.x - 2}" y="${box.y - 2}" width="${box.width + 4}" height="${box.height + 4}" rx="9"/>`,
+    isRepeat ? repeatHeader(node, box, drawing) : stripeHeader(node, box, drawing),
+    `<g role="group">${children.map((child) => drawNode(child, level + 1, drawing)).join('')}</g>`,
+    '</g>',
+  ].join('');
+}
+
+/** The edges of further sheets behind a folded repeat. */
+function drawPile(box: Box): string {
+  return [6, 3]
+    .map(
+      (by) =>
+        `<rect class="pile" x="${box.x + by}" y="${box.y + by}" width="${box.width}" height="${box.height}" rx="8"/>`,
+    )
+    .join('');
+}
+
+function repeatLabel(node: RepeatNode): string {
+  const fold = node.expanded ? 'shown one by one' : 'folded';
+  return (
+    `repeated ${node.count} times, ${fold}: ${formatCount(node.parameters)} parameters, ` +
+    `${formatMs(node.timeMs)} in all`
+  );
+}
+
+function repeatHeader(node: RepeatNode, box: Box, drawing: DrawingContext): string {
+  const pill = `×${node.count} ${node.expanded ? '▾' : '▸'}`;
+  const pillWidth = textWidth(pill) + 16;
+  const x = drawing.streamX + 12;
+  return (
+    `<g class="fold"><rect class="pill" x="${x}" y="${box.y + 6}" width="${pillWidth}" height="19" rx="9.5"/>` +
+    `<text class="name" x="${x + 8}" y="${box.y + 20}">${pill}</text></g>` +
+    `<text class="muted end" x="${box.x + box.width - MEASURES.frameSide}" y="${box.y + 20}">` +
+    `${text(`${formatCount(node.parameters)} · ${formatMs(node.timeMs)} in all`)}</text>`
+  );
+}
+
+function stripeHeader(node: StripeNode, box: Box, drawing: DrawingContext): string {
+  return `<text class="muted" x="${drawing.streamX + 12}" y="${box.y + 19}">${text(`stripe ${node.name}`, 40)}</text>`;
+}
+
+function legendRow(name: OperatorName, row: number): string {
+  const y = row * LEGEND_ROW;
+  return (
+    `<rect class="band" x="0" y="${y}" width="34" height="16" rx="3" fill="url(#striped-${name})"/>` +
+    `<text class="muted" x="44" y="${y + 12}">${text(`${name}, ${OPERATORS[name].title}`)}</text>`
+  );
+}

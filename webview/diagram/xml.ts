@@ -1,0 +1,23 @@
+/** Characters that XML 1.0 cannot hold at all, escaped or not. */
+// eslint-disable-next-line no-control-regex
+const FORBIDDEN = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g;
+
+/** Text content, cut with an ellipsis after `limit` characters. */
+export function text(value: string, limit = Infinity): string {
+  const characters = [...value.replace(FORBIDDEN, '')];
+  const shown =
+    characters.length > limit
+      ? `${characters.slice(0, Math.max(1, Math.floor(limit) - 1)).join('')}…`
+      : characters.join('');
+  return shown.replace(/[&<>]/g, (character) => `&#${character.charCodeAt(0)};`);
+}
+
+/** An attribute's value. */
+export function attribute(value: string): string {
+  return text(value).replace(/["'\t\n\r]/g, (character) => `&#${character.charCodeAt(0)};`);
+}
+
+/** About how wide a text at 12 px is; SVG made outside a browser cannot measure. */
+export function textWidth(value: string, perCharacter = 6.8): number {
+  return [...value].length * perCharacter;
+}

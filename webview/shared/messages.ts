@@ -1,0 +1,103 @@
+/**
+ * Everything that webviews and the extension say to each other. Extension → webview messages are `…Update`,
+ * webview → extension messages are `…Request`; the latter are checked where they arrive.
+ */
+import type { RunEvent, RunState } from '../../extension/runs/run-directory.js';
+import type { PreviewModel, TextRange } from '../../language/server/protocol.js';
+
+export type { EvaluationEvent, RunEvent, StartEvent, StepEvent } from '../../extension/runs/run-directory.js';
+
+export type DiagramUpdate =
+  /** A fresh picture. `models` are all models of the file, for the chooser. */
+  | { type: 'preview'; uri: string; models: string[]; preview: PreviewModel }
+  /** The text is too broken for a picture: the last good one stays, with this above it. */
+  | { type: 'broken'; uri: string; message: string };
+
+export type DiagramRequest =
+  | { type: 'ready' }
+  | { type: 'reveal'; range: TextRange }
+  | { type: 'choose-model'; model: string }
+  | { type: 'save-svg'; name: string; svg: string };
+
+/** What the serializer gets back when a window is reopened, and what `setState` stores. */
+export interface DiagramState {
+  uri: string;
+  model?: string;
+  expanded: string[];
+  viewport: { x: number; y: number; scale: number } | null;
+}
+
+export interface RunSummary {
+  directory: string;
+  run: string;
+  model: string;
+  state: RunState | 'lost';
+  backend: string;
+  device: string;
+  step: number;
+  steps: number;
+  startedAt: string;
+  updatedAt: string;
+  exitReason: string;
+}
+
+export type MonitorUpdate =
+  | { type: 'run'; run: RunSummary }
+  /** `reset`: forget what came before. */
+  | { type: 'events'; reset: boolean; events: RunEvent[] }
+  | { type: 'log'; reset: boolean; lines: string[] }
+  /** The run directory cannot be read (any more). */
+  | { type: 'gone'; message: string };
+
+export const MONITOR_ACTIONS = ['stop', 'resume', 'open-plan', 'open-log', 'reveal-directory'] as const;
+export type MonitorAction = (typeof MONITOR_ACTIONS)[number];
+
+export type MonitorRequest = { type: 'ready' } | { type: MonitorAction };
+
+export interface MonitorState {
+  directory: string;
+}
+
+type Fields = Record<string, unknown>;
+
+function isObject(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null;
+}
+
+function isPosition(value: unknown): boolean {
+  return isObject(value) && Number.isInteger(value.line) && Number.isInteger(value.character);
+}
+
+function isRange(value: unknown): boolean {
+  return isObject(value) && isPosition(value.start) && isPosition(value.end);
+}
+
+export function isDiagramRequest(value: unknown): value is DiagramRequest {
+  if (!isObject(value)) return false;
+  switch (value.type) {
+    case 'ready':
+      return true;
+    case 'reveal':
+      return isRange(value.range);
+    case 'choose-model':
+      return typeof value.model === 'string';
+    case 'save-svg':
+      return typeof value.name === 'string' && typeof value.svg === 'string';
+    default:
+      return false;
+  }
+}
+
+export function isMonitorRequest(value: unknown): value is MonitorRequest {
+  return (
+    isObject(value) && (value.type === 'ready' || MONITOR_ACTIONS.some((action) => action === value.type))
+  );
+}
+
+export function isDiagramState(value: unknown): value is DiagramState {
+  return isObject(value) && typeof value.uri === 'string' && Array.isArray(value.expanded);
+}
+
+export function isMonitorState(value: unknown): value is MonitorState {
+  return isObject(value) && typeof value.directory === 'string';
+}
