@@ -104,7 +104,7 @@ void attend(const Block<T>& block, Range queries, T* y, std::int64_t y_stride, T
       const T before = peak[i];
       if (seen.begin < seen.end) peak[i] = std::max(before, maximum(row + seen.begin, seen.end - seen.begin));
       block.exponentiate(row, queries.begin + i, keys, peak[i]);
-      // Where no key has been seen yet, all weights of the row are zero and any rescaling will do.
+      // A row that sees none of these keys keeps its peak.
       const T rescale = before == peak[i] ? T(1) : fast_exp(before - peak[i]);
       total[i] = total[i] * rescale + sum(row, keys.end - keys.begin);
       if (keys.begin > first && rescale != T(1)) {

@@ -1,4 +1,5 @@
 // The CPU as a striped::Backend: memory, and every operator handed to its template for float or double.
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -175,6 +176,13 @@ class CpuBackend final : public Backend {
              void* moment2, void* compute) override {
     cpu::adamw<T>(context_, count, settings, *step, *squared_norm, in<T>(gradients), out<T>(parameters),
                   out<T>(moment1), out<T>(moment2), out<T>(compute));
+  }
+
+  void negative_exponential(std::int64_t count, const void* x, void* y) override {
+    for (std::int64_t i = 0; i < count; ++i) out<T>(y)[i] = -std::exp(in<T>(x)[i]);
+  }
+  void multiply(std::int64_t count, void* x, const void* y) override {
+    for (std::int64_t i = 0; i < count; ++i) out<T>(x)[i] *= in<T>(y)[i];
   }
 
  private:
