@@ -1,0 +1,73 @@
+// `npm test`: sets up, then every check and every test; the last line is the totals. Goes on after a failure, so
+// that one run shows everything that is wrong. `npm test -- --grep PATTERN` passes on to Mocha.
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setup } from './setup.mjs';
+import { ensureDebianPackages, isDebian } from './support/native.mjs';
+import { onPath, ROOT, run, script } from './support/process.mjs';
+import { installWorkbench } from './workbench/install.mjs';
+
+const BROWSERS = ['chromium', 'chromium-browser', 'google-chrome'];
+
+const bin = (name) => join(ROOT, 'node_modules', '.bin', name);
+
+/** Checks that are one verdict each. */
+const CHECKS = {
+  lint: [bin('eslint'), ['.', '--max-warnings', '0']],
+  format: [bin('prettier'), ['--check', '--log-level', 'warn', '.']],
+  types: [bin('tsc'), ['--noEmit']],
+};
+
+/** A browser and a workbench for the end-to-end tests. */
+async function prepareEndToEnd() {
+  if (!BROWSERS.some(onPath) && isDebian()) ensureDebianPackages(['chromium']);
+  await installWorkbench();
+}
+
+function check(name, [command, args], totals) {
+  console.log(`\n== ${name}`);
+  try {
+    run(command, args);
+    totals.passed++;
+  } catch (error) {
+    console.error(error.message);
+    totals.failed++;
+  }
+}
+
+function mocha(args, totals) {
+  console.log('\n== tests');
+  const directory = mkdtempSync(join(tmpdir(), 'striped-test-'));
+  const file = join(directory, 'totals.json');
+  try {
+    const reporter = join(ROOT, 'scripts', 'support', 'counting-reporter.cjs');
+    const { status } = spawnSync(process.execPath, [bin('mocha'), '--reporter', reporter, ...args], {
+      cwd: ROOT,
+      stdio: 'inherit',
+      env: { ...process.env, STRIPED_TEST_TOTALS: file },
+    });
+    const counted = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : { failed: 1 };
+    for (const [kind, count] of Object.entries(counted)) totals[kind] += count;
+    // Mocha can fail without a failed test, for instance when a file does not load.
+    if (status !== 0 && !counted.failed) totals.failed++;
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+await script(async () => {
+  const totals = { passed: 0, failed: 0, skipped: 0 };
+  try {
+    await setup();
+    await prepareEndToEnd();
+    for (const [name, command] of Object.entries(CHECKS)) check(name, command, totals);
+    mocha(process.argv.slice(2), totals);
+  } catch (error) {
+    console.error(`error: ${error.message}`);
+    totals.failed++;
+  }
+  console.log(`\n${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`);
+  if (totals.failed > 0) process.exitCode = 1;
+});
