@@ -1,0 +1,51 @@
+/** Powers of the kilo that a suffix stands for. */
+const SUFFIXES: Record<string, number> = { K: 1, k: 1, M: 2, G: 3, B: 3, T: 4 };
+
+export interface ParsedNumber {
+  value: number;
+  /** What followed the digits, e.g. `K`. */
+  suffix: string;
+  /** False where the suffix means nothing; `value` is then without it. */
+  known: boolean;
+}
+
+/** Reads `8K`, `1e-4`, `8_192`, `10%`. `kilo` is what K stands for: 1024 for sizes, 1000 for counts. */
+export function parseNumber(literal: string, kilo: 1000 | 1024): ParsedNumber {
+  const match = /^([+-]?[0-9][0-9_]*(?:\.[0-9_]+)?(?:[eE][+-]?[0-9]+)?)(.*)$/.exec(literal);
+  const digits = Number((match?.[1] ?? '').replaceAll('_', '') || NaN);
+  const suffix = match?.[2] ?? '';
+  if (suffix === '') return { value: digits, suffix, known: true };
+  if (suffix === '%') return { value: digits / 100, suffix, known: true };
+  const power = SUFFIXES[suffix];
+  if (power === undefined) return { value: digits, suffix, known: false };
+  return { value: digits * kilo ** power, suffix, known: true };
+}
+
+/** `12,345` */
+export function grouped(value: number): string {
+  return value.toLocaleString('en-US', { maximumFractionDigits: 6 });
+}
+
+/** Short form for hints: `8K` where 1024 divides exactly, else grouped digits. */
+export function lengthText(value: number): string {
+  for (const [suffix, unit] of [
+    ['M', 1024 ** 2],
+    ['K', 1024],
+  ] as const) {
+    if (value >= unit && value % unit === 0) return `${value / unit}${suffix}`;
+  }
+  return grouped(value);
+}
+
+/** `6.5B`, `42.3M`, `918K`: decimal, three digits. */
+export function countText(value: number): string {
+  for (const [suffix, unit] of [
+    ['T', 1e12],
+    ['B', 1e9],
+    ['M', 1e6],
+    ['K', 1e3],
+  ] as const) {
+    if (value >= unit) return `${Number((value / unit).toPrecision(3))}${suffix}`;
+  }
+  return String(Number(value.toPrecision(3)));
+}

@@ -1,0 +1,153 @@
+import type { AstNode } from 'langium';
+import type { Argument, Setting } from '../generated/ast.js';
+import type { Finding } from './finding.js';
+import { CLUSTER_SETTINGS, PARALLEL_SETTINGS, RUN_SETTINGS } from './run-vocabulary.js';
+import { MODEL_SETTINGS, OPERATOR_SETTINGS } from './model-vocabulary.js';
+import { nearest, suggestion } from './suggest.js';
+import { readSetting, readValue, type Reading } from './values.js';
+import { OPERATORS, type Context, type Operator, type SettingSpec } from './vocabulary.js';
+
+/** Where a key was set, and to what. Several readings only for a list. */
+export interface SettingRead {
+  readings: Reading[];
+  node: AstNode;
+}
+
+export type SettingReads = ReadonlyMap<string, SettingRead>;
+
+const SETTINGS: Record<Context, SettingSpec[]> = {
+  model: MODEL_SETTINGS,
+  ...OPERATOR_SETTINGS,
+  run: RUN_SETTINGS,
+  parallel: PARALLEL_SETTINGS,
+  cluster: CLUSTER_SETTINGS,
+};
+
+export function settingsOf(context: Context): SettingSpec[] {
+  return SETTINGS[context];
+}
+
+export function settingSpec(context: Context, key: string): SettingSpec | undefined {
+  return SETTINGS[context].find((spec) => spec.key === key);
+}
+
+export function isOperator(name: string): name is Operator {
+  return (OPERATORS as readonly string[]).includes(name);
+}
+
+/** Sections that can stand in a definition. */
+export function sectionsOf(context: Context): readonly string[] {
+  if (context === 'model') return OPERATORS;
+  return context === 'run' ? ['parallel'] : [];
+}
+
+export function contextName(context: Context): string {
+  return context === 'parallel' ? '`parallel`' : isOperator(context) ? `\`${context}\`` : `a ${context}`;
+}
+
+/** Reads the settings of one braced body; the first of duplicates counts. */
+export function readSettings(
+  settings: readonly Setting[],
+  context: Context,
+  findings: Finding[],
+): SettingReads {
+  const reads = new Map<string, SettingRead>();
+  const first = new Set<string>();
+  for (const setting of settings) {
+    const spec = settingSpec(context, setting.key);
+    if (!spec) {
+      findings.push(unknownKey(setting, setting.key, context));
+    } else if (first.has(setting.key)) {
+      findings.push(duplicate(setting, setting.key));
+    } else {
+      const readings = readSetting(setting, spec, findings);
+      if (readings.length > 0) reads.set(setting.key, { readings, node: setting });
+    }
+    first.add(setting.key);
+  }
+  return reads;
+}
+
+/** Reads per-block overrides, `SE(filter: 5)`. */
+export function readOverrides(
+  overrides: readonly Argument[],
+  operator: Operator,
+  findings: Finding[],
+): SettingReads {
+  const reads = new Map<string, SettingRead>();
+  for (const argument of overrides) {
+    const key = argument.key ?? '';
+    const spec = settingSpec(operator, key);
+    if (!spec) {
+      findings.push(unknownKey(argument, key, operator));
+    } else if (reads.has(key)) {
+      findings.push(duplicate(argument, key));
+    } else {
+      const reading = argument.value && readValue(argument.value, spec, findings);
+      if (reading) reads.set(key, { readings: [reading], node: argument });
+    }
+  }
+  return reads;
+}
+
+function duplicate(node: AstNode, key: string): Finding {
+  return {
+    severity: 'error',
+    code: 'striped/duplicate',
+    message: `\`${key}\` is set twice here; only the first counts.`,
+    node,
+    property: 'key',
+  };
+}
+
+function unknownKey(node: AstNode, key: string, context: Context): Finding {
+  const known = SETTINGS[context].map((spec) => spec.key);
+  const elsewhere = (Object.keys(SETTINGS) as Context[]).filter((other) => settingSpec(other, key));
+  const near = nearest(key, known);
+  const home = elsewhere.length > 0 ? ` It belongs in ${elsewhere.map(contextName).join(', ')}.` : '';
+  return {
+    severity: 'error',
+    code: 'striped/unknown-key',
+    message: `\`${key}\` is not a setting of ${contextName(context)}.${home || suggestion(near, known)}`,
+    node,
+    property: 'key',
+    fixes: near && !home ? [{ title: `Change to \`${near}\``, newText: near }] : undefined,
+  };
+}
+
+// --- Typed access ---------------------------------------------------------------------------------
+
+export function numberOf(reads: SettingReads, key: string): number | undefined {
+  const reading = reads.get(key)?.readings[0];
+  return reading?.kind === 'number' ? reading.value : undefined;
+}
+
+export function wordOf(reads: SettingReads, key: string): string | undefined {
+  const reading = reads.get(key)?.readings[0];
+  return reading?.kind === 'word' ? reading.word : undefined;
+}
+
+export function flagOf(reads: SettingReads, key: string): boolean | undefined {
+  const word = wordOf(reads, key);
+  return word === undefined ? undefined : word === 'yes';
+}
+
+export function callOf(reads: SettingReads, key: string): Extract<Reading, { kind: 'call' }> | undefined {
+  const reading = reads.get(key)?.readings[0];
+  return reading?.kind === 'call' ? reading : undefined;
+}
+
+/** Named arguments of a call or tuple, in the form that the accessors above take. */
+export function argumentReads(reading: Reading | undefined): SettingReads {
+  const reads = new Map<string, SettingRead>();
+  if (reading?.kind !== 'call' && reading?.kind !== 'tuple') return reads;
+  for (const [key, read] of reading.arguments.named) {
+    reads.set(key, { readings: [read.reading], node: read.node });
+  }
+  return reads;
+}
+
+/** Settings of `stronger` hide those of `weaker`. */
+export function layered(stronger: SettingReads, weaker: SettingReads): SettingReads {
+  return new Map([...weaker, ...stronger]);
+}

@@ -1,0 +1,295 @@
+/** Reads values of the AST by the vocabulary. The resolver and the checks use the same reading. */
+import type { AstNode } from 'langium';
+import { hardwareById, hardwareProfiles } from '../estimate/hardware.js';
+import type { Argument, Quantity, Setting, Tuple, Value } from '../generated/ast.js';
+import { isCall, isQuantity, isText, isTuple } from '../generated/ast.js';
+import type { Finding } from './finding.js';
+import { grouped, parseNumber } from './numbers.js';
+import { nearest, suggestion } from './suggest.js';
+import type { CallSpec, NumberSpec, ParameterSpec, TupleSpec, ValueSpec } from './vocabulary.js';
+
+export type Reading =
+  | { kind: 'number'; value: number; unit?: string }
+  | { kind: 'word'; word: string }
+  | { kind: 'text'; text: string }
+  | { kind: 'call'; callee: string; arguments: ReadArguments }
+  | { kind: 'tuple'; arguments: ReadArguments };
+
+export interface ReadArguments {
+  named: Map<string, Read>;
+  /** Unnamed strings. */
+  texts: string[];
+  /** Named arguments that the vocabulary leaves open, as text. */
+  open: Record<string, string>;
+}
+
+/** A reading and where it was written. */
+export interface Read {
+  reading: Reading;
+  node: AstNode;
+}
+
+/**
+ * Reads `value` as one of what `spec` accepts. Undefined where it is none of them; the reasons go to
+ * `findings`.
+ */
+export function readValue(value: Value, spec: ParameterSpec, findings: Finding[]): Reading | undefined {
+  if (isQuantity(value)) {
+    const number = spec.accepts.find((accepted) => accepted.kind === 'number');
+    return number ? readNumber(value, spec, number, findings) : mismatch(value, spec, findings);
+  }
+  if (isText(value)) {
+    if (spec.accepts.some((accepted) => accepted.kind === 'text')) return { kind: 'text', text: value.text };
+    return mismatch(value, spec, findings);
+  }
+  if (isTuple(value)) {
+    const tuple = spec.accepts.find((accepted) => accepted.kind === 'tuple');
+    if (!tuple) return mismatch(value, spec, findings);
+    return { kind: 'tuple', arguments: readArguments(value, spec.key, tuple, findings) };
+  }
+  return readCall(value, spec, findings);
+}
+
+function readCall(value: Value, spec: ParameterSpec, findings: Finding[]): Reading | undefined {
+  if (!isCall(value)) return undefined;
+  const { callee, tuple } = value;
+  for (const accepted of spec.accepts) {
+    if (accepted.kind === 'word' && accepted.word === callee && !tuple) return { kind: 'word', word: callee };
+    if (accepted.kind === 'hardware' && hardwareById(callee)) return { kind: 'word', word: callee };
+    if (accepted.kind === 'call' && accepted.callee === callee) {
+      if (!tuple) return { kind: 'call', callee, arguments: missingTexts(accepted, value, findings) };
+      return { kind: 'call', callee, arguments: readArguments(tuple, callee, accepted, findings) };
+    }
+  }
+  const isHardware = spec.accepts.some((accepted) => accepted.kind === 'hardware');
+  const known = namesOf(spec.accepts);
+  if (known.length === 0) return mismatch(value, spec, findings);
+  const near = nearest(callee, known);
+  findings.push({
+    severity: 'error',
+    code: isHardware ? 'striped/unknown-hardware' : 'striped/unknown-value',
+    message: isHardware
+      ? `No hardware profile is called \`${callee}\`.${suggestion(near, known)}`
+      : `\`${callee}\` is not a value of \`${spec.key}\`.${suggestion(near, known)}`,
+    node: value,
+    property: 'callee',
+    fixes: near ? [{ title: `Change to \`${near}\``, newText: near }] : undefined,
+  });
+  return undefined;
+}
+
+function missingTexts(spec: CallSpec, node: AstNode, findings: Finding[]): ReadArguments {
+  if (spec.texts) {
+    findings.push({
+      severity: 'error',
+      code: 'striped/missing-value',
+      message: `\`${spec.callee}\` needs at least one path, e.g. \`${spec.callee}("genomes/*.fa.gz")\`.`,
+      node,
+    });
+  }
+  return { named: new Map(), texts: [], open: {} };
+}
+
+/** Names that a value can start with. */
+export function namesOf(specs: readonly ValueSpec[]): string[] {
+  return specs.flatMap((spec) => {
+    if (spec.kind === 'word') return [spec.word];
+    if (spec.kind === 'call') return [spec.callee];
+    if (spec.kind === 'hardware') return hardwareProfiles().map((profile) => profile.id);
+    return [];
+  });
+}
+
+function readNumber(
+  value: Quantity,
+  spec: ParameterSpec,
+  number: NumberSpec,
+  findings: Finding[],
+): Reading | undefined {
+  const parsed = parseNumber(value.literal, number.kilo);
+  const refuse = (code: 'striped/unit' | 'striped/value-range', message: string, property = 'literal') => {
+    findings.push({ severity: 'error', code, message, node: value, property });
+    return undefined;
+  };
+  if (!parsed.known) {
+    return refuse('striped/unit', `\`${parsed.suffix}\` is not a unit. Use K, M, G, T or %: \`8K\`, \`4M\`.`);
+  }
+  if (value.unit && !number.units?.includes(value.unit)) {
+    return refuse('striped/unit', `\`${spec.key}\` is not counted in ${value.unit}.`, 'unit');
+  }
+  const shown = grouped(parsed.value);
+  if (number.integer && !Number.isInteger(parsed.value)) {
+    return refuse('striped/value-range', `\`${spec.key}\` must be a whole number, not ${shown}.`);
+  }
+  const low = number.above ? parsed.value <= number.min : parsed.value < number.min;
+  if (low || parsed.value > number.max || !Number.isFinite(parsed.value)) {
+    return refuse('striped/value-range', `\`${spec.key}\` must be ${rangeText(number)}, not ${shown}.`);
+  }
+  return { kind: 'number', value: parsed.value, unit: value.unit };
+}
+
+function rangeText(number: NumberSpec): string {
+  const from = `${number.above ? 'above' : 'at least'} ${grouped(number.min)}`;
+  return number.max >= Number.MAX_SAFE_INTEGER ? from : `${from} and at most ${grouped(number.max)}`;
+}
+
+function mismatch(node: Value, spec: ParameterSpec, findings: Finding[]): undefined {
+  findings.push({
+    severity: 'error',
+    code: 'striped/value-type',
+    message: `\`${spec.key}\` takes ${describeAccepted(spec.accepts)}.`,
+    node,
+  });
+  return undefined;
+}
+
+/** In words: `a whole number, or one of on, off`. */
+export function describeAccepted(specs: readonly ValueSpec[]): string {
+  const parts: string[] = [];
+  for (const spec of specs) {
+    if (spec.kind === 'number') parts.push(spec.integer ? 'a whole number' : 'a number');
+    if (spec.kind === 'text') parts.push('a text in quotes');
+    if (spec.kind === 'hardware') parts.push('a hardware profile');
+    if (spec.kind === 'tuple') {
+      parts.push(`(${spec.parameters.map((parameter) => `${parameter.key}: …`).join(', ')})`);
+    }
+    if (spec.kind === 'call') {
+      parts.push(
+        spec.texts ? `${spec.callee}("…")` : spec.parameters.length > 0 ? `${spec.callee}(…)` : spec.callee,
+      );
+    }
+  }
+  const words = specs.flatMap((spec) => (spec.kind === 'word' ? [spec.word] : []));
+  if (words.length > 0) parts.push(words.length > 1 ? `one of ${words.join(', ')}` : words[0]!);
+  return parts.join(', or ');
+}
+
+function readArguments(
+  tuple: Tuple,
+  owner: string,
+  spec: CallSpec | TupleSpec,
+  findings: Finding[],
+): ReadArguments {
+  const result: ReadArguments = { named: new Map(), texts: [], open: {} };
+  const call = spec.kind === 'call' ? spec : undefined;
+  let position = 0;
+  for (const argument of tuple.arguments) {
+    let parameter: ParameterSpec | undefined;
+    if (argument.key !== undefined) {
+      parameter = spec.parameters.find((candidate) => candidate.key === argument.key);
+      if (!parameter && call?.open) {
+        result.open[argument.key] = plainText(argument.value);
+        continue;
+      }
+    } else if (call?.texts && isText(argument.value)) {
+      result.texts.push(argument.value.text);
+      continue;
+    } else {
+      parameter = call ? call.plain : spec.parameters[position++];
+    }
+    readArgument(argument, parameter, owner, spec, result, findings);
+  }
+  if (call?.texts && result.texts.length === 0) missingTexts(call, tuple, findings);
+  if (spec.kind === 'tuple') requireParameters(tuple, owner, spec, result, findings);
+  return result;
+}
+
+function readArgument(
+  argument: Argument,
+  parameter: ParameterSpec | undefined,
+  owner: string,
+  spec: CallSpec | TupleSpec,
+  result: ReadArguments,
+  findings: Finding[],
+): void {
+  if (!parameter) {
+    findings.push(unknownArgument(argument, owner, spec));
+    return;
+  }
+  if (result.named.has(parameter.key)) {
+    findings.push({
+      severity: 'error',
+      code: 'striped/duplicate',
+      message: `\`${parameter.key}\` is given twice in \`${owner}(…)\`.`,
+      node: argument,
+    });
+    return;
+  }
+  const reading = argument.value && readValue(argument.value, parameter, findings);
+  if (reading) result.named.set(parameter.key, { reading, node: argument });
+}
+
+function unknownArgument(argument: Argument, owner: string, spec: CallSpec | TupleSpec): Finding {
+  const known = spec.parameters.map((parameter) => parameter.key);
+  if (argument.key === undefined) {
+    return {
+      severity: 'error',
+      code: 'striped/unknown-argument',
+      message: `\`${owner}(…)\` takes named arguments${known.length ? `: ${known.map((key) => `${key}: …`).join(', ')}` : ' only'}.`,
+      node: argument,
+    };
+  }
+  const near = nearest(argument.key, known);
+  return {
+    severity: 'error',
+    code: 'striped/unknown-argument',
+    message: `\`${owner}(…)\` has no argument \`${argument.key}\`.${suggestion(near, known)}`,
+    node: argument,
+    property: 'key',
+    fixes: near ? [{ title: `Change to \`${near}\``, newText: near }] : undefined,
+  };
+}
+
+function requireParameters(
+  tuple: Tuple,
+  owner: string,
+  spec: TupleSpec,
+  result: ReadArguments,
+  findings: Finding[],
+): void {
+  const missing = spec.parameters.filter(
+    (parameter) => parameter.assumed === undefined && !result.named.has(parameter.key),
+  );
+  if (missing.length === 0 || tuple.arguments.length >= spec.parameters.length) return;
+  findings.push({
+    severity: 'error',
+    code: 'striped/missing-value',
+    message: `\`${owner}\` needs ${missing.map((parameter) => `\`${parameter.key}\``).join(' and ')}: (${spec.parameters.map((parameter) => parameter.key).join(', ')}).`,
+    node: tuple,
+  });
+}
+
+function plainText(value: Value): string {
+  if (isText(value)) return value.text;
+  if (isQuantity(value)) return value.literal;
+  return isCall(value) ? value.callee : '';
+}
+
+/** Reads a whole setting; `yes` for a flag without a value. A list gives its first reading. */
+export function readSetting(
+  setting: Setting,
+  spec: ParameterSpec & { flag?: boolean; list?: boolean },
+  findings: Finding[],
+): Reading[] {
+  if (setting.values.length === 0) {
+    if (spec.flag) return [{ kind: 'word', word: 'yes' }];
+    findings.push({
+      severity: 'error',
+      code: 'striped/missing-value',
+      message: `\`${setting.key}\` needs a value: ${describeAccepted(spec.accepts)}.`,
+      node: setting,
+      property: 'key',
+    });
+    return [];
+  }
+  if (setting.values.length > 1 && !spec.list) {
+    findings.push({
+      severity: 'error',
+      code: 'striped/value-type',
+      message: `\`${setting.key}\` takes one value; settings are separated by spaces or new lines, without commas.`,
+      node: setting,
+    });
+    return [];
+  }
+  return setting.values.flatMap((value) => readValue(value, spec, findings) ?? []);
+}

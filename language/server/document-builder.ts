@@ -1,0 +1,71 @@
+import {
+  DefaultDocumentBuilder,
+  DocumentState,
+  type BuildOptions,
+  type LangiumDocument,
+  type LangiumSharedCoreServices,
+} from 'langium';
+import type { CancellationToken } from 'vscode-jsonrpc';
+import { importedUris } from '../layout/imports.js';
+
+/** Builds documents together with the files they import, wherever those lie. */
+export class StripedDocumentBuilder extends DefaultDocumentBuilder {
+  private readonly files: LangiumSharedCoreServices['workspace']['FileSystemProvider'];
+
+  constructor(services: LangiumSharedCoreServices) {
+    super(services);
+    this.files = services.workspace.FileSystemProvider;
+  }
+
+  protected override async buildDocuments(
+    documents: LangiumDocument[],
+    options: BuildOptions,
+    cancelToken: CancellationToken,
+  ): Promise<void> {
+    const all = [...documents];
+    for (let next = documents; next.length > 0;) {
+      await this.runCancelable(next, DocumentState.Parsed, cancelToken, (document) =>
+        this.langiumDocumentFactory.update(document, cancelToken),
+      );
+      next = await this.loadImports(next, cancelToken);
+      all.push(...next);
+    }
+    await super.buildDocuments(all, options, cancelToken);
+  }
+
+  /** Documents imported by `documents` that are not loaded yet; files that do not exist are left out. */
+  private async loadImports(
+    documents: readonly LangiumDocument[],
+    cancelToken: CancellationToken,
+  ): Promise<LangiumDocument[]> {
+    const loaded: LangiumDocument[] = [];
+    for (const uri of documents.flatMap((document) => importedUris(document))) {
+      if (this.langiumDocuments.hasDocument(uri) || !(await this.isFile(uri))) continue;
+      loaded.push(await this.langiumDocuments.getOrCreateDocument(uri, cancelToken));
+    }
+    return loaded;
+  }
+
+  private async isFile(uri: LangiumDocument['uri']): Promise<boolean> {
+    try {
+      return (await this.files.stat(uri)).isFile;
+    } catch {
+      return false;
+    }
+  }
+
+  /** Also when a file changed that is imported over several steps: layouts reach through. */
+  protected override shouldRelink(document: LangiumDocument, changedUris: Set<string>): boolean {
+    return super.shouldRelink(document, changedUris) || this.importsAny(document, changedUris, new Set());
+  }
+
+  private importsAny(document: LangiumDocument, changed: Set<string>, seen: Set<string>): boolean {
+    seen.add(document.uri.toString());
+    return importedUris(document).some((uri) => {
+      const key = uri.toString();
+      if (changed.has(key)) return true;
+      const imported = this.langiumDocuments.getDocument(uri);
+      return imported !== undefined && !seen.has(key) && this.importsAny(imported, changed, seen);
+    });
+  }
+}

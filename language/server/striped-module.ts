@@ -1,0 +1,56 @@
+import { inject, type DeepPartial, type Module } from 'langium';
+import {
+  createDefaultModule,
+  createDefaultSharedModule,
+  type DefaultSharedModuleContext,
+  type LangiumServices,
+  type LangiumSharedServices,
+  type PartialLangiumServices,
+  type PartialLangiumSharedServices,
+} from 'langium/lsp';
+import { StripedGeneratedModule, StripedGeneratedSharedModule } from '../generated/module.js';
+import { Layouts } from '../layout/layouts.js';
+import { StripedDocumentValidator } from '../validation/document-validator.js';
+import { registerChecks } from '../validation/register.js';
+import { StripedDocumentBuilder } from './document-builder.js';
+import { Previews } from './previews.js';
+import { StripedScopeProvider } from './scope-provider.js';
+
+export interface StripedAddedServices {
+  layout: { Layouts: Layouts; Previews: Previews };
+}
+
+export type StripedServices = LangiumServices & StripedAddedServices;
+
+export const StripedModule: Module<StripedServices, PartialLangiumServices & StripedAddedServices> = {
+  layout: {
+    Layouts: (services) => new Layouts(services.shared),
+    Previews: (services) => new Previews(services),
+  },
+  references: { ScopeProvider: (services) => new StripedScopeProvider(services) },
+  validation: { DocumentValidator: (services) => new StripedDocumentValidator(services) },
+};
+
+export const StripedSharedModule: Module<LangiumSharedServices, DeepPartial<PartialLangiumSharedServices>> = {
+  workspace: { DocumentBuilder: (services) => new StripedDocumentBuilder(services) },
+};
+
+/** All services, with or without a connection to an editor. */
+export function createServices(context: DefaultSharedModuleContext): {
+  shared: LangiumSharedServices;
+  striped: StripedServices;
+} {
+  const shared = inject(
+    createDefaultSharedModule(context),
+    StripedGeneratedSharedModule,
+    StripedSharedModule,
+  );
+  const striped = inject(createDefaultModule({ shared }), StripedGeneratedModule, StripedModule);
+  shared.ServiceRegistry.register(striped);
+  registerChecks(striped);
+  if (!context.connection) {
+    // No editor will send a configuration, so nothing must wait for one.
+    shared.workspace.ConfigurationProvider.initialized({});
+  }
+  return { shared, striped };
+}
