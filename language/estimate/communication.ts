@@ -1,4 +1,5 @@
 import type { Plan, PlanBlock, PlanCluster } from '../plan/plan.js';
+import { byBlock } from './by-block.js';
 import type { CostItem } from './estimate.js';
 import type { HardwareProfile, LinkProfile } from './hardware.js';
 import { projectedWidth, type Shard } from './operators.js';
@@ -129,10 +130,11 @@ function contextCost(device: Device, block: PlanBlock, shard: Shard, ranks: numb
 
 /** Overlaps of FIR filters and states of LI to the neighbour; all-to-all over heads for attention. */
 function contextItem(device: Device, plan: Plan, shard: Shard, link: Link): CostItem {
+  const costOf = byBlock((block) => contextCost(device, block, shard, plan.run.parallel.context, link));
   let bytes = 0;
   let seconds = 0;
   for (const block of plan.model.blocks) {
-    const cost = contextCost(device, block, shard, plan.run.parallel.context, link);
+    const cost = costOf(block);
     bytes += cost.bytes;
     seconds += cost.seconds;
   }

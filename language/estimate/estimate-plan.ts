@@ -1,13 +1,14 @@
 import type { Plan } from '../plan/plan.js';
 import { blockTensors, totalSize } from '../plan/tensors.js';
 import { baselinesOf } from './baselines.js';
+import { byBlock } from './by-block.js';
 import { communicationOf } from './communication.js';
 import type { CostItem, Estimate } from './estimate.js';
 import { hardwareById, hardwareProfiles } from './hardware.js';
 import { blockActivations, memoryOf, rankParameters } from './memory.js';
 import { modelFlopsPerToken } from './model-flops.js';
 import { blockWork, edgeWork, shardOf } from './operators.js';
-import { costOf, deviceFor, type Device } from './roofline.js';
+import { costOf, deviceFor, type Device, type Work } from './roofline.js';
 
 /** The hardware asked for is not known; the message lists what is. */
 export class UnknownHardwareError extends Error {
@@ -30,33 +31,57 @@ function device(plan: Plan, options: EstimateOptions): Device {
   return deviceFor(profile, plan.run.precision);
 }
 
-/** With recomputation, backward runs each block's forward pass again. */
-function recomputed(index: number, items: CostItem[]): CostItem {
+/** With recomputation, backward runs a block's forward pass again. */
+function recomputed(works: Work[], items: CostItem[]): CostItem {
   const forwardMs = items.reduce((sum, item) => sum + item.forwardMs, 0);
-  const backward = items.reduce((sum, item) => sum + item.backwardMs, 0);
-  const share = forwardMs / (forwardMs + backward);
+  const slowest = items.reduce((most, item) => (item.forwardMs > most.forwardMs ? item : most), items[0]!);
   return {
-    name: `blocks.${index}.recompute`,
+    name: 'recompute',
     kind: 'recompute',
     forwardMs: 0,
     backwardMs: forwardMs,
-    bytes: items.reduce((sum, item) => sum + item.bytes, 0) * share,
-    flops: items.reduce((sum, item) => sum + item.flops, 0) / 3,
-    bound: 'compute',
+    bytes: works.reduce((sum, work) => sum + work.forward.bytes, 0),
+    flops: works.reduce((sum, work) => sum + work.forward.flops, 0),
+    bound: slowest.bound,
   };
 }
 
-/** Costs of one micro-batch on one rank, without communication. */
-function microBatch(on: Device, plan: Plan): CostItem[] {
+/** Costs of one micro-batch on one rank, without communication. Blocks' items are named within the block. */
+interface StackCost {
+  before: CostItem[];
+  blocks: CostItem[][];
+  after: CostItem[];
+  forwardMs: number;
+  backwardMs: number;
+}
+
+function stackCost(on: Device, plan: Plan): StackCost {
   const shard = shardOf(plan);
   const edge = edgeWork(on, plan, shard);
-  const blocks = plan.model.blocks.flatMap((block, index) => {
-    const items = blockWork(on, block, index, shard).map((work) => costOf(on, work));
-    return plan.run.recompute === 'blocks' ? [...items, recomputed(index, items)] : items;
-  });
   const before = edge.before.map((work) => costOf(on, work));
   const after = edge.after.map((work) => costOf(on, work));
-  return [...before, ...blocks, ...after];
+  const ofBlock = byBlock((block) => {
+    const works = blockWork(on, block, shard);
+    const items = works.map((work) => costOf(on, work));
+    if (plan.run.recompute === 'blocks') items.push(recomputed(works, items));
+    return { items, ...sums(items) };
+  });
+  const blocks = plan.model.blocks.map(ofBlock);
+  const all = [sums(before), sums(after), ...blocks];
+  return {
+    before,
+    blocks: blocks.map(({ items }) => items),
+    after,
+    forwardMs: all.reduce((sum, { forwardMs }) => sum + forwardMs, 0),
+    backwardMs: all.reduce((sum, { backwardMs }) => sum + backwardMs, 0),
+  };
+}
+
+function breakdownOf(stack: StackCost, optimizer: CostItem): CostItem[] {
+  const blocks = stack.blocks.flatMap((items, index) =>
+    items.map((item) => ({ ...item, name: `blocks.${index}.${item.name}` })),
+  );
+  return [...stack.before, ...blocks, ...stack.after, optimizer];
 }
 
 /**
@@ -77,25 +102,37 @@ function optimizerItem(on: Device, plan: Plan): CostItem {
   });
 }
 
+function sums(items: CostItem[]): { forwardMs: number; backwardMs: number } {
+  let forwardMs = 0;
+  let backwardMs = 0;
+  for (const item of items) {
+    forwardMs += item.forwardMs;
+    backwardMs += item.backwardMs;
+  }
+  return { forwardMs, backwardMs };
+}
+
 function milliseconds(items: CostItem[]): number {
-  return items.reduce((sum, item) => sum + item.forwardMs + item.backwardMs, 0);
+  const { forwardMs, backwardMs } = sums(items);
+  return forwardMs + backwardMs;
 }
 
 interface StepCost {
-  breakdown: CostItem[];
+  stack: StackCost;
+  optimizer: CostItem;
   communication: CostItem[];
   stepTimeMs: number;
   missingLinks: string[];
 }
 
 function stepCost(on: Device, plan: Plan): StepCost {
-  const items = microBatch(on, plan);
+  const stack = stackCost(on, plan);
   const optimizer = optimizerItem(on, plan);
-  const backwardSeconds = items.reduce((sum, item) => sum + item.backwardMs, 0) / 1e3;
-  const network = communicationOf(on, plan, shardOf(plan), backwardSeconds);
-  const micro = milliseconds(items) + milliseconds(network.perMicroBatch);
+  const network = communicationOf(on, plan, shardOf(plan), stack.backwardMs / 1e3);
+  const micro = stack.forwardMs + stack.backwardMs + milliseconds(network.perMicroBatch);
   return {
-    breakdown: [...items, optimizer],
+    stack,
+    optimizer,
     communication: [...network.perMicroBatch, ...network.perStep],
     stepTimeMs: micro * plan.run.accumulation + milliseconds([optimizer, ...network.perStep]),
     missingLinks: network.missingLinks,
@@ -151,13 +188,14 @@ export function estimatePlan(plan: Plan, options: EstimateOptions = {}): Estimat
     const { stepTimeMs } = stepCost(on, other);
     comparedWith[name] = { stepTimeMs, speedup: stepTimeMs / cost.stepTimeMs };
   }
+  const parametersOf = byBlock((block) => totalSize(blockTensors(block, model.width)));
   return {
     model: {
       parameters: model.parameters,
       layers: model.blocks.map((block, index) => ({
         index,
         operator: block.mixer.operator,
-        parameters: totalSize(blockTensors(block, model.width)),
+        parameters: parametersOf(block),
       })),
     },
     hardware: on.profile.id,
@@ -170,7 +208,7 @@ export function estimatePlan(plan: Plan, options: EstimateOptions = {}): Estimat
     modelFlopsPerToken: flopsPerToken,
     mfu: (flopsPerToken * tokensPerSecond) / devices / referencePeak(on),
     memoryBytes: memoryOf(on, plan, shardOf(plan)),
-    breakdown: cost.breakdown,
+    breakdown: breakdownOf(cost.stack, cost.optimizer),
     communication: cost.communication,
     comparedWith,
     assumptions: assumptions(on, plan, cost),
@@ -188,10 +226,11 @@ export interface BlockCost {
 export function blockCosts(plan: Plan, estimate: Estimate): BlockCost[] {
   const on = device(plan, { hardware: estimate.hardware });
   const shard = shardOf(plan);
+  const activations = byBlock((block) => blockActivations(on, block, shard));
   const costs = plan.model.blocks.map((block) => ({
     forwardMs: 0,
     backwardMs: 0,
-    activationBytes: blockActivations(on, block, shard),
+    activationBytes: activations(block),
   }));
   for (const item of estimate.breakdown) {
     const index = /^blocks\.(\d+)\./.exec(item.name)?.[1];

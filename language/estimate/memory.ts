@@ -1,5 +1,6 @@
 import type { Plan, PlanBlock, PlanFfn, PlanMixer } from '../plan/plan.js';
 import { blockTensors, outerTensors, totalSize, type Tensor } from '../plan/tensors.js';
+import { byBlock } from './by-block.js';
 import type { MemoryBytes } from './estimate.js';
 import { mixedWidth, projectedWidth, type Shard } from './operators.js';
 import type { Device } from './roofline.js';
@@ -33,12 +34,13 @@ export function blockActivations(device: Device, block: PlanBlock, shard: Shard)
 
 /** Activations of the whole stack; recomputing blocks keeps their inputs and one block at a time. */
 function stackActivations(device: Device, plan: Plan, shard: Shard): number {
-  const blocks = plan.model.blocks.map((block) => blockActivations(device, block, shard));
+  const activations = byBlock((block) => blockActivations(device, block, shard));
+  const blocks = plan.model.blocks.map(activations);
   const sum = blocks.reduce((total, bytes) => total + bytes, 0);
   const edge = shard.normRows * (2 * shard.width * device.valueBytes + 4) + shard.rows * 12;
   if (plan.run.recompute === 'none') return sum + edge;
   const inputs = blocks.length * shard.normRows * shard.width * device.valueBytes;
-  return inputs + Math.max(0, ...blocks) + edge;
+  return inputs + blocks.reduce((most, bytes) => Math.max(most, bytes), 0) + edge;
 }
 
 /** Logits, the gradients in flight through the widest block, and the libraries' scratch. */
@@ -56,13 +58,12 @@ function workspace(device: Device, plan: Plan, shard: Shard): number {
 /** Parameters one rank computes with: matrices and filters divided over tensor ranks, vectors held whole. */
 export function rankParameters(plan: Plan, tensor: number): number {
   const { model } = plan;
-  const tensors = [
-    ...outerTensors(model),
-    ...model.blocks.flatMap((block) => blockTensors(block, model.width)),
-  ];
-  const isVector = ({ shape }: Tensor): boolean => shape.length === 1;
-  const vectors = totalSize(tensors.filter(isVector));
-  return (totalSize(tensors) - vectors) / tensor + vectors;
+  const ofRank = (tensors: Tensor[]): number => {
+    const vectors = totalSize(tensors.filter(({ shape }) => shape.length === 1));
+    return (totalSize(tensors) - vectors) / tensor + vectors;
+  };
+  const ofBlock = byBlock((block) => ofRank(blockTensors(block, model.width)));
+  return model.blocks.reduce((sum, block) => sum + ofBlock(block), ofRank(outerTensors(model)));
 }
 
 /**

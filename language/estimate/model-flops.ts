@@ -1,4 +1,5 @@
 import type { PlanBlock, PlanMixer, PlanModel } from '../plan/plan.js';
+import { byBlock } from './by-block.js';
 import { meanContext, mixedWidth, modelConvolutionFlopsPerValue, projectedWidth } from './operators.js';
 
 function mixerFlops(mixer: PlanMixer, width: number, sequence: number): number {
@@ -20,9 +21,7 @@ function blockFlops(block: PlanBlock, width: number, sequence: number): number {
  */
 export function modelFlopsPerToken(model: PlanModel, sequence: number): number {
   const unembedding = 2 * model.width * model.vocab;
-  const forward = model.blocks.reduce(
-    (sum, block) => sum + blockFlops(block, model.width, sequence),
-    unembedding,
-  );
+  const ofBlock = byBlock((block) => blockFlops(block, model.width, sequence));
+  const forward = model.blocks.reduce((sum, block) => sum + ofBlock(block), unembedding);
   return 3 * forward;
 }

@@ -184,16 +184,15 @@ function ffnWork(device: Device, name: string, ffn: PlanFfn, shard: Shard): Work
   ];
 }
 
-/** Everything a block does to one micro-batch on one rank, in order. */
-export function blockWork(device: Device, block: PlanBlock, index: number, shard: Shard): Work[] {
-  const name = `blocks.${index}`;
+/** Everything a block does to one micro-batch on one rank, in order, named within the block. */
+export function blockWork(device: Device, block: PlanBlock, shard: Shard): Work[] {
   const works = [
-    norm(device, `${name}.norm1`, shard.normRows, shard.width),
-    ...mixerWork(device, `${name}.mixer`, block.mixer, shard),
+    norm(device, 'norm1', shard.normRows, shard.width),
+    ...mixerWork(device, 'mixer', block.mixer, shard),
   ];
   if (block.ffn.kind !== 'none') {
-    works.push(norm(device, `${name}.norm2`, shard.normRows, shard.width));
-    works.push(...ffnWork(device, `${name}.ffn`, block.ffn, shard));
+    works.push(norm(device, 'norm2', shard.normRows, shard.width));
+    works.push(...ffnWork(device, 'ffn', block.ffn, shard));
   }
   return works;
 }

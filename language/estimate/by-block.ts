@@ -1,0 +1,15 @@
+import type { PlanBlock, PlanFfn, PlanMixer } from '../plan/plan.js';
+
+/**
+ * Computes once per distinct block. Layouts repeat few blocks many times and share their objects, so this makes
+ * the cost of an estimate depend on the distinct ones; unshared equal blocks are merely computed again.
+ */
+export function byBlock<T>(compute: (block: PlanBlock) => T): (block: PlanBlock) => T {
+  const known = new Map<PlanMixer, Map<PlanFfn, T>>();
+  return (block) => {
+    let ofMixer = known.get(block.mixer);
+    if (!ofMixer) known.set(block.mixer, (ofMixer = new Map()));
+    if (!ofMixer.has(block.ffn)) ofMixer.set(block.ffn, compute(block));
+    return ofMixer.get(block.ffn) as T;
+  };
+}
