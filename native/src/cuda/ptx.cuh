@@ -20,12 +20,14 @@ __device__ inline std::uint32_t pack_bf16(float low, float high) {
   __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
   return *reinterpret_cast<std::uint32_t*>(&pair);
 }
-__device__ inline float low_bf16(std::uint32_t pair) { return __uint_as_float(pair << 16); }
-__device__ inline float high_bf16(std::uint32_t pair) { return __uint_as_float(pair & 0xffff0000u); }
+__device__ inline std::uint32_t pack_bf16(float2 pair) { return pack_bf16(pair.x, pair.y); }
+__device__ inline float2 unpack_bf16(std::uint32_t pair) {
+  return {__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000u)};
+}
 
 // d[16×8] += a[16×16] · b[16×8], bf16 in, fp32 out.
 __device__ inline void mma_16x8x16(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
-  asm volatile(
+  asm(
       "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
@@ -57,7 +59,7 @@ __device__ inline void store_matrix_transposed(std::uint32_t address, const std:
 
 __device__ inline std::uint32_t transpose_matrix(std::uint32_t r) {
   std::uint32_t d;
-  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(d) : "r"(r));
+  asm("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(d) : "r"(r));
   return d;
 }
 

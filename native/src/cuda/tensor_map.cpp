@@ -1,5 +1,6 @@
 #include "tensor_map.h"
 
+#include <cudaTypedefs.h>
 #include <cuda_runtime.h>
 
 #include <string>

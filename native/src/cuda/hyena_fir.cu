@@ -1,0 +1,104 @@
+#include "hyena_fir.h"
+
+#include <algorithm>
+
+#include "cuda_check.h"
+#include "hyena_fir_kernels.h"
+
+namespace striped::cuda {
+namespace fir {
+namespace {
+
+constexpr int kLargestWindow = 8;  // tiles whose filter gradients fit the registers
+
+int window_of(int taps) { return (taps + 14) / 16; }
+
+int device_attribute(cudaDeviceAttr attribute) {
+  int device = 0, value = 0;
+  check(cudaGetDevice(&device));
+  check(cudaDeviceGetAttribute(&value, attribute, device));
+  return value;
+}
+
+struct Sizes {
+  std::int64_t strips, filter, featurizer, skip;  // floats of one strip
+};
+Sizes partial_sizes(const HyenaShape& shape) {
+  const Strips strips = cut_strips(shape, backward_blocks(window_of(shape.taps)));
+  return {shape.batch * strips.per_sequence, shape.width / 16 * shape.taps, 9 * shape.width, shape.width};
+}
+
+// Sums the strips' partial gradients in a fixed order and adds them to the gradients.
+__global__ void reduce_kernel(Partials partials, Sizes sizes, std::int64_t groups, int taps, const float* decay,
+                              float* filter, float* featurizer, float* skip) {
+  const std::int64_t i = blockIdx.x * static_cast<std::int64_t>(blockDim.x) + threadIdx.x;
+  float sum = 0;
+  if (i < sizes.featurizer) {
+    for (std::int64_t s = 0; s < sizes.strips; ++s) sum += partials.featurizer[s * sizes.featurizer + i];
+    featurizer[i] += sum;
+  } else if (i < sizes.featurizer + sizes.skip) {
+    const std::int64_t channel = i - sizes.featurizer;
+    if (skip == nullptr) return;
+    for (std::int64_t s = 0; s < sizes.strips; ++s) sum += partials.skip[s * sizes.skip + channel];
+    skip[channel] += sum;
+  } else if (i < sizes.featurizer + sizes.skip + groups * taps) {
+    const std::int64_t tap = i - sizes.featurizer - sizes.skip;
+    const std::int64_t group = tap / taps, t = tap % taps;
+    const std::int64_t parts = sizes.filter / taps / groups;
+    for (std::int64_t s = 0; s < sizes.strips; ++s) {
+      for (std::int64_t p = 0; p < parts; ++p) {
+        sum += partials.filter[s * sizes.filter + (group * parts + p) * taps + t];
+      }
+    }
+    filter[tap] += decay == nullptr ? sum : sum * decay[tap];
+  }
+}
+
+}  // namespace
+
+Strips cut_strips(const HyenaShape& shape, int blocks_per_multiprocessor) {
+  constexpr std::int64_t multiple = 64, shortest = 256;
+  static const int multiprocessors = device_attribute(cudaDevAttrMultiProcessorCount);
+  const std::int64_t columns = shape.width / 64 * shape.batch;
+  const std::int64_t wanted = std::max<std::int64_t>(1, multiprocessors * blocks_per_multiprocessor / columns);
+  std::int64_t rows = (shape.length + wanted - 1) / wanted;
+  rows = std::max(shortest, (rows + multiple - 1) / multiple * multiple);
+  return {static_cast<int>((shape.length + rows - 1) / rows), static_cast<int>(rows)};
+}
+
+}  // namespace fir
+
+bool fir_supports(const HyenaShape& shape, ElementType type) {
+  static const int major = fir::device_attribute(cudaDevAttrComputeCapabilityMajor);
+  return major == 9 && type == ElementType::bf16 && shape.kind != HyenaKind::long_implicit &&
+         shape.featurizer_taps == 3 && shape.width % 64 == 0 && shape.width / shape.groups % 16 == 0 &&
+         fir::window_of(shape.taps) <= fir::kLargestWindow;
+}
+
+std::size_t fir_workspace(const HyenaShape& shape) {
+  const fir::Sizes sizes = fir::partial_sizes(shape);
+  return static_cast<std::size_t>(sizes.strips * (sizes.filter + sizes.featurizer + sizes.skip)) * sizeof(float);
+}
+
+void fir_forward(const HyenaShape& shape, const HyenaWeights& weights, const void* z, void* y, cudaStream_t stream) {
+  fir::launch_forward(fir::window_of(shape.taps), shape, weights, z, y, stream);
+}
+
+void fir_backward(const HyenaShape& shape, const HyenaWeights& weights, const void* z, const void* dy, void* dz,
+                  const HyenaGradients& gradients, void* workspace, cudaStream_t stream) {
+  const fir::Sizes sizes = fir::partial_sizes(shape);
+  fir::Partials partials;
+  partials.filter = static_cast<float*>(workspace);
+  partials.featurizer = partials.filter + sizes.strips * sizes.filter;
+  partials.skip = partials.featurizer + sizes.strips * sizes.featurizer;
+  fir::launch_backward(fir::window_of(shape.taps), shape, weights, z, dy, dz, partials, stream);
+
+  const std::int64_t outputs = sizes.featurizer + sizes.skip + shape.groups * shape.taps;
+  fir::reduce_kernel<<<static_cast<unsigned>((outputs + 127) / 128), 128, 0, stream>>>(
+      partials, sizes, shape.groups, shape.taps, static_cast<const float*>(weights.decay),
+      static_cast<float*>(gradients.filter), static_cast<float*>(gradients.featurizer),
+      static_cast<float*>(gradients.skip));
+  check(cudaGetLastError());
+}
+
+}  // namespace striped::cuda

@@ -1,0 +1,454 @@
+#include <algorithm>
+
+#include "cuda_check.h"
+#include "hyena_fir_fragments.cuh"
+#include "hyena_fir_kernels.h"
+#include "tensor_map.h"
+
+// Time runs backwards here. With u = k' ⊙ v', g = dy ⊙ q', c = h ∗ u + d ⊙ u:
+//   du = h ⋆ g + d ⊙ g   reaches forward, so it is complete as soon as a tile is met;
+//   dq' = dy ⊙ c         reaches back, so it follows `Delay` stages later, when the tiles before it are in.
+// Tiles of the first kind are held with time reversed in the fragments, which makes h ⋆ a causal product with the
+// same Toeplitz fragments; u goes through shared memory, which turns it into forward order for c and for the
+// filter gradient P_j = Σ_i g_i · u_{i-j}ᵀ, whose anti-diagonals are summed at the end.
+namespace striped::cuda::fir {
+namespace {
+
+constexpr int kStageTiles = 2;
+constexpr int kStageRows = kStageTiles * kTile;
+constexpr int kHaloedBytes = (kStageRows + kHalo) * kRowBytes;
+constexpr int kPlainBytes = kStageRows * kRowBytes;
+
+struct BackwardArguments {
+  int length, width, taps, group_size, strip_rows, strips;
+  const float *featurizer, *filter, *decay, *skip;
+  Partials partials;
+};
+
+template <int Window>
+struct Layout {
+  static constexpr int delay = (Window + kStageTiles - 1) / kStageTiles;  // stages
+  static constexpr int held = delay + 1;       // stages whose u (shared memory) and g (registers) are alive
+  static constexpr int query_slots = delay + 2;
+  static constexpr int key_slots = 2;
+  static constexpr int staging = 0;  // two of dq, dk, dv
+  static constexpr int gate = staging + 2 * 3 * kPlainBytes;
+  static constexpr int dy = gate + held * kPlainBytes;
+  static constexpr int query = dy + query_slots * kPlainBytes;
+  static constexpr int key = query + query_slots * kHaloedBytes;  // k then v
+  static constexpr int bytes = key + key_slots * 2 * kHaloedBytes;
+  static constexpr int allocated = bytes + 1024;
+};
+
+// Gradient of the three featurizer taps of two channels.
+struct FeaturizerGradient {
+  float tap[2][3] = {};
+
+  // Fragments in forward time: (t, t+1) and (t-2, t-1).
+  __device__ void add(int c, float2 d, float2 pair, float2 before) {
+    tap[c][0] += d.x * pair.x + d.y * pair.y;
+    tap[c][1] += d.x * before.y + d.y * pair.x;
+    tap[c][2] += d.x * before.x + d.y * before.y;
+  }
+  // Fragments in reversed time: (t, t-1) and (t-2, t-3).
+  __device__ void add_reversed(int c, float2 d, float2 pair, float2 next) {
+    tap[c][0] += d.x * pair.x + d.y * pair.y;
+    tap[c][1] += d.x * pair.y + d.y * next.x;
+    tap[c][2] += d.x * next.x + d.y * next.y;
+  }
+  __device__ void reset() {
+#pragma unroll
+    for (int c = 0; c < 2; ++c) {
+#pragma unroll
+      for (int t = 0; t < 3; ++t) tap[c][t] = 0;
+    }
+  }
+  // Sums over the four lanes that share the channels; lane q = 0 writes out[channel, 3].
+  __device__ void store(float* out, int channel, const Lane& lane) {
+#pragma unroll
+    for (int c = 0; c < 2; ++c) {
+#pragma unroll
+      for (int t = 0; t < 3; ++t) {
+        float sum = tap[c][t];
+        sum += __shfl_xor_sync(0xffffffffu, sum, 1);
+        sum += __shfl_xor_sync(0xffffffffu, sum, 2);
+        if (lane.q == 0) out[(channel + 8 * c) * 3 + t] = sum;
+      }
+    }
+  }
+};
+
+// The pairs next to a tile's pairs: fragments are rotated by one lane within each quad, and the edge lane takes the
+// neighbouring eight tokens, the last of them carried from the tile visited before.
+struct Neighbours {
+  std::uint32_t carried[2] = {};  // by channel
+
+  template <bool reversed>
+  __device__ void shift(const float2 (&tile)[4], float2 (&out)[4], const Lane& lane) {
+    // reversed: the two tokens before in reversed time; else the two tokens after.
+    const int source = (lane.index & ~3) | ((lane.q + (reversed ? 3 : 1)) & 3);
+    const bool edge = lane.q == (reversed ? 0 : 3);
+    constexpr int first = reversed ? 0 : 2, last = reversed ? 2 : 0;
+#pragma unroll
+    for (int c = 0; c < 2; ++c) {
+      const std::uint32_t a = __shfl_sync(0xffffffffu, ptx::pack_bf16(tile[first + c]), source);
+      const std::uint32_t b = __shfl_sync(0xffffffffu, ptx::pack_bf16(tile[last + c]), source);
+      out[first + c] = ptx::unpack_bf16(edge ? carried[c] : a);
+      out[last + c] = ptx::unpack_bf16(edge ? a : b);
+      carried[c] = b;
+    }
+  }
+};
+
+#if __CUDA_ARCH__ >= 900 || !defined(__CUDA_ARCH__)
+
+// dh[16j + 15 - t' - s] += Σ P_j[t', s], through this warp's 1 KB tile and lag buffer in shared memory.
+template <int Window>
+__device__ void store_filter_gradient(const float (&product)[Window + 1][2][4], float* scratch, float* out, int taps,
+                                      const Lane& lane) {
+  float* tile = scratch;                  // [16, 16]
+  float* lags = scratch + kTile * kTile;  // lag + 16
+  for (int i = lane.index; i < kTile * (Window + 2); i += 32) lags[i] = 0;
+#pragma unroll
+  for (int j = 0; j <= Window; ++j) {
+    __syncwarp();
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        tile[(lane.g + 8 * (e / 2)) * kTile + half * 8 + 2 * lane.q + e % 2] = product[j][half][e];
+      }
+    }
+    __syncwarp();
+    if (lane.index < 31) {
+      const int diagonal = lane.index - 15;  // 15 - t' - s
+      float sum = 0;
+      for (int s = max(0, -diagonal); s <= min(15, 15 - diagonal); ++s) sum += tile[(15 - diagonal - s) * kTile + s];
+      lags[kTile * j + diagonal + kTile] += sum;
+    }
+  }
+  __syncwarp();
+  for (int t = lane.index; t < taps; t += 32) out[t] = lags[t + kTile];
+}
+
+#endif
+
+template <int Window>
+__global__ __launch_bounds__(kWarps * 32, backward_blocks(Window)) void backward_kernel(
+    const __grid_constant__ CUtensorMap z_map, const __grid_constant__ CUtensorMap dy_map,
+    const __grid_constant__ CUtensorMap dz_map, const BackwardArguments a) {
+#if __CUDA_ARCH__ >= 900
+  using L = Layout<Window>;
+  extern __shared__ std::uint8_t raw[];
+  __shared__ std::uint64_t full_barriers[2];
+  const std::uint32_t shared = (ptx::shared_address(raw) + 1023u) & ~1023u;
+  const std::uint32_t full = ptx::shared_address(full_barriers);
+
+  const Lane lane;
+  const int warp = threadIdx.x / 32;
+  const int column = blockIdx.x * kChannels;
+  const int channel = column + warp * kTile + lane.g;
+  const int batch = blockIdx.z;
+  const int begin = blockIdx.y * a.strip_rows;
+  const int end = min(begin + a.strip_rows, a.length);
+  const int top = begin + (end - begin + kStageRows - 1) / kStageRows * kStageRows;
+  const int warm = top < a.length ? L::delay + 1 : 0;
+  const int stages = warm + (top - begin) / kStageRows + L::delay;
+  const auto base_row = [&](int stage) { return top + (warm - stage - 1) * kStageRows; };
+
+  const auto fetch = [&](int stage) {
+    const int row = base_row(stage);
+    const bool queries = row >= begin, keys = row <= top;
+    const std::uint32_t barrier = full + stage % 2 * 8;
+    ptx::barrier_expect(barrier, (queries ? kPlainBytes + kHaloedBytes : 0) + (keys ? 2 * kHaloedBytes : 0));
+    if (queries) {
+      const int slot = stage % L::query_slots;
+      ptx::copy_in(shared + L::query + slot * kHaloedBytes, &z_map, barrier, column, row - kHalo, batch);
+      ptx::copy_in(shared + L::dy + slot * kPlainBytes, &dy_map, barrier, column, row, batch);
+    }
+    if (keys) {
+      const std::uint32_t slot = shared + L::key + stage % 2 * 2 * kHaloedBytes;
+      ptx::copy_in(slot, &z_map, barrier, a.width + column, row - kHalo, batch);
+      ptx::copy_in(slot + kHaloedBytes, &z_map, barrier, 2 * a.width + column, row - kHalo, batch);
+    }
+  };
+  if (threadIdx.x == 0) {
+    ptx::barrier_init(full, 1);
+    ptx::barrier_init(full + 8, 1);
+    ptx::barrier_init_fence();
+    fetch(0);
+    if (stages > 1) fetch(1);
+  }
+  __syncthreads();
+
+  TapFragments<Window> taps;
+  const std::int64_t group = (column + warp * kTile) / a.group_size;
+  taps.load(a.filter + group * a.taps, a.decay == nullptr ? nullptr : a.decay + group * a.taps, a.taps, lane);
+  Featurizer fq, fk, fv;
+  fq.load(a.featurizer, channel);
+  fk.load(a.featurizer, a.width + channel);
+  fv.load(a.featurizer, 2 * a.width + channel);
+  const float skip[2] = {a.skip == nullptr ? 0.0f : a.skip[channel], a.skip == nullptr ? 0.0f : a.skip[channel + 8]};
+
+  FeaturizerGradient dfq, dfk, dfv;
+  float dskip[2] = {};
+  float product[Window + 1][2][4] = {};                       // P_j
+  std::uint32_t gradients[kStageTiles * L::held][4] = {};     // g, time reversed; [0, 2) is this stage, later ones above
+  Neighbours beside_dq, beside_dk, beside_dv;
+
+  // `steady`: every part of the stage is inside the strip, so that its code has no branches to keep the two
+  // convolutions and the filter gradient from overlapping.
+  const auto visit = [&]<bool steady>(int stage) {
+    const int row = base_row(stage);
+    const int late_row = row + L::delay * kStageRows;
+    const bool has_query = steady || row >= begin, has_key = steady || row <= top;
+    const bool late = steady || (stage >= L::delay && late_row <= top);
+    const int late_slot = (stage + L::query_slots - L::delay) % L::query_slots;
+
+    const std::uint32_t query = shared + L::query + stage % L::query_slots * kHaloedBytes;
+    const std::uint32_t key = shared + L::key + stage % 2 * 2 * kHaloedBytes;
+    const std::uint32_t late_query = shared + L::query + late_slot * kHaloedBytes;
+    const std::uint32_t staging = shared + L::staging + stage % 2 * 3 * kPlainBytes;
+    // This lane's rows; "next" are two tokens earlier, which reversed time meets next.
+    const std::uint32_t query_at = tile_address<true>(query, kHalo, warp, lane);
+    const std::uint32_t query_next = tile_address<true>(query, 0, warp, lane);
+    const std::uint32_t dy_at =
+        tile_address<true>(shared + L::dy + stage % L::query_slots * kPlainBytes, 0, warp, lane);
+    const std::uint32_t key_at = tile_address<true>(key, kHalo, warp, lane);
+    const std::uint32_t key_next = tile_address<true>(key, 0, warp, lane);
+    const std::uint32_t value_at = tile_address<true>(key + kHaloedBytes, kHalo, warp, lane);
+    const std::uint32_t value_next = tile_address<true>(key + kHaloedBytes, 0, warp, lane);
+    const std::uint32_t gate_at = tile_address<true>(shared + L::gate, 0, warp, lane);
+    const std::uint32_t gate_ascending = tile_address(shared + L::gate, 0, warp, lane);
+    const std::uint32_t late_query_at = tile_address(late_query, kHalo, warp, lane);
+    const std::uint32_t late_query_before = tile_address(late_query, 0, warp, lane);
+    const std::uint32_t late_dy_at = tile_address(shared + L::dy + late_slot * kPlainBytes, 0, warp, lane);
+    const std::uint32_t staging_at = tile_address<true>(staging, 0, warp, lane);
+    const std::uint32_t staging_ascending = tile_address(staging, 0, warp, lane);
+
+#pragma unroll
+    for (int i = kStageTiles * L::held - 1; i >= kStageTiles; --i) {
+#pragma unroll
+      for (int r = 0; r < 4; ++r) gradients[i][r] = gradients[i - kStageTiles][r];
+    }
+#pragma unroll
+    for (int tile = kStageTiles - 1; tile >= 0; --tile) {
+      const int offset = tile * kTileBytes;
+      std::uint32_t(&g)[4] = gradients[tile];
+      float du[2][4], c_sum[2][4];
+      std::uint32_t k[4], v[4];
+#pragma unroll
+      for (int r = 0; r < 4; ++r) g[r] = 0;
+      if (has_query) {
+        std::uint32_t pair[4], next[4], dy[4];
+        ptx::load_matrix_transposed(pair, query_at + offset);
+        ptx::load_matrix_transposed(next, query_next + offset);
+        ptx::load_matrix_transposed(dy, dy_at + offset);
+#pragma unroll
+        for (int r = 0; r < 4; ++r) {
+          const int c = r % 2;
+          const float2 q = fq.apply_reversed(c, ptx::unpack_bf16(pair[r]), ptx::unpack_bf16(next[r]));
+          const float2 upstream = ptx::unpack_bf16(dy[r]);
+          const float2 gradient = {q.x * upstream.x, q.y * upstream.y};
+          g[r] = ptx::pack_bf16(gradient);
+          du[r / 2][c * 2] = skip[c] * gradient.x;
+          du[r / 2][c * 2 + 1] = skip[c] * gradient.y;
+        }
+      }
+      if (has_key) {
+        std::uint32_t pair[4], next[4], value_pair[4], value_beyond[4], u[4];
+        ptx::load_matrix_transposed(pair, key_at + offset);
+        ptx::load_matrix_transposed(next, key_next + offset);
+        ptx::load_matrix_transposed(value_pair, value_at + offset);
+        ptx::load_matrix_transposed(value_beyond, value_next + offset);
+#pragma unroll
+        for (int r = 0; r < 4; ++r) {
+          const int c = r % 2;
+          const float2 key_feature = fk.apply_reversed(c, ptx::unpack_bf16(pair[r]), ptx::unpack_bf16(next[r]));
+          const float2 value_feature =
+              fv.apply_reversed(c, ptx::unpack_bf16(value_pair[r]), ptx::unpack_bf16(value_beyond[r]));
+          const float2 gated = {key_feature.x * value_feature.x, key_feature.y * value_feature.y};
+          const float2 gradient = ptx::unpack_bf16(g[r]);
+          dskip[c] += gradient.x * gated.x + gradient.y * gated.y;
+          k[r] = ptx::pack_bf16(key_feature);
+          v[r] = ptx::pack_bf16(value_feature);
+          u[r] = ptx::pack_bf16(gated);
+        }
+        ptx::store_matrix_transposed(gate_at + stage % L::held * kPlainBytes + offset, u);
+      }
+      __syncwarp();
+
+      constexpr int late_tiles = kStageTiles * L::delay;  // from this stage's base to the late one's
+      const std::uint32_t(&late_g)[4] = gradients[late_tiles + tile];
+      const std::uint32_t g_rows[4] = {ptx::transpose_matrix(late_g[0]), ptx::transpose_matrix(late_g[2]),
+                                       ptx::transpose_matrix(late_g[1]), ptx::transpose_matrix(late_g[3])};
+#pragma unroll
+      for (int j = 0; j <= Window; ++j) {
+        if (has_query && has_key) taps.convolve(du, gradients[tile + j], j);
+        if (late) {
+          const int index = late_tiles + tile - j;
+          const int slot = (stage - index / kStageTiles + L::held) % L::held;
+          const std::uint32_t from = gate_ascending + slot * kPlainBytes + index % kStageTiles * kTileBytes;
+          std::uint32_t u[4], u_rows[4];
+          ptx::load_matrix_transposed(u, from);
+          ptx::load_matrix(u_rows, from);
+          if (j == 0) {
+#pragma unroll
+            for (int r = 0; r < 4; ++r) {
+              const float2 gated = ptx::unpack_bf16(u[r]);
+              c_sum[r / 2][r % 2 * 2] = skip[r % 2] * gated.x;
+              c_sum[r / 2][r % 2 * 2 + 1] = skip[r % 2] * gated.y;
+            }
+          }
+          taps.convolve(c_sum, u, j);
+          ptx::mma_16x8x16(product[j][0], g_rows, u_rows[0], u_rows[1]);
+          ptx::mma_16x8x16(product[j][1], g_rows, u_rows[2], u_rows[3]);
+        }
+      }
+
+      if (has_query && has_key) {
+        // dz of one operand: `other` is its partner in the gate k' ⊙ v'.
+        const auto finish = [&](const Featurizer& featurizer, FeaturizerGradient& gradient, Neighbours& beside,
+                                const std::uint32_t(&other)[4], std::uint32_t at, std::uint32_t beyond,
+                                std::uint32_t to) {
+          std::uint32_t pair[4], next[4], dz[4];
+          ptx::load_matrix_transposed(pair, at + offset);
+          ptx::load_matrix_transposed(next, beyond + offset);
+          float2 d[4], before[4];
+#pragma unroll
+          for (int r = 0; r < 4; ++r) {
+            const int c = r % 2;
+            const float2 partner = ptx::unpack_bf16(other[r]);
+            d[r] = {du[r / 2][c * 2] * partner.x, du[r / 2][c * 2 + 1] * partner.y};
+            gradient.add_reversed(c, d[r], ptx::unpack_bf16(pair[r]), ptx::unpack_bf16(next[r]));
+          }
+          beside.shift<true>(d, before, lane);
+#pragma unroll
+          for (int r = 0; r < 4; ++r) dz[r] = ptx::pack_bf16(featurizer.apply(r % 2, d[r], before[r]));
+          ptx::store_matrix_transposed(to + offset, dz);
+        };
+        finish(fk, dfk, beside_dk, v, key_at, key_next, staging_at + kPlainBytes);
+        finish(fv, dfv, beside_dv, k, value_at, value_next, staging_at + 2 * kPlainBytes);
+      }
+      if (late) {
+        std::uint32_t pair[4], before[4], dy[4], dz[4];
+        ptx::load_matrix_transposed(pair, late_query_at + offset);
+        ptx::load_matrix_transposed(before, late_query_before + offset);
+        ptx::load_matrix_transposed(dy, late_dy_at + offset);
+        float2 d[4], after[4];
+#pragma unroll
+        for (int r = 0; r < 4; ++r) {
+          const int c = r % 2;
+          const float2 upstream = ptx::unpack_bf16(dy[r]);
+          d[r] = {upstream.x * c_sum[r / 2][c * 2], upstream.y * c_sum[r / 2][c * 2 + 1]};
+          dfq.add(c, d[r], ptx::unpack_bf16(pair[r]), ptx::unpack_bf16(before[r]));
+        }
+        beside_dq.shift<false>(d, after, lane);
+#pragma unroll
+        for (int r = 0; r < 4; ++r) dz[r] = ptx::pack_bf16(fq.apply_reversed(r % 2, d[r], after[r]));
+        ptx::store_matrix_transposed(staging_ascending + offset, dz);
+      }
+    }
+    if constexpr (!steady) {
+      // The stage above the strip only feeds the featurizers' reach; its gradients are counted in its own strip.
+      if (row == top) {
+        dfk.reset();
+        dfv.reset();
+        dskip[0] = dskip[1] = 0;
+      }
+      if (late && late_row == top) {
+        dfq.reset();
+#pragma unroll
+        for (int j = 0; j <= Window; ++j) {
+#pragma unroll
+          for (int e = 0; e < 8; ++e) product[j][e / 4][e % 4] = 0;
+        }
+      }
+    }
+  };
+
+  for (int stage = 0; stage < stages; ++stage) {
+    const int row = base_row(stage);
+    const int late_row = row + L::delay * kStageRows;
+    const bool late = stage >= L::delay && late_row < top;
+    const std::uint32_t staging = shared + L::staging + stage % 2 * 3 * kPlainBytes;
+    ptx::barrier_wait(full + stage % 2 * 8, stage / 2 & 1);
+    if (row >= begin && late) {
+      visit.template operator()<true>(stage);
+    } else {
+      visit.template operator()<false>(stage);
+    }
+
+    // One barrier a stage: it also tells everyone that the other staging buffer has been read.
+    ptx::copy_engine_fence();
+    if (threadIdx.x == 0) ptx::copy_out_wait_read();
+    __syncthreads();
+    if (threadIdx.x == 0) {
+      if (row >= begin && row < top) {
+        ptx::copy_out(&dz_map, staging + kPlainBytes, a.width + column, row, batch);
+        ptx::copy_out(&dz_map, staging + 2 * kPlainBytes, 2 * a.width + column, row, batch);
+      }
+      if (late) ptx::copy_out(&dz_map, staging, column, late_row, batch);
+      ptx::copy_out_commit();
+      if (stage + 2 < stages) fetch(stage + 2);
+    }
+  }
+  if (threadIdx.x == 0) ptx::copy_out_wait();
+  __syncthreads();
+
+  const std::int64_t strip = blockIdx.z * static_cast<std::int64_t>(gridDim.y) + blockIdx.y;
+  float* featurizer = a.partials.featurizer + strip * 9 * a.width;
+  dfq.store(featurizer, channel, lane);
+  dfk.store(featurizer, a.width + channel, lane);
+  dfv.store(featurizer, 2 * a.width + channel, lane);
+#pragma unroll
+  for (int c = 0; c < 2; ++c) {
+    float sum = dskip[c];
+    sum += __shfl_xor_sync(0xffffffffu, sum, 1);
+    sum += __shfl_xor_sync(0xffffffffu, sum, 2);
+    if (lane.q == 0) a.partials.skip[strip * a.width + channel + 8 * c] = sum;
+  }
+  float* scratch = reinterpret_cast<float*>(raw) + warp * (kTile * kTile + kTile * (Window + 2));
+  const std::int64_t part = strip * (a.width / kTile) + (column / kTile + warp);
+  store_filter_gradient<Window>(product, scratch, a.partials.filter + part * a.taps, a.taps, lane);
+#endif
+}
+
+template <int Window>
+void launch(const HyenaShape& shape, const HyenaWeights& weights, const void* z, const void* dy, void* dz,
+            const Partials& partials, cudaStream_t stream) {
+  using L = Layout<Window>;
+  const Strips strips = cut_strips(shape, backward_blocks(Window));
+  const auto z_map = bf16_tensor_map(z, shape.batch, shape.length, 3 * shape.width, kStageRows + kHalo, kChannels);
+  const auto dy_map = bf16_tensor_map(dy, shape.batch, shape.length, shape.width, kStageRows, kChannels);
+  const auto dz_map = bf16_tensor_map(dz, shape.batch, shape.length, 3 * shape.width, kStageRows, kChannels);
+  const BackwardArguments arguments{static_cast<int>(shape.length),
+                                    static_cast<int>(shape.width),
+                                    shape.taps,
+                                    static_cast<int>(shape.width / shape.groups),
+                                    strips.rows,
+                                    strips.per_sequence,
+                                    static_cast<const float*>(weights.featurizer),
+                                    static_cast<const float*>(weights.filter),
+                                    static_cast<const float*>(weights.decay),
+                                    static_cast<const float*>(weights.skip),
+                                    partials};
+  static const cudaError_t raised =
+      cudaFuncSetAttribute(backward_kernel<Window>, cudaFuncAttributeMaxDynamicSharedMemorySize, L::allocated);
+  check(raised);
+  const dim3 grid(static_cast<unsigned>(shape.width / kChannels), static_cast<unsigned>(strips.per_sequence),
+                  static_cast<unsigned>(shape.batch));
+  backward_kernel<Window><<<grid, kWarps * 32, L::allocated, stream>>>(z_map, dy_map, dz_map, arguments);
+  check(cudaGetLastError());
+}
+
+}  // namespace
+
+void launch_backward(int window, const HyenaShape& shape, const HyenaWeights& weights, const void* z, const void* dy,
+                     void* dz, const Partials& partials, cudaStream_t stream) {
+  if (window <= 1) return launch<1>(shape, weights, z, dy, dz, partials, stream);
+  if (window <= 4) return launch<4>(shape, weights, z, dy, dz, partials, stream);
+  return launch<8>(shape, weights, z, dy, dz, partials, stream);
+}
+
+}  // namespace striped::cuda::fir
