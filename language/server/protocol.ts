@@ -27,6 +27,8 @@ export interface PreviewResult {
   version: number;
   /** Names of all models in the document. */
   models: string[];
+  /** Names of all runs in the document. */
+  runs: string[];
   /** null while the text is too broken to resolve the model. */
   preview: PreviewModel | null;
 }
