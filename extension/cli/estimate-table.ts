@@ -1,0 +1,98 @@
+import type { CostItem, Estimate } from '../../language/estimate/index.js';
+import { formatBytes, formatCount, formatLength, formatMs } from '../../webview/shared/format.js';
+import { table } from './output.js';
+
+function percent(share: number): string {
+  return `${(share * 100).toFixed(1)}%`;
+}
+
+/** `4 SE, 2 MR, 2 LI, 1 MHA` */
+function mixture(estimate: Estimate): string {
+  const counts = new Map<string, number>();
+  for (const { operator } of estimate.model.layers) counts.set(operator, (counts.get(operator) ?? 0) + 1);
+  return [...counts].map(([operator, count]) => `${count} ${operator}`).join(', ');
+}
+
+function indent(text: string): string {
+  return text.replaceAll(/^(?=.)/gm, '  ');
+}
+
+/** Sums of the breakdown by kind, longest first. */
+function byKind(items: CostItem[]): string {
+  const kinds = new Map<string, { forward: number; backward: number; bounds: Set<string> }>();
+  for (const item of items) {
+    const sum = kinds.get(item.kind) ?? { forward: 0, backward: 0, bounds: new Set() };
+    sum.forward += item.forwardMs;
+    sum.backward += item.backwardMs;
+    sum.bounds.add(item.bound);
+    kinds.set(item.kind, sum);
+  }
+  const total = items.reduce((sum, item) => sum + item.forwardMs + item.backwardMs, 0);
+  const rows = [...kinds]
+    .sort(([, a], [, b]) => b.forward + b.backward - a.forward - a.backward)
+    .map(([kind, { forward, backward, bounds }]) => [
+      kind,
+      formatMs(forward),
+      formatMs(backward),
+      percent((forward + backward) / total),
+      [...bounds].join(', '),
+    ]);
+  return table([['', 'forward', 'backward', 'share', 'bound by'], ...rows], '<>>><');
+}
+
+function memory(estimate: Estimate): string {
+  const { total, ...parts } = estimate.memoryBytes;
+  const rows = Object.entries(parts).map(([part, bytes]) => [part, formatBytes(bytes)]);
+  return table([...rows, ['total', formatBytes(total)]], '<>');
+}
+
+/** The estimate of one configuration, for people. */
+export function estimateText(name: string, estimate: Estimate): string {
+  const { model, comparedWith } = estimate;
+  const batch = `${estimate.microBatch} x ${formatLength(estimate.sequence)} tokens`;
+  const lines = [
+    `${name}: ${formatCount(model.parameters)} parameters in ${model.layers.length} blocks (${mixture(estimate)})`,
+    `on ${estimate.hardware} in ${estimate.precision}, micro-batch of ${batch}`,
+    '',
+    `step time       ${formatMs(estimate.stepTimeMs)}`,
+    `throughput      ${formatCount(estimate.tokensPerSecond)} tokens/s (${formatCount(estimate.tokensPerSecondPerGpu)} a device)`,
+    `model FLOPs     ${formatCount(estimate.modelFlopsPerToken)} a token, MFU ${percent(estimate.mfu)}`,
+    '',
+    'memory of a device',
+    indent(memory(estimate)),
+    '',
+    'time of a step by kind of operation',
+    indent(byKind([...estimate.breakdown, ...estimate.communication])),
+    '',
+    'the same width and depth as',
+    indent(
+      table(
+        Object.entries(comparedWith).map(([other, { stepTimeMs, speedup }]) => [
+          other,
+          formatMs(stepTimeMs),
+          `this layout is ${speedup.toFixed(2)}x as fast`,
+        ]),
+        '<><',
+      ),
+    ),
+    '',
+    'assumed',
+    ...estimate.assumptions.map((assumption) => `  - ${assumption}`),
+  ];
+  return lines.join('\n');
+}
+
+/** One row a configuration. */
+export function sweepText(parameter: string, values: number[], estimates: Estimate[]): string {
+  const rows = estimates.map((estimate, index) => [
+    formatLength(values[index] ?? 0),
+    formatMs(estimate.stepTimeMs),
+    formatCount(estimate.tokensPerSecond),
+    percent(estimate.mfu),
+    formatBytes(estimate.memoryBytes.total),
+    `${estimate.comparedWith.transformer?.speedup.toFixed(2)}x`,
+    `${estimate.comparedWith.stripedhyena1?.speedup.toFixed(2)}x`,
+  ]);
+  const head = [parameter, 'step', 'tokens/s', 'MFU', 'memory', 'over transformer', 'over stripedhyena1'];
+  return table([head, ...rows], '>>>>>>>');
+}

@@ -1,0 +1,47 @@
+import { Command, CommanderError } from 'commander';
+import { VERSION } from '../../language/version.js';
+import { checkCommand } from './check.js';
+import { compileCommand } from './compile.js';
+import { estimateCommand } from './estimate.js';
+import { forwardCommand } from './forward.js';
+import { EXIT, report } from './output.js';
+import { renderCommand } from './render.js';
+import { runsCommand } from './runs.js';
+import { trainCommand } from './train.js';
+
+function program(): Command {
+  const striped = new Command('striped')
+    .description('Design, check, cost, draw and train convolutional multi-hybrid language models.')
+    .version(VERSION)
+    .configureHelp({ showGlobalOptions: true });
+  for (const make of [
+    checkCommand,
+    compileCommand,
+    estimateCommand,
+    renderCommand,
+    trainCommand,
+    runsCommand,
+    forwardCommand,
+  ]) {
+    striped.addCommand(make());
+  }
+  const everyCommand = (command: Command): void => {
+    command.exitOverride().showHelpAfterError('(--help says how to use it)');
+    command.commands.forEach(everyCommand);
+  };
+  everyCommand(striped);
+  return striped;
+}
+
+/** A reader that has seen enough (`striped ... | head`) is not an error. */
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(EXIT.ok);
+  throw error;
+});
+
+try {
+  await program().parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  else process.exitCode = report(error);
+}
