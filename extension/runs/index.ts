@@ -11,7 +11,7 @@ export {
   type ResumeOptions,
   type RunHandle,
 } from './launch.js';
-export { isFinished, type ObservedState, type ObservedStatus } from './status.js';
+export { isFinished, readStatus, type ObservedState, type ObservedStatus } from './status.js';
 export {
   addToIndex,
   findRunDirectories,
@@ -22,4 +22,4 @@ export {
   stateDirectory,
   type RunInfo,
 } from './store.js';
-export { EventTail, LineTail, followEvents } from './tail.js';
+export { EventTail, LineTail, fileChange, followEvents } from './tail.js';

@@ -1,0 +1,185 @@
+import * as path from 'node:path';
+import * as vscode from 'vscode';
+import type { UpdatedParams } from '../../language/server/protocol.js';
+import {
+  isDiagramRequest,
+  isDiagramState,
+  type DiagramRequest,
+  type DiagramState,
+  type DiagramUpdate,
+} from '../../webview/shared/messages.js';
+import type { StripedClient } from '../language-client.js';
+import { pageHtml, pageRoot } from './page.js';
+
+const VIEW_TYPE = 'striped.preview';
+
+const BODY = `<div id="toolbar" role="toolbar" aria-label="Preview"></div>
+<div id="banner" role="status" hidden></div>
+<div id="stage"><div id="picture"></div></div>`;
+
+/** The open previews, one a document; brings them back when the window is reloaded. */
+export class PreviewPanels implements vscode.WebviewPanelSerializer, vscode.Disposable {
+  private readonly panels = new Map<string, PreviewPanel>();
+  private readonly subscriptions: vscode.Disposable[];
+
+  constructor(
+    private readonly extension: vscode.Uri,
+    private readonly client: StripedClient,
+  ) {
+    this.subscriptions = [
+      vscode.window.registerWebviewPanelSerializer(VIEW_TYPE, this),
+      client.onUpdated((update) => this.panels.get(keyOf(update.uri))?.onUpdated(update)),
+    ];
+  }
+
+  /** Opens the preview of a document beside it, or brings it to front. */
+  open(uri: vscode.Uri, model?: string): void {
+    const existing = this.panels.get(uri.toString());
+    if (existing) return existing.show(model);
+    const column = { viewColumn: vscode.ViewColumn.Beside, preserveFocus: true };
+    const panel = vscode.window.createWebviewPanel(VIEW_TYPE, titleOf(uri), column);
+    this.adopt(panel, { uri: uri.toString(), model, expanded: [], viewport: null });
+  }
+
+  async deserializeWebviewPanel(panel: vscode.WebviewPanel, state: unknown): Promise<void> {
+    if (!isDiagramState(state)) return panel.dispose();
+    this.adopt(panel, state);
+    // Opening the document makes it known to the server, which then sends its first update.
+    await vscode.workspace
+      .openTextDocument(vscode.Uri.parse(state.uri))
+      .then(undefined, () => panel.dispose());
+  }
+
+  dispose(): void {
+    for (const panel of this.panels.values()) panel.dispose();
+    for (const subscription of this.subscriptions) subscription.dispose();
+  }
+
+  private adopt(panel: vscode.WebviewPanel, state: DiagramState): void {
+    const key = vscode.Uri.parse(state.uri).toString();
+    this.panels.get(key)?.dispose();
+    panel.onDidDispose(() => this.panels.delete(key));
+    this.panels.set(key, new PreviewPanel(panel, this.extension, this.client, state));
+  }
+}
+
+/** The server may escape a URI otherwise than the editor does. */
+function keyOf(uri: string): string {
+  return vscode.Uri.parse(uri).toString();
+}
+
+function titleOf(uri: vscode.Uri): string {
+  return `Preview ${path.posix.basename(uri.path)}`;
+}
+
+class PreviewPanel implements vscode.Disposable {
+  private readonly uri: vscode.Uri;
+  private model: string | undefined;
+  private ready = false;
+  private newest = 0;
+
+  constructor(
+    private readonly panel: vscode.WebviewPanel,
+    extension: vscode.Uri,
+    private readonly client: StripedClient,
+    state: DiagramState,
+  ) {
+    this.uri = vscode.Uri.parse(state.uri);
+    this.model = state.model;
+    panel.title = titleOf(this.uri);
+    panel.iconPath = vscode.Uri.joinPath(extension, 'media', 'striped.svg');
+    panel.webview.options = { enableScripts: true, localResourceRoots: [pageRoot(extension)] };
+    panel.webview.onDidReceiveMessage((message: unknown) => {
+      if (isDiagramRequest(message)) void this.onRequest(message);
+    });
+    panel.webview.html = pageHtml(panel.webview, extension, {
+      bundle: 'diagram',
+      title: panel.title,
+      state,
+      body: BODY,
+    });
+  }
+
+  show(model?: string): void {
+    if (model !== undefined && model !== this.model) {
+      this.model = model;
+      void this.refresh();
+    }
+    this.panel.reveal(undefined, true);
+  }
+
+  onUpdated(_update: UpdatedParams): void {
+    void this.refresh();
+  }
+
+  dispose(): void {
+    this.panel.dispose();
+  }
+
+  private async onRequest(request: DiagramRequest): Promise<void> {
+    switch (request.type) {
+      case 'ready':
+        this.ready = true;
+        return this.refresh();
+      case 'choose-model':
+        this.model = request.model;
+        return this.refresh();
+      case 'reveal':
+        return this.reveal(request.range);
+      case 'save-svg':
+        return this.saveSvg(request.name, request.svg);
+    }
+  }
+
+  private async refresh(): Promise<void> {
+    if (!this.ready) return;
+    const request = ++this.newest;
+    const update = await this.fetch().catch((error: Error) => this.broken(`No picture: ${error.message}`));
+    if (request === this.newest) await this.panel.webview.postMessage(update);
+  }
+
+  private async fetch(): Promise<DiagramUpdate> {
+    const uri = this.uri.toString();
+    let result = await this.client.preview({ uri, model: this.model });
+    if (this.model !== undefined && result.models.length > 0 && !result.models.includes(this.model)) {
+      // The model was renamed or removed.
+      this.model = undefined;
+      result = await this.client.preview({ uri });
+    }
+    if (result.preview) return { type: 'preview', uri, models: result.models, preview: result.preview };
+    return this.broken(
+      result.models.length === 0
+        ? 'There is no model in this file yet. Write one: model name { … layout SE MR LI MHA }'
+        : 'The layout has errors. This is the last picture without them; mend the errors to see the present one.',
+    );
+  }
+
+  private broken(message: string): DiagramUpdate {
+    return { type: 'broken', uri: this.uri.toString(), message };
+  }
+
+  private async reveal(range: Extract<DiagramRequest, { type: 'reveal' }>['range']): Promise<void> {
+    const shown = vscode.window.visibleTextEditors.find(
+      (editor) => editor.document.uri.toString() === this.uri.toString(),
+    );
+    const target = new vscode.Range(
+      range.start.line,
+      range.start.character,
+      range.end.line,
+      range.end.character,
+    );
+    const editor = await vscode.window.showTextDocument(this.uri, {
+      viewColumn: shown?.viewColumn ?? vscode.ViewColumn.One,
+      selection: target,
+    });
+    editor.revealRange(target, vscode.TextEditorRevealType.InCenterIfOutsideViewport);
+  }
+
+  private async saveSvg(name: string, svg: string): Promise<void> {
+    const target = await vscode.window.showSaveDialog({
+      defaultUri: vscode.Uri.joinPath(this.uri, '..', `${name.replace(/[^\w.-]/g, '_')}.svg`),
+      filters: { 'SVG picture': ['svg'] },
+    });
+    if (target) await vscode.workspace.fs.writeFile(target, Buffer.from(svg, 'utf8'));
+  }
+}

@@ -1,0 +1,94 @@
+import { watch, type FSWatcher } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import * as vscode from 'vscode';
+import {
+  addToIndex,
+  findRunDirectories,
+  isFinished,
+  listRuns,
+  stateDirectory,
+  type RunInfo,
+} from '../runs/index.js';
+
+const ALIVE_POLL_MS = 1_000;
+const IDLE_POLL_MS = 10_000;
+
+/** The known runs, kept fresh: reads again on a change of the index, while a run lives, and when asked. */
+export class RunsModel implements vscode.Disposable {
+  private readonly changed = new vscode.EventEmitter<void>();
+  private readonly subscriptions: vscode.Disposable[];
+  private watcher: FSWatcher | undefined;
+  private timer: NodeJS.Timeout | undefined;
+  private reading: Promise<void> | undefined;
+  private isDisposed = false;
+  private said = '';
+  private known: RunInfo[] = [];
+
+  readonly onDidChange = this.changed.event;
+
+  constructor() {
+    this.subscriptions = [
+      vscode.workspace.onDidChangeWorkspaceFolders(() => void this.rescan()),
+      vscode.window.onDidChangeWindowState(({ focused }) => focused && void this.refresh()),
+    ];
+    void this.watchIndex();
+  }
+
+  /** Newest first. */
+  get runs(): readonly RunInfo[] {
+    return this.known;
+  }
+
+  alive(): RunInfo[] {
+    return this.known.filter((run) => !isFinished(run.state));
+  }
+
+  /** Looks through the folders for runs that the index does not know, then refreshes. */
+  async rescan(): Promise<void> {
+    const roots = (vscode.workspace.workspaceFolders ?? []).filter(({ uri }) => uri.scheme === 'file');
+    const found = (await Promise.all(roots.map(({ uri }) => findRunDirectories(uri.fsPath)))).flat();
+    // Without a writable index the runs of this folder are not listed; everything else works.
+    for (const directory of found) await addToIndex(directory).catch(() => undefined);
+    await this.refresh();
+  }
+
+  /** Reads all runs again; calls while a reading is under way share it. */
+  refresh(): Promise<void> {
+    this.reading ??= this.read().finally(() => (this.reading = undefined));
+    return this.reading;
+  }
+
+  dispose(): void {
+    this.isDisposed = true;
+    clearTimeout(this.timer);
+    this.watcher?.close();
+    this.changed.dispose();
+    for (const subscription of this.subscriptions) subscription.dispose();
+  }
+
+  private async read(): Promise<void> {
+    clearTimeout(this.timer);
+    this.known = await listRuns();
+    if (this.isDisposed) return;
+    const saying = JSON.stringify(this.known);
+    if (saying !== this.said) {
+      this.said = saying;
+      this.changed.fire();
+    }
+    this.timer = setTimeout(
+      () => void this.refresh(),
+      this.alive().length > 0 ? ALIVE_POLL_MS : IDLE_POLL_MS,
+    );
+  }
+
+  private async watchIndex(): Promise<void> {
+    try {
+      await mkdir(stateDirectory(), { recursive: true });
+      if (this.isDisposed) return;
+      this.watcher = watch(stateDirectory(), () => void this.refresh());
+      this.watcher.on('error', () => this.watcher?.close());
+    } catch {
+      // No notification here: the timer finds new runs, later.
+    }
+  }
+}

@@ -1,0 +1,92 @@
+/**
+ * All controls of our pages. The toolkit behind them is archived upstream; nothing else imports it, so that it
+ * can be replaced here.
+ */
+import {
+  provideVSCodeDesignSystem,
+  vsCodeButton,
+  vsCodeDropdown,
+  vsCodeOption,
+  vsCodeTag,
+} from '@vscode/webview-ui-toolkit';
+
+/** Defines the elements. Once a page, before the first control is made. */
+export function registerControls(): void {
+  provideVSCodeDesignSystem().register(vsCodeButton(), vsCodeDropdown(), vsCodeOption(), vsCodeTag());
+}
+
+export interface ButtonOptions {
+  label: string;
+  /** Said by screen readers and shown as a tooltip when the label is only a sign. */
+  title?: string;
+  appearance?: 'primary' | 'secondary' | 'icon';
+  onPress: () => void;
+}
+
+export interface ButtonControl {
+  element: HTMLElement;
+  setEnabled(enabled: boolean): void;
+  setVisible(visible: boolean): void;
+}
+
+export function button(options: ButtonOptions): ButtonControl {
+  const element = document.createElement('vscode-button');
+  element.setAttribute('appearance', options.appearance ?? 'secondary');
+  element.textContent = options.label;
+  if (options.title) {
+    element.title = options.title;
+    element.setAttribute('aria-label', options.title);
+  }
+  element.addEventListener('click', options.onPress);
+  return {
+    element,
+    setEnabled: (enabled) => element.toggleAttribute('disabled', !enabled),
+    setVisible: (visible) => element.toggleAttribute('hidden', !visible),
+  };
+}
+
+export interface ChooserControl {
+  element: HTMLElement;
+  /** Replaces the choices; nothing is announced through `onChoose`. */
+  setChoices(choices: string[], current: string): void;
+}
+
+export function chooser(label: string, onChoose: (choice: string) => void): ChooserControl {
+  const element = document.createElement('vscode-dropdown');
+  element.setAttribute('aria-label', label);
+  let shown = '';
+  element.addEventListener('change', () => onChoose((element as unknown as HTMLSelectElement).value));
+  return {
+    element,
+    setChoices(choices, current) {
+      const key = JSON.stringify([choices, current]);
+      if (key === shown) return;
+      shown = key;
+      element.replaceChildren(
+        ...choices.map((choice) => {
+          const option = document.createElement('vscode-option');
+          option.textContent = choice;
+          option.toggleAttribute('selected', choice === current);
+          return option;
+        }),
+      );
+    },
+  };
+}
+
+export interface TagControl {
+  element: HTMLElement;
+  set(label: string, kind: string): void;
+}
+
+/** A small label whose `data-kind` the style sheet may colour. */
+export function tag(): TagControl {
+  const element = document.createElement('vscode-tag');
+  return {
+    element,
+    set(label, kind) {
+      element.textContent = label;
+      element.dataset.kind = kind;
+    },
+  };
+}

@@ -1,0 +1,34 @@
+/** Theme variables as values: canvases cannot read CSS variables, and must hear of changes. */
+
+export interface ChartTheme {
+  foreground: string;
+  muted: string;
+  grid: string;
+  background: string;
+  /** First and second series; chosen apart in lightness, so that colour alone does not tell them. */
+  series: [string, string];
+}
+
+/** The current editor theme. `style` is that of the body unless told. */
+export function chartTheme(style: CSSStyleDeclaration = getComputedStyle(document.body)): ChartTheme {
+  const value = (names: string[], fallback: string) =>
+    names.map((name) => style.getPropertyValue(name).trim()).find((found) => found !== '') ?? fallback;
+  const foreground = value(['--vscode-editor-foreground', '--vscode-foreground'], '#cccccc');
+  return {
+    foreground,
+    muted: value(['--vscode-descriptionForeground'], foreground),
+    grid: value(
+      ['--vscode-contrastBorder', '--vscode-editorIndentGuide-background1', '--vscode-panel-border'],
+      '#8884',
+    ),
+    background: value(['--vscode-editor-background'], 'transparent'),
+    series: [value(['--vscode-charts-blue'], '#56b4e9'), value(['--vscode-charts-orange'], '#e69f00')],
+  };
+}
+
+/** Calls back when the user changes the editor theme: VS Code then rewrites the class of the body. */
+export function onThemeChange(listener: () => void): void {
+  const observer = new MutationObserver(listener);
+  observer.observe(document.body, { attributes: true, attributeFilter: ['class', 'data-vscode-theme-kind'] });
+  observer.observe(document.documentElement, { attributes: true, attributeFilter: ['style'] });
+}
