@@ -15,7 +15,7 @@ import { RUN_FILES } from '../runs/run-directory.js';
 import { formatBytes, formatCount } from '../../webview/shared/format.js';
 import { CommandError, print, printJson, table } from './output.js';
 import { shortPath } from './paths.js';
-import { backendOption, train } from './train.js';
+import { backendOption, train, type TrainOptions } from './train.js';
 import { count } from './values.js';
 
 const STOP_WAIT_MS = 600_000;
@@ -153,7 +153,7 @@ export function runsCommand(): Command {
     .option('--steps <count>', 'another last step', count)
     .option('--detach', 'do not follow the run')
     .option('--json', 'events as JSON lines, then the result')
-    .action(async (name: string, options) =>
+    .action(async (name: string, options: Omit<TrainOptions, 'on' | 'resume'>) =>
       train(undefined, { ...options, on: 'local', resume: (await findRun(name)).directory }),
     );
   return runs;

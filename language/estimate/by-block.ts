@@ -8,7 +8,7 @@ export function byBlock<T>(compute: (block: PlanBlock) => T): (block: PlanBlock)
   const known = new Map<PlanMixer, Map<PlanFfn, T>>();
   return (block) => {
     let ofMixer = known.get(block.mixer);
-    if (!ofMixer) known.set(block.mixer, (ofMixer = new Map()));
+    if (!ofMixer) known.set(block.mixer, (ofMixer = new Map<PlanFfn, T>()));
     if (!ofMixer.has(block.ffn)) ofMixer.set(block.ffn, compute(block));
     return ofMixer.get(block.ffn) as T;
   };

@@ -30,7 +30,8 @@ export function shardOf(plan: Plan): Shard {
 /** Expected time over the byte floor of the fused inner operators: the engine's targets. */
 const FLOOR_FACTOR = { SE: 1.35, MR: 1.35, LI: 2 } as const;
 
-/** Longest chunk of the blocked convolution, tokens. */
+/** Edge of a tile, and chunk of the long filters' scan, tokens. */
+const TILE = 16;
 const CHUNK = 128;
 
 /**
@@ -76,15 +77,13 @@ function norm(device: Device, name: string, rows: number, width: number): Work {
 }
 
 /**
- * FLOPs a value of the convolution as the engine computes it. SE and MR: one triangular and as many spill
- * products as the filter needs (paper 3.1; a chunk holds at least 16 tokens, the matrix unit's edge). LI: a
- * product inside the chunk and N carried states between chunks.
+ * FLOPs a value of the convolution as the engine computes it, in Toeplitz tiles of the matrix unit's edge whose
+ * empty ones are skipped (paper 3.1). SE and MR: the tiles a filter reaches back over. LI: the lower triangle of
+ * a chunk, and N carried states between chunks.
  */
 export function convolutionFlopsPerValue(mixer: PlanHyena): number {
-  if (mixer.operator === 'LI') return 2 * CHUNK + 4 * mixer.order;
-  const chunk = Math.min(CHUNK, Math.max(16, Math.ceil(mixer.taps / 16) * 16));
-  const products = 1 + Math.ceil((mixer.taps - 1) / chunk);
-  return 2 * chunk * products;
+  if (mixer.operator === 'LI') return CHUNK + TILE + 4 * mixer.order;
+  return 2 * TILE * (1 + Math.ceil((mixer.taps - 1) / TILE));
 }
 
 /** FLOPs a value that the operator needs by definition, whatever the algorithm: what MFU counts. */

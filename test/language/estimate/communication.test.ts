@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict';
+import { allReduceSeconds, allToAllSeconds, linkFor } from '../../../language/estimate/communication.js';
+import { estimatePlan, hardwareById } from '../../../language/estimate/index.js';
+import type { PlanCluster, PlanParallel } from '../../../language/plan/plan.js';
+import { LI, makePlan, MHA, SE } from './plans.js';
+
+const NONE: PlanParallel = { tensor: 1, context: 1, data: 1, sequence: false, zero: 0 };
+const CLUSTER: PlanCluster = {
+  name: 'lab',
+  nodes: 4,
+  gpusPerNode: 8,
+  links: [
+    { kind: 'nvlink4', gbps: null },
+    { kind: 'infiniband', gbps: 400 },
+  ],
+  scheduler: null,
+};
+
+function estimate(
+  parallel: Partial<PlanParallel>,
+  mixers = [SE, LI, MHA],
+  cluster: PlanCluster | null = CLUSTER,
+) {
+  return estimatePlan(makePlan({ mixers, run: { parallel: { ...NONE, ...parallel }, cluster } }));
+}
+
+describe('collectives', () => {
+  const link = { kind: 'test', bytesPerSecond: 100e9, latencySeconds: 0 };
+
+  it('move what ring algorithms move', () => {
+    assert.equal(allReduceSeconds(link, 4, 80e9), (2 * 0.75 * 80e9) / 80e9);
+    assert.equal(allToAllSeconds(link, 4, 80e9), (0.75 * 80e9) / 80e9);
+  });
+
+  it('cost nothing alone', () => {
+    assert.equal(allReduceSeconds(link, 1, 1e9), 0);
+    assert.equal(allToAllSeconds(link, 1, 1e9), 0);
+  });
+});
+
+describe('linkFor', () => {
+  const h100 = hardwareById('h100-sxm')!;
+
+  it('takes the rate the cluster names, in bits', () => {
+    const cluster = { ...CLUSTER, links: [{ kind: 'infiniband', gbps: 200 }] };
+    assert.equal(linkFor(cluster, h100, 'cluster')?.bytesPerSecond, 25e9);
+  });
+
+  it('falls back on what such devices usually have', () => {
+    assert.equal(linkFor(null, h100, 'node')?.kind, 'nvlink4');
+    assert.equal(linkFor(null, hardwareById('cpu')!, 'node'), undefined);
+  });
+});
+
+describe('communication', () => {
+  it('is none on one device', () => {
+    assert.deepEqual(estimate({}).communication, []);
+  });
+
+  it('goes over NVLink inside a node and over the network beyond', () => {
+    const kinds = (parallel: Partial<PlanParallel>) =>
+      estimate(parallel).communication.map(({ name }) => name);
+    assert.deepEqual(kinds({ tensor: 8 }), ['tensor (nvlink4)']);
+    assert.deepEqual(kinds({ tensor: 8, data: 2 }), ['tensor (nvlink4)', 'data (infiniband)']);
+    assert.deepEqual(kinds({ tensor: 16 }), ['tensor (infiniband)']);
+  });
+
+  it('costs time, and more between nodes', () => {
+    const inside = estimate({ tensor: 8 });
+    const between = estimate({ tensor: 16 });
+    assert.ok(inside.communication[0]!.forwardMs > 0);
+    assert.ok(between.communication[0]!.forwardMs > 5 * inside.communication[0]!.forwardMs);
+  });
+
+  it('passes filter overlaps and states between context ranks, but all of q, k and v for attention', () => {
+    const bytes = (mixer: typeof SE) => estimate({ context: 2 }, [mixer]).communication[0]!.bytes;
+    // Featurizer overlap (2 tokens of 3D) and 6 inputs of the filter, or N fp32 states a channel; there and back.
+    assert.equal(bytes(SE), 2 * (2 * 3 * 4096 * 2 + 6 * 4096 * 2));
+    assert.equal(bytes(LI), 2 * (2 * 3 * 4096 * 2 + 16 * 4096 * 4));
+    assert.equal(bytes(MHA), 2 * (8192 / 2) * 4 * 4096 * 2);
+  });
+
+  it('scales throughput with data ranks, less what the reduction costs', () => {
+    const one = estimate({});
+    const eight = estimate({ data: 8 });
+    const gain = eight.tokensPerSecond / one.tokensPerSecond;
+    assert.ok(gain > 6 && gain < 8, String(gain));
+    assert.equal(eight.tokensPerSecondPerGpu, eight.tokensPerSecond / 8);
+  });
+
+  it('says when there is no link to count with', () => {
+    const plan = makePlan({ run: { parallel: { ...NONE, data: 2 }, hardware: 'cpu' } });
+    const { communication, assumptions } = estimatePlan(plan);
+    assert.deepEqual(communication, []);
+    assert.ok(assumptions.some((text) => text.includes('data-parallel traffic is not counted')));
+  });
+});
