@@ -13,14 +13,14 @@ constexpr std::int64_t kPartialRows = 64;
 
 // -log p(target) of one row, and the gradient in its place if wanted.
 template <class T>
-double row_loss(T* logits, std::int64_t vocab, std::int32_t target, bool gradient, T scale, T* exponentials) {
+double row_loss(T* logits, std::int64_t vocab, std::int32_t target, bool gradient, T scale, T* weights) {
   const T peak = maximum(logits, vocab);
-  for (std::int64_t v = 0; v < vocab; ++v) exponentials[v] = fast_exp(logits[v] - peak);
-  const T total = sum(exponentials, vocab);
+  std::copy_n(logits, vocab, weights);
+  const T total = exponentials(weights, vocab, peak);
   const double loss = std::log(static_cast<double>(total)) - static_cast<double>(logits[target] - peak);
   if (gradient) {
     const T factor = scale / total;
-    for (std::int64_t v = 0; v < vocab; ++v) logits[v] = exponentials[v] * factor;
+    for (std::int64_t v = 0; v < vocab; ++v) logits[v] = weights[v] * factor;
     logits[target] -= scale;
   }
   return loss;
@@ -37,7 +37,7 @@ void cross_entropy(Context& context, std::int64_t rows, std::int64_t vocab, T* l
   double* partial =
       context.scratch.reserve<double>(static_cast<std::size_t>(parts + context.pool.threads() * stride));
   context.pool.run(parts, [&](std::int64_t part, int worker) {
-    T* exponentials = reinterpret_cast<T*>(partial + parts + worker * stride);
+    T* scratch = reinterpret_cast<T*>(partial + parts + worker * stride);
     double loss = 0;
     for (std::int64_t r = part * kPartialRows; r < std::min(rows, (part + 1) * kPartialRows); ++r) {
       T* row = logits + r * vocab;
@@ -46,7 +46,7 @@ void cross_entropy(Context& context, std::int64_t rows, std::int64_t vocab, T* l
         continue;
       }
       const T scale = static_cast<T>(static_cast<double>(weights[r]) / total_weight);
-      loss += weights[r] * row_loss(row, vocab, targets[r], gradient, scale, exponentials);
+      loss += weights[r] * row_loss(row, vocab, targets[r], gradient, scale, scratch);
     }
     partial[part] = loss;
   });

@@ -1,56 +1,77 @@
 // Gated activations: act(g) ⊙ u.
-#include <cmath>
-
 #include "math.h"
 #include "operators.h"
 
 namespace striped::cpu {
 namespace {
 
-template <class T>
+// V is a scalar or a vector.
 struct Silu {
-  static T value(T g) { return g * sigmoid(g); }
-  static T slope(T g) {
-    const T s = sigmoid(g);
-    return s * (T(1) + g * (T(1) - s));
+  template <class V>
+  static V value(V g) {
+    return g * sigmoid(g);
+  }
+  template <class V>
+  static V slope(V g) {
+    const V s = sigmoid(g);
+    return s * (1.0f + g * (1.0f - s));
   }
 };
 
-template <class T>
 struct Gelu {
-  static T cdf(T g) { return T(0.5) * (T(1) + std::erf(g * T(0.70710678118654752440))); }
-  static T value(T g) { return g * cdf(g); }
-  static T slope(T g) { return cdf(g) + g * T(0.39894228040143267794) * fast_exp(T(-0.5) * g * g); }
+  template <class V>
+  static V value(V g) {
+    return g * normal_cdf(g);
+  }
+  template <class V>
+  static V slope(V g) {
+    const V density = fast_exp(-0.5f * g * g) * constant<V>(0.39894228040143267794);
+    return normal_cdf(g) + g * density;
+  }
 };
 
-template <class T>
 struct Identity {
-  static T value(T g) { return g; }
-  static T slope(T) { return T(1); }
+  template <class V>
+  static V value(V g) {
+    return g;
+  }
+  template <class V>
+  static V slope(V) {
+    return V{} + 1.0f;
+  }
 };
 
 template <class Act, class T>
 void forward(Context& context, std::int64_t rows, std::int64_t inner, const T* gu, T* y) {
+  constexpr int n = kVecSize<T>;
   context.pool.split(rows, 4, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
-      const T* __restrict g = gu + r * 2 * inner;
-      const T* __restrict u = g + inner;
-      T* __restrict out = y + r * inner;
-      for (std::int64_t c = 0; c < inner; ++c) out[c] = Act::value(g[c]) * u[c];
+      const T* g = gu + r * 2 * inner;
+      const T* u = g + inner;
+      T* out = y + r * inner;
+      std::int64_t c = 0;
+      for (; c + n <= inner; c += n) store(out + c, Act::value(load(g + c)) * load(u + c));
+      for (; c < inner; ++c) out[c] = Act::value(g[c]) * u[c];
     }
   });
 }
 
+// dgu may be gu: each value is read before it is written.
 template <class Act, class T>
 void backward(Context& context, std::int64_t rows, std::int64_t inner, const T* gu, const T* dy, T* dgu) {
+  constexpr int n = kVecSize<T>;
   context.pool.split(rows, 4, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
       const T* g = gu + r * 2 * inner;
       T* dg = dgu + r * 2 * inner;
       const T* d = dy + r * inner;
-      // dgu may be gu: each element is read before it is written, and iterations are independent.
-#pragma GCC ivdep
-      for (std::int64_t c = 0; c < inner; ++c) {
+      std::int64_t c = 0;
+      for (; c + n <= inner; c += n) {
+        const Vec<T> gate = load(g + c), up = load(g + c + inner), delta = load(d + c);
+        store(dg + c, delta * up * Act::slope(gate));
+        store(dg + c + inner, delta * Act::value(gate));
+      }
+      for (; c < inner; ++c) {
         const T gate = g[c], up = g[c + inner], delta = d[c];
         dg[c] = delta * up * Act::slope(gate);
         dg[c + inner] = delta * Act::value(gate);
@@ -66,11 +87,11 @@ void gated(Context& context, std::int64_t rows, std::int64_t inner, Activation a
            T* y) {
   switch (activation) {
     case Activation::silu:
-      return forward<Silu<T>>(context, rows, inner, gu, y);
+      return forward<Silu>(context, rows, inner, gu, y);
     case Activation::gelu:
-      return forward<Gelu<T>>(context, rows, inner, gu, y);
+      return forward<Gelu>(context, rows, inner, gu, y);
     case Activation::identity:
-      return forward<Identity<T>>(context, rows, inner, gu, y);
+      return forward<Identity>(context, rows, inner, gu, y);
   }
 }
 
@@ -79,11 +100,11 @@ void gated_backward(Context& context, std::int64_t rows, std::int64_t inner, Act
                     const T* gu, const T* dy, T* dgu) {
   switch (activation) {
     case Activation::silu:
-      return backward<Silu<T>>(context, rows, inner, gu, dy, dgu);
+      return backward<Silu>(context, rows, inner, gu, dy, dgu);
     case Activation::gelu:
-      return backward<Gelu<T>>(context, rows, inner, gu, dy, dgu);
+      return backward<Gelu>(context, rows, inner, gu, dy, dgu);
     case Activation::identity:
-      return backward<Identity<T>>(context, rows, inner, gu, dy, dgu);
+      return backward<Identity>(context, rows, inner, gu, dy, dgu);
   }
 }
 

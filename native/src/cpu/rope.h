@@ -9,7 +9,7 @@ namespace striped::cpu {
 // The table for this shape, computed when it differs from the last one; null when there is no rotation.
 const RopeTable* rope_table(Context&, const AttentionShape&);
 
-// target[length, head_dim] = R(position)·source, rows of source `stride` apart.
+// Copies rows of a head, `stride` apart, to target[length, head_dim], rotated when there is a table.
 template <class T>
 void rotate_head(const RopeTable*, const AttentionShape&, const T* source, std::int64_t stride, T* target);
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 namespace striped::cpu {
 
@@ -24,6 +25,16 @@ using Vec = typename VecOf<T>::type;
 
 template <class T>
 inline constexpr int kVecSize = kVectorBytes / static_cast<int>(sizeof(T));
+
+// A constant as a scalar or as a vector of any type.
+template <class V>
+inline V constant(double value) {
+  if constexpr (std::is_floating_point_v<V>) {
+    return static_cast<V>(value);
+  } else {
+    return V{} + static_cast<std::remove_cvref_t<decltype(V{}[0])>>(value);
+  }
+}
 
 template <class T>
 inline Vec<T> load(const T* p) {
