@@ -1,0 +1,80 @@
+#include "context.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "striped/error.h"
+
+namespace striped::cuda {
+namespace {
+
+std::string gibibytes(std::size_t bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.2f GiB", static_cast<double>(bytes) / (1u << 30));
+  return text;
+}
+
+}  // namespace
+
+void check(cudaError_t status, const char* what) {
+  if (status == cudaSuccess) return;
+  // A sticky error would otherwise be blamed on the next call.
+  cudaGetLastError();
+  if (status == cudaErrorMemoryAllocation) {
+    throw Error("out-of-memory", std::string("The GPU ran out of memory in ") + what +
+                                     "; use a smaller micro-batch or sequence, or `recompute blocks`.");
+  }
+  throw Error("cuda-error", std::string("CUDA failed in ") + what + ": " + cudaGetErrorString(status) +
+                                "; the run can be resumed from its last checkpoint.");
+}
+
+void* device_allocate(std::size_t bytes) {
+  void* pointer = nullptr;
+  const cudaError_t status = cudaMalloc(&pointer, std::max<std::size_t>(bytes, 256));
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    std::size_t available = 0, total = 0;
+    cudaMemGetInfo(&available, &total);
+    throw Error("out-of-memory",
+                "The GPU has no room for " + gibibytes(bytes) + ": " + gibibytes(available) + " of " +
+                    gibibytes(total) +
+                    " are free. Use a smaller micro-batch or sequence, `recompute blocks`, a "
+                    "smaller model or a GPU with more memory.");
+  }
+  check(status, "cudaMalloc");
+  return pointer;
+}
+
+Scratch::~Scratch() {
+  for (void* buffer : buffers_) cudaFree(buffer);
+}
+
+void* Scratch::reserve(std::size_t bytes, cudaStream_t stream) {
+  if (!buffers_.empty() && bytes <= size_) return buffers_.back();
+  if (recording_id(stream) != 0) {
+    throw Error(
+        "cuda-error",
+        "Scratch memory would have to grow while a step is recorded; run the step once before recording it.");
+  }
+  buffers_.push_back(device_allocate(bytes));
+  size_ = bytes;
+  return buffers_.back();
+}
+
+Context::~Context() {
+  for (auto& [key, table] : rope_tables) {
+    cudaFree(table.coarse);
+    cudaFree(table.fine);
+  }
+  if (stream) cudaStreamDestroy(stream);
+}
+
+unsigned long long recording_id(cudaStream_t stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  unsigned long long id = 0;
+  check(cudaStreamGetCaptureInfo(stream, &status, &id, nullptr, nullptr, nullptr, nullptr),
+        "cudaStreamGetCaptureInfo");
+  return status == cudaStreamCaptureStatusActive ? id : 0;
+}
+
+}  // namespace striped::cuda

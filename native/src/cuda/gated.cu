@@ -1,0 +1,121 @@
+// Gated activation: y = act(g) ⊙ u for rows [g | u], and its gradient.
+#include <algorithm>
+
+#include "operators.h"
+#include "vector.cuh"
+
+namespace striped::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+
+struct Gate {
+  float value, slope;
+};
+
+template <Activation kActivation>
+__device__ __forceinline__ Gate activate(float g) {
+  if constexpr (kActivation == Activation::silu) {
+    const float sigmoid = 1.0f / (1.0f + __expf(-g));
+    return {g * sigmoid, sigmoid * (1.0f + g * (1.0f - sigmoid))};
+  } else if constexpr (kActivation == Activation::gelu) {
+    const float cumulative = 0.5f * (1.0f + erff(g * 0.70710678118654752f));
+    const float density = 0.39894228040143268f * __expf(-0.5f * g * g);
+    return {g * cumulative, cumulative + g * density};
+  } else {
+    return {g, 1.0f};
+  }
+}
+
+// One thread: N neighbouring columns of one row.
+template <class T, int N, Activation kActivation>
+__global__ void gate_kernel(std::int64_t packs, std::int64_t packs_a_row, const T* gu, T* y) {
+  const std::int64_t index = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (index >= packs) return;
+  const std::int64_t row = index / packs_a_row, inner = packs_a_row * N;
+  const T* in = gu + index * N + row * inner;
+  float g[N], u[N];
+  load<N>(in, g);
+  load<N>(in + inner, u);
+#pragma unroll
+  for (int i = 0; i < N; ++i) g[i] = activate<kActivation>(g[i]).value * u[i];
+  store<N>(y + index * N, g);
+}
+
+template <class T, int N, Activation kActivation>
+__global__ void gate_backward_kernel(std::int64_t packs, std::int64_t packs_a_row, const T* gu, const T* dy,
+                                     T* dgu) {
+  const std::int64_t index = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (index >= packs) return;
+  const std::int64_t row = index / packs_a_row, inner = packs_a_row * N;
+  const std::int64_t at = index * N + row * inner;
+  float g[N], u[N], d[N];
+  load<N>(gu + at, g);
+  load<N>(gu + at + inner, u);
+  load<N>(dy + index * N, d);
+#pragma unroll
+  for (int i = 0; i < N; ++i) {
+    const Gate gate = activate<kActivation>(g[i]);
+    g[i] = d[i] * u[i] * gate.slope;
+    u[i] = d[i] * gate.value;
+  }
+  store<N>(dgu + at, g);
+  store<N>(dgu + at + inner, u);
+}
+
+template <class T, int N, Activation kActivation>
+void launch(Context& context, std::int64_t rows, std::int64_t inner, const void* gu, const void* dy,
+            void* out) {
+  const std::int64_t packs_a_row = inner / N, packs = rows * packs_a_row;
+  if (packs == 0) return;
+  const unsigned blocks = static_cast<unsigned>(ceil_div(packs, kThreads));
+  const T* in = static_cast<const T*>(gu);
+  T* target = static_cast<T*>(out);
+  if (dy) {
+    gate_backward_kernel<T, N, kActivation>
+        <<<blocks, kThreads, 0, context.stream>>>(packs, packs_a_row, in, static_cast<const T*>(dy), target);
+  } else {
+    gate_kernel<T, N, kActivation><<<blocks, kThreads, 0, context.stream>>>(packs, packs_a_row, in, target);
+  }
+  check_launch("gated");
+}
+
+template <class T, int N>
+void choose_activation(Context& context, std::int64_t rows, std::int64_t inner, Activation activation,
+                       const void* gu, const void* dy, void* out) {
+  switch (activation) {
+    case Activation::silu:
+      return launch<T, N, Activation::silu>(context, rows, inner, gu, dy, out);
+    case Activation::gelu:
+      return launch<T, N, Activation::gelu>(context, rows, inner, gu, dy, out);
+    case Activation::identity:
+      return launch<T, N, Activation::identity>(context, rows, inner, gu, dy, out);
+  }
+}
+
+template <class T>
+void choose_width(Context& context, std::int64_t rows, std::int64_t inner, Activation activation,
+                  const void* gu, const void* dy, void* out) {
+  is_wide<T>(inner) ? choose_activation<T, kWide<T>>(context, rows, inner, activation, gu, dy, out)
+                    : choose_activation<T, 1>(context, rows, inner, activation, gu, dy, out);
+}
+
+void dispatch(Context& context, std::int64_t rows, std::int64_t inner, Activation activation, const void* gu,
+              const void* dy, void* out) {
+  context.type == ElementType::bf16 ? choose_width<bf16>(context, rows, inner, activation, gu, dy, out)
+                                    : choose_width<float>(context, rows, inner, activation, gu, dy, out);
+}
+
+}  // namespace
+
+void gated(Context& context, std::int64_t rows, std::int64_t inner, Activation activation, const void* gu,
+           void* y) {
+  dispatch(context, rows, inner, activation, gu, nullptr, y);
+}
+
+void gated_backward(Context& context, std::int64_t rows, std::int64_t inner, Activation activation,
+                    const void* gu, const void* dy, void* dgu) {
+  dispatch(context, rows, inner, activation, gu, dy, dgu);
+}
+
+}  // namespace striped::cuda
