@@ -10,7 +10,8 @@ import {
 } from '../../webview/shared/messages.js';
 import { EventTail, LineTail, fileChange, isFinished, readStatus } from '../runs/index.js';
 import { RUN_FILES } from '../runs/run-directory.js';
-import { pageHtml, pageRoot } from './page.js';
+import { MONITOR_BODY } from './page-html.js';
+import { fillPanel } from './page.js';
 
 const VIEW_TYPE = 'striped.monitor';
 /** How often a run is looked at when the file system says nothing: while it lives, and after (it may be resumed). */
@@ -20,18 +21,6 @@ const ENDED_POLL_MS = 2_000;
 const MIN_INTERVAL_MS = 150;
 const EVENTS_A_MESSAGE = 5_000;
 const LOG_LINES = 500;
-
-const BODY = `<div id="banner" role="alert" hidden></div>
-<div id="toolbar" role="toolbar" aria-label="Run"></div>
-<main>
-<div id="progress" role="progressbar" aria-label="Progress" aria-valuemin="0"><div id="progress-bar"></div></div>
-<dl id="facts"></dl>
-<div id="charts"></div>
-<h2 id="log-title">Log</h2>
-<pre id="log" tabindex="0" aria-labelledby="log-title"></pre>
-<h2>Run directory</h2>
-<button id="directory" title="Show the run directory"></button>
-</main>`;
 
 /** The open monitors, one a run directory; brings them back when the window is reloaded. */
 export class MonitorPanels implements vscode.WebviewPanelSerializer, vscode.Disposable {
@@ -83,9 +72,6 @@ class MonitorPanel implements vscode.Disposable {
     state: MonitorState,
   ) {
     this.directory = state.directory;
-    panel.title = titleOf(this.directory);
-    panel.iconPath = vscode.Uri.joinPath(extension, 'media', 'striped.svg');
-    panel.webview.options = { enableScripts: true, localResourceRoots: [pageRoot(extension)] };
     panel.onDidChangeViewState(() => {
       // A hidden page is thrown away; it asks anew when it is shown.
       if (!panel.visible) this.pause();
@@ -93,12 +79,7 @@ class MonitorPanel implements vscode.Disposable {
     panel.webview.onDidReceiveMessage((message: unknown) => {
       if (isMonitorRequest(message)) void this.onRequest(message);
     });
-    panel.webview.html = pageHtml(panel.webview, extension, {
-      bundle: 'monitor',
-      title: panel.title,
-      state,
-      body: BODY,
-    });
+    fillPanel(panel, extension, 'monitor', { title: titleOf(this.directory), state, body: MONITOR_BODY });
   }
 
   show(): void {

@@ -1,6 +1,5 @@
 import * as path from 'node:path';
 import * as vscode from 'vscode';
-import type { UpdatedParams } from '../../language/server/protocol.js';
 import {
   isDiagramRequest,
   isDiagramState,
@@ -9,13 +8,10 @@ import {
   type DiagramUpdate,
 } from '../../webview/shared/messages.js';
 import type { StripedClient } from '../language-client.js';
-import { pageHtml, pageRoot } from './page.js';
+import { DIAGRAM_BODY } from './page-html.js';
+import { fillPanel } from './page.js';
 
 const VIEW_TYPE = 'striped.preview';
-
-const BODY = `<div id="toolbar" role="toolbar" aria-label="Preview"></div>
-<div id="banner" role="status" hidden></div>
-<div id="stage"><div id="picture"></div></div>`;
 
 /** The open previews, one a document; brings them back when the window is reloaded. */
 export class PreviewPanels implements vscode.WebviewPanelSerializer, vscode.Disposable {
@@ -28,7 +24,7 @@ export class PreviewPanels implements vscode.WebviewPanelSerializer, vscode.Disp
   ) {
     this.subscriptions = [
       vscode.window.registerWebviewPanelSerializer(VIEW_TYPE, this),
-      client.onUpdated((update) => this.panels.get(keyOf(update.uri))?.onUpdated(update)),
+      client.onUpdated(({ uri }) => void this.panels.get(keyOf(uri))?.refresh()),
     ];
   }
 
@@ -86,18 +82,10 @@ class PreviewPanel implements vscode.Disposable {
   ) {
     this.uri = vscode.Uri.parse(state.uri);
     this.model = state.model;
-    panel.title = titleOf(this.uri);
-    panel.iconPath = vscode.Uri.joinPath(extension, 'media', 'striped.svg');
-    panel.webview.options = { enableScripts: true, localResourceRoots: [pageRoot(extension)] };
     panel.webview.onDidReceiveMessage((message: unknown) => {
       if (isDiagramRequest(message)) void this.onRequest(message);
     });
-    panel.webview.html = pageHtml(panel.webview, extension, {
-      bundle: 'diagram',
-      title: panel.title,
-      state,
-      body: BODY,
-    });
+    fillPanel(panel, extension, 'diagram', { title: titleOf(this.uri), state, body: DIAGRAM_BODY });
   }
 
   show(model?: string): void {
@@ -106,10 +94,6 @@ class PreviewPanel implements vscode.Disposable {
       void this.refresh();
     }
     this.panel.reveal(undefined, true);
-  }
-
-  onUpdated(_update: UpdatedParams): void {
-    void this.refresh();
   }
 
   dispose(): void {
@@ -131,7 +115,8 @@ class PreviewPanel implements vscode.Disposable {
     }
   }
 
-  private async refresh(): Promise<void> {
+  /** Asks the server for the present picture and shows it; a later call wins over an earlier one. */
+  async refresh(): Promise<void> {
     if (!this.ready) return;
     const request = ++this.newest;
     const update = await this.fetch().catch((error: Error) => this.broken(`No picture: ${error.message}`));

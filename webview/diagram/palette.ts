@@ -70,8 +70,7 @@ const PALETTES: Record<Theme, Palette> = {
     muted: 'var(--vscode-descriptionForeground, var(--vscode-editor-foreground))',
     surface: 'var(--vscode-editorWidget-background, var(--vscode-editor-background))',
     frame: 'var(--vscode-sideBar-background, var(--vscode-editor-background))',
-    border:
-      'var(--vscode-contrastBorder, var(--vscode-editorWidget-border, var(--vscode-editor-foreground)))',
+    border: 'var(--vscode-contrastBorder, var(--vscode-editorWidget-border, var(--vscode-panel-border)))',
     accent: 'var(--vscode-contrastActiveBorder, var(--vscode-focusBorder))',
   },
 };
