@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict';
+import {
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatLength,
+  formatMs,
+} from '../../webview/shared/format.js';
+import {
+  isDiagramRequest,
+  isDiagramState,
+  isMonitorRequest,
+  isMonitorState,
+} from '../../webview/shared/messages.js';
+
+describe('figures as text', () => {
+  const table: [string, string][] = [
+    [formatCount(0), '0'],
+    [formatCount(999), '999'],
+    [formatCount(1000), '1K'],
+    [formatCount(999_499), '999K'],
+    [formatCount(999_999), '1M'],
+    [formatCount(6_481_000_000), '6.48B'],
+    [formatCount(-1500), '-1.5K'],
+    [formatCount(0.25), '0.25'],
+    [formatCount(NaN), '–'],
+    [formatMs(0), '0 ms'],
+    [formatMs(0.0123), '12.3 µs'],
+    [formatMs(0.9999), '1 ms'],
+    [formatMs(412.4), '412 ms'],
+    [formatMs(1234), '1.23 s'],
+    [formatDuration(59.96), '1 min 00 s'],
+    [formatDuration(245), '4 min 05 s'],
+    [formatDuration(7620), '2 h 07 min'],
+    [formatDuration(3599.7), '1 h 00 min'],
+    [formatDuration(273_600), '3 d 4 h'],
+    [formatDuration(-1), '–'],
+    [formatBytes(512), '512 B'],
+    [formatBytes(1536), '1.5 KiB'],
+    [formatBytes(3e8), '286 MiB'],
+    [formatLength(8192), '8K'],
+    [formatLength(1 << 20), '1M'],
+    [formatLength(1000), '1000'],
+  ];
+  for (const [found, wanted] of table) it(`writes ${wanted}`, () => assert.equal(found, wanted));
+});
+
+describe('messages of the pages', () => {
+  it('are let in when they are what they say', () => {
+    const position = { line: 1, character: 0 };
+    assert.ok(isDiagramRequest({ type: 'ready' }));
+    assert.ok(isDiagramRequest({ type: 'reveal', range: { start: position, end: position } }));
+    assert.ok(isDiagramRequest({ type: 'save-svg', name: 'a', svg: '<svg/>' }));
+    assert.ok(isMonitorRequest({ type: 'stop' }));
+    assert.ok(isMonitorState({ directory: '/runs/a' }));
+    assert.ok(isDiagramState({ uri: 'file:///a', expanded: [], viewport: null }));
+  });
+
+  it('are refused otherwise', () => {
+    const refused: unknown[] = [
+      null,
+      'ready',
+      {},
+      { type: 'reveal' },
+      { type: 'reveal', range: { start: { line: '1', character: 0 }, end: { line: 1, character: 0 } } },
+      { type: 'save-svg', svg: 1, name: 'a' },
+      { type: 'choose-model' },
+      { type: 'executeCommand', command: 'x' },
+    ];
+    for (const message of refused) {
+      assert.ok(!isDiagramRequest(message), JSON.stringify(message));
+      assert.ok(!isMonitorRequest(message), JSON.stringify(message));
+    }
+    assert.ok(!isMonitorState(undefined));
+    assert.ok(!isDiagramState({ uri: 1, expanded: [] }));
+  });
+});
