@@ -12,9 +12,19 @@ import { StripedGeneratedModule, StripedGeneratedSharedModule } from '../generat
 import { Layouts } from '../layout/layouts.js';
 import { StripedDocumentValidator } from '../validation/document-validator.js';
 import { registerChecks } from '../validation/register.js';
+import { StripedCodeActions } from './code-actions.js';
+import { StripedCodeLensProvider } from './code-lens-provider.js';
+import { StripedCommentProvider } from './comment-provider.js';
+import { StripedCompletionProvider } from './completion-provider.js';
 import { StripedDocumentBuilder } from './document-builder.js';
+import { StripedDocumentationProvider } from './documentation-provider.js';
+import { StripedFormatter } from './formatter.js';
+import { StripedHoverProvider } from './hover-provider.js';
+import { StripedInlayHints } from './inlay-hints.js';
+import { StripedNodeKinds } from './node-kinds.js';
 import { Previews } from './previews.js';
 import { StripedScopeProvider } from './scope-provider.js';
+import { StripedSemanticTokens } from './semantic-tokens.js';
 
 export interface StripedAddedServices {
   layout: { Layouts: Layouts; Previews: Previews };
@@ -27,11 +37,25 @@ export const StripedModule: Module<StripedServices, PartialLangiumServices & Str
     Layouts: (services) => new Layouts(services.shared),
     Previews: (services) => new Previews(services),
   },
+  documentation: {
+    CommentProvider: () => new StripedCommentProvider(),
+    DocumentationProvider: (services) => new StripedDocumentationProvider(services),
+  },
+  lsp: {
+    CodeActionProvider: () => new StripedCodeActions(),
+    CodeLensProvider: () => new StripedCodeLensProvider(),
+    CompletionProvider: (services) => new StripedCompletionProvider(services),
+    Formatter: () => new StripedFormatter(),
+    HoverProvider: (services) => new StripedHoverProvider(services),
+    InlayHintProvider: (services) => new StripedInlayHints(services),
+    SemanticTokenProvider: (services) => new StripedSemanticTokens(services),
+  },
   references: { ScopeProvider: (services) => new StripedScopeProvider(services) },
   validation: { DocumentValidator: (services) => new StripedDocumentValidator(services) },
 };
 
 export const StripedSharedModule: Module<LangiumSharedServices, DeepPartial<PartialLangiumSharedServices>> = {
+  lsp: { NodeKindProvider: () => new StripedNodeKinds() },
   workspace: { DocumentBuilder: (services) => new StripedDocumentBuilder(services) },
 };
 

@@ -1,0 +1,238 @@
+import { type LangiumDocument } from 'langium';
+import { DefaultCompletionProvider, type CompletionAcceptor, type CompletionContext } from 'langium/lsp';
+import type { GrammarAST } from 'langium';
+import {
+  CompletionItemKind,
+  CompletionList,
+  InsertTextFormat,
+  type CompletionItem,
+  type CompletionParams,
+} from 'vscode-languageserver-protocol';
+import { hardwareProfiles } from '../estimate/index.js';
+import { OPERATOR_DOCS } from '../layout/model-vocabulary.js';
+import { sectionsOf, settingsOf } from '../layout/settings.js';
+import { OPERATORS, type ParameterSpec, type ValueSpec } from '../layout/vocabulary.js';
+import { cursorAfter, expectedValue, parametersAt, type Cursor } from './cursor.js';
+import { STATEMENT_DOCS, statementsIn } from './statements.js';
+
+type Item = Pick<CompletionItem, 'label' | 'kind' | 'detail' | 'documentation' | 'sortText'> & {
+  insert?: string;
+};
+
+/**
+ * Keywords, keys and values come from the vocabulary, by the tokens before the cursor; the grammar only
+ * adds references (models, clusters, stripes).
+ */
+export class StripedCompletionProvider extends DefaultCompletionProvider {
+  override readonly completionOptions = { triggerCharacters: ['(', ':', ','] };
+
+  override async getCompletion(
+    document: LangiumDocument,
+    params: CompletionParams,
+  ): Promise<CompletionList | undefined> {
+    const offset = document.textDocument.offsetAt(params.position);
+    const text = document.textDocument.getText().slice(0, offset);
+    const word = /[A-Za-z_][A-Za-z0-9_-]*$/.exec(text)?.[0] ?? '';
+    const tokens = this.lexer.tokenize(text.slice(0, text.length - word.length)).tokens;
+    if (isInsideComment(text) || isInsideText(text)) return undefined;
+    const cursor = cursorAfter(tokens);
+    const own = itemsAt(cursor);
+    const references = own.exclusive ? undefined : await super.getCompletion(document, params);
+    const range = { start: document.textDocument.positionAt(offset - word.length), end: params.position };
+    const items = own.items
+      .filter((item) => this.fuzzyMatcher.match(word, item.label))
+      .map(({ insert, ...item }): CompletionItem => {
+        const newText = insert ?? item.label;
+        const format = insert?.includes('$') ? InsertTextFormat.Snippet : InsertTextFormat.PlainText;
+        return { ...item, insertTextFormat: format, textEdit: { range, newText } };
+      });
+    return CompletionList.create([...(references?.items ?? []), ...items], false);
+  }
+
+  protected override completionForKeyword(
+    _context: CompletionContext,
+    _keyword: GrammarAST.Keyword,
+    _acceptor: CompletionAcceptor,
+  ): void {
+    // `itemsAt` offers what fits the place; the grammar would offer every key everywhere.
+  }
+}
+
+function isInsideComment(text: string): boolean {
+  const line = text.slice(text.lastIndexOf('\n') + 1).replace(/"[^"]*"|'[^']*'/g, '');
+  return line.includes('//') || text.lastIndexOf('/*') > text.lastIndexOf('*/');
+}
+
+function isInsideText(text: string): boolean {
+  const line = text.slice(text.lastIndexOf('\n') + 1);
+  return (line.match(/"/g)?.length ?? 0) % 2 === 1;
+}
+
+interface Offer {
+  items: Item[];
+  /** Nothing but these can stand here. */
+  exclusive: boolean;
+}
+
+function itemsAt(cursor: Cursor): Offer {
+  const expected = expectedValue(cursor);
+  if (expected) {
+    const items = valueItems(expected);
+    const isFlag = 'flag' in expected && expected.flag === true;
+    return isFlag
+      ? { items: [...items, ...placeItems(cursor)], exclusive: true }
+      : { items, exclusive: true };
+  }
+  if (cursor.head === 'node' && cursor.previous !== 'x' && cursor.after <= 1) {
+    return { items: hardwareItems(), exclusive: true };
+  }
+  if (cursor.parentheses.length > 0) {
+    const parameters = parametersAt(cursor);
+    if (parameters) return { items: parameters.map(parameterItem), exclusive: true };
+    return inLayout(cursor)
+      ? { items: operatorItems(false), exclusive: false }
+      : { items: [], exclusive: true };
+  }
+  if (isNameDue(cursor)) return { items: [], exclusive: false };
+  return { items: placeItems(cursor), exclusive: false };
+}
+
+/** After `model`, `run`, `stripe`…: a name of the author's, or a reference that the grammar offers. */
+function isNameDue(cursor: Cursor): boolean {
+  return (
+    cursor.after === 0 && ['model', 'run', 'cluster', 'stripe', 'on', 'import'].includes(cursor.head ?? '')
+  );
+}
+
+function inLayout(cursor: Cursor): boolean {
+  return cursor.head === 'layout' || cursor.head === 'stripe';
+}
+
+function placeItems(cursor: Cursor): Item[] {
+  const { place } = cursor;
+  if (place === 'unknown') return [];
+  const statements = statementsIn(place).map((name): Item => {
+    const { doc, snippet } = STATEMENT_DOCS[name]!;
+    // Inside a run `model` only names one.
+    const insert = name === 'model' && place === 'run' ? 'model ' : snippet;
+    return { label: name, kind: CompletionItemKind.Keyword, documentation: markdown(doc), insert };
+  });
+  if (cursor.head === 'stripe' && cursor.after === 1) return [];
+  const layout = inLayout(cursor) ? operatorItems(false) : [];
+  if (place === 'file') return [...layout, ...statements];
+  const keys = settingsOf(place).map(settingItem);
+  const sections = sectionsOf(place).includes('parallel')
+    ? [sectionItem('parallel')]
+    : place === 'model' && !inLayout(cursor)
+      ? operatorItems(true)
+      : [];
+  return [...layout, ...keys, ...sections, ...statements];
+}
+
+function operatorItems(asSection: boolean): Item[] {
+  return OPERATORS.map((operator) => ({
+    label: operator,
+    kind: CompletionItemKind.Class,
+    detail: asSection ? 'settings of the operator' : 'block',
+    documentation: markdown(OPERATOR_DOCS[operator]),
+    sortText: `0${operator}`,
+    ...(asSection && { insert: `${operator} { $0 }` }),
+  }));
+}
+
+function sectionItem(name: string): Item {
+  return {
+    label: name,
+    kind: CompletionItemKind.Struct,
+    detail: 'section',
+    documentation: markdown('Parallel degrees.'),
+    insert: `${name} { $0 }`,
+  };
+}
+
+function settingItem(spec: ParameterSpec): Item {
+  return {
+    label: spec.key,
+    kind: CompletionItemKind.Property,
+    detail: spec.assumed === undefined ? 'required' : `default: ${spec.assumed}`,
+    documentation: markdown(spec.doc),
+    insert: `${spec.key} `,
+  };
+}
+
+function parameterItem(spec: ParameterSpec): Item {
+  return { ...settingItem(spec), insert: `${spec.key}: ` };
+}
+
+/** What `spec` can be, with meaning; the default is marked. */
+function valueItems(spec: ParameterSpec): Item[] {
+  return spec.accepts.flatMap((accepted) => itemsOfValue(accepted, spec));
+}
+
+function itemsOfValue(accepted: ValueSpec, spec: ParameterSpec): Item[] {
+  if (accepted.kind === 'hardware') return hardwareItems();
+  if (accepted.kind === 'word') {
+    return [
+      {
+        label: accepted.word,
+        kind: CompletionItemKind.EnumMember,
+        detail: accepted.word === spec.assumed ? 'default' : undefined,
+        documentation: markdown(accepted.doc),
+      },
+    ];
+  }
+  if (accepted.kind === 'number') return numberItems(accepted.examples ?? [], spec);
+  if (accepted.kind === 'text') return [{ label: '"…"', kind: CompletionItemKind.Text, insert: '"$1"' }];
+  const parameters = accepted.parameters
+    .map(
+      (parameter, index) =>
+        `${parameter.key}: \${${index + 1}:${parameter.assumed?.match(/^[\w.()-]+$/)?.[0] ?? ''}}`,
+    )
+    .join(', ');
+  if (accepted.kind === 'tuple') {
+    return [
+      {
+        label: `(${accepted.parameters.map((parameter) => parameter.key).join(', ')})`,
+        kind: CompletionItemKind.Struct,
+        documentation: markdown(accepted.doc),
+        insert: `(${parameters})`,
+      },
+    ];
+  }
+  const hasArguments = accepted.texts || accepted.parameters.length > 0;
+  return [
+    {
+      label: accepted.callee,
+      kind: CompletionItemKind.Function,
+      detail: spec.assumed?.startsWith(accepted.callee) ? 'default' : undefined,
+      documentation: markdown(accepted.doc),
+      insert: accepted.texts
+        ? `${accepted.callee}("$1")`
+        : hasArguments
+          ? `${accepted.callee}($0)`
+          : accepted.callee,
+    },
+  ];
+}
+
+function numberItems(examples: readonly string[], spec: ParameterSpec): Item[] {
+  const isNumber = spec.assumed !== undefined && /^[0-9]/.test(spec.assumed) && !/[ /]/.test(spec.assumed);
+  const labels = new Set([...(isNumber ? [spec.assumed!] : []), ...examples]);
+  return [...labels].map((label) => ({
+    label,
+    kind: CompletionItemKind.Value,
+    detail: label === spec.assumed ? 'default' : undefined,
+  }));
+}
+
+function hardwareItems(): Item[] {
+  return hardwareProfiles().map((profile) => ({
+    label: profile.id,
+    kind: CompletionItemKind.Constant,
+    detail: profile.name,
+  }));
+}
+
+function markdown(value: string) {
+  return { kind: 'markdown' as const, value };
+}

@@ -1,0 +1,136 @@
+/** Where in a text a position is, from the tokens before it alone: works on text too broken to parse. */
+import type { IToken } from 'chevrotain';
+import { isOperator, settingSpec } from '../layout/settings.js';
+import { settingsOf } from '../layout/settings.js';
+import type { CallSpec, Context, ParameterSpec, TupleSpec, ValueSpec } from '../layout/vocabulary.js';
+
+export interface Cursor {
+  /** The innermost braces; `file` outside all. */
+  place: Context | 'file' | 'unknown';
+  /** The last key or statement word in those braces, outside parentheses. */
+  head: string | undefined;
+  /** Tokens after the head. */
+  after: number;
+  /** Open parentheses, outermost first. */
+  parentheses: Parenthesis[];
+  /** Text of the last token. */
+  previous: string | undefined;
+}
+
+interface Parenthesis {
+  /** The word just before it. */
+  callee: string | undefined;
+  /** The key whose value is being written. */
+  key: string | undefined;
+}
+
+interface Braces {
+  name: string;
+  head: string | undefined;
+  after: number;
+}
+
+const STATEMENTS = new Set([
+  'layout',
+  'stripe',
+  'tied',
+  'untied',
+  'model',
+  'on',
+  'node',
+  'import',
+  'run',
+  'cluster',
+]);
+
+export function cursorAfter(tokens: readonly IToken[]): Cursor {
+  const braces: Braces[] = [{ name: '', head: undefined, after: 0 }];
+  let parentheses: Parenthesis[] = [];
+  tokens.forEach((token, index) => {
+    const word = token.image;
+    const top = braces.at(-1)!;
+    if (word === '{') {
+      // `model Name {` and `run Name {`, but `SE {` and `parallel {`.
+      const name = braces.length === 1 ? (tokens[index - 2]?.image ?? '') : (tokens[index - 1]?.image ?? '');
+      braces.push({ name, head: undefined, after: 0 });
+      parentheses = [];
+    } else if (word === '}') {
+      if (braces.length > 1) braces.pop();
+      parentheses = [];
+    } else if (word === '(') {
+      const callee = tokens[index - 1]?.image;
+      parentheses.push({ callee: callee && /^\w/.test(callee) ? callee : undefined, key: undefined });
+    } else if (word === ')') {
+      parentheses.pop();
+    } else if (parentheses.length > 0) {
+      const inner = parentheses.at(-1)!;
+      if (word === ':') inner.key = tokens[index - 1]?.image;
+      if (word === ',') inner.key = undefined;
+    } else if (isHead(word, placeOf(braces), top, tokens[index - 1]?.image)) {
+      top.head = word;
+      top.after = -1;
+    }
+    if (parentheses.length === 0) braces.at(-1)!.after++;
+  });
+  const { head, after } = braces.at(-1)!;
+  return { place: placeOf(braces), head, after, parentheses, previous: tokens.at(-1)?.image };
+}
+
+function isHead(word: string, place: Cursor['place'], braces: Braces, previous: string | undefined): boolean {
+  // A name may be spelt like a keyword.
+  if (previous !== undefined && braces.after === 0 && STATEMENTS.has(previous)) return false;
+  return (
+    STATEMENTS.has(word) ||
+    (place !== 'file' && place !== 'unknown' && settingSpec(place, word) !== undefined)
+  );
+}
+
+function placeOf(braces: readonly Braces[]): Cursor['place'] {
+  const name = braces.at(-1)!.name;
+  if (braces.length === 1) return 'file';
+  if (name === 'model' || name === 'run' || name === 'cluster' || name === 'parallel') return name;
+  return isOperator(name) ? name : 'unknown';
+}
+
+/** The setting or parameter whose value is due at the cursor. */
+export function expectedValue(cursor: Cursor): ParameterSpec | undefined {
+  if (cursor.place === 'file' || cursor.place === 'unknown' || cursor.head === undefined) return undefined;
+  const inner = cursor.parentheses.at(-1);
+  if (inner) {
+    if (inner.key === undefined || cursor.previous !== ':') return undefined;
+    return parametersAt(cursor)?.find((parameter) => parameter.key === inner.key);
+  }
+  const spec = settingSpec(cursor.place, cursor.head);
+  if (!spec) return undefined;
+  const due = cursor.after <= 1 && (cursor.previous === cursor.head || cursor.previous === 'every');
+  return due || (spec.list && cursor.previous === ',') ? spec : undefined;
+}
+
+/** The parameters that can be named in the innermost parentheses. */
+export function parametersAt(cursor: Cursor): ParameterSpec[] | undefined {
+  if (cursor.place === 'file' || cursor.place === 'unknown' || cursor.parentheses.length === 0)
+    return undefined;
+  let parameters: ParameterSpec[] | undefined;
+  let values: ValueSpec[] | undefined =
+    cursor.head === undefined ? undefined : settingSpec(cursor.place, cursor.head)?.accepts;
+  for (const { callee, key } of cursor.parentheses) {
+    const inLayout = cursor.head === 'layout' || cursor.head === 'stripe';
+    if (!values && inLayout) {
+      // Overrides of a block; any other parentheses of a layout are groups.
+      parameters = callee && isOperator(callee) ? settingsOf(callee) : undefined;
+    } else {
+      parameters = parametersOf(values, callee);
+    }
+    values = key === undefined ? undefined : parameters?.find((parameter) => parameter.key === key)?.accepts;
+  }
+  return parameters;
+}
+
+function parametersOf(
+  values: ValueSpec[] | undefined,
+  callee: string | undefined,
+): ParameterSpec[] | undefined {
+  const call = values?.find((value): value is CallSpec => value.kind === 'call' && value.callee === callee);
+  const tuple = values?.find((value): value is TupleSpec => value.kind === 'tuple');
+  return (call ?? tuple)?.parameters;
+}

@@ -1,0 +1,158 @@
+import { AstUtils, type AstNode, type LangiumDocument } from 'langium';
+import { AbstractInlayHintProvider, type InlayHintAcceptor } from 'langium/lsp';
+import { InlayHintKind, type InlayHint, type InlayHintParams } from 'vscode-languageserver-protocol';
+import {
+  isBlock,
+  isGroup,
+  isModel,
+  isRun,
+  isSection,
+  type Block,
+  type LayoutItem,
+  type Model,
+  type Run,
+  type Section,
+} from '../generated/ast.js';
+import { repeatCount } from '../layout/expand.js';
+import type { Assumption } from '../layout/layout.js';
+import { countText, lengthText } from '../layout/numbers.js';
+import { modelLayoutItem } from '../layout/resolve-model.js';
+import { parallelSection } from '../layout/resolve-run.js';
+import type { CostedModel } from './previews.js';
+import type { StripedServices } from './striped-module.js';
+import { millisecondsText } from './texts.js';
+
+interface Cost {
+  parameters: number;
+  ms: number;
+}
+
+/** Parameters and time of what is written, and the defaults nobody wrote. `striped.inlayHints` turns them off. */
+export class StripedInlayHints extends AbstractInlayHintProvider {
+  constructor(private readonly services: StripedServices) {
+    super();
+  }
+
+  override async getInlayHints(document: LangiumDocument, params: InlayHintParams): Promise<InlayHint[] | undefined> {
+    const configuration = this.services.shared.workspace.ConfigurationProvider;
+    const enabled: unknown = await configuration.getConfiguration('striped', 'inlayHints');
+    return enabled === false ? [] : super.getInlayHints(document, params);
+  }
+
+  computeInlayHint(node: AstNode, acceptor: InlayHintAcceptor): void {
+    if (isModel(node)) this.modelHints(node, acceptor);
+    else if (isRun(node)) this.runHints(node, acceptor);
+  }
+
+  private modelHints(model: Model, acceptor: InlayHintAcceptor): void {
+    const costed = this.services.layout.Previews.costed(model, AstUtils.getDocument(model));
+    if (!costed) return;
+    const { layout, estimate, plan } = costed;
+    const total = `${countText(layout.parameters)} parameters`;
+    const where = `${estimate.hardware}, ${lengthText(plan.run.sequence)} tokens × ${plan.run.microBatch}`;
+    const step = `${millisecondsText(estimate.stepTimeMs)} a step (${where})`;
+    hintAfterName(model, `${total} · ${step}`, acceptor);
+    hintInBraces(model, layout.assumed, acceptor);
+    const costs = blockCostsOf(costed);
+    for (const item of modelLayoutItem(model)?.items ?? []) itemHint(item, costs, acceptor);
+    for (const statement of model.items) {
+      if (statement.$type === 'Stripe') for (const item of statement.items) itemHint(item, costs, acceptor);
+      if (isSection(statement)) sectionHint(statement, costed, acceptor);
+    }
+  }
+
+  private runHints(run: Run, acceptor: InlayHintAcceptor): void {
+    const { assumed, plan } = this.services.layout.Layouts.ofRun(run);
+    hintInBraces(run, assumed, acceptor);
+    const { tensor, context, data } = plan.parallel;
+    const replicas = data > 1 ? ` × ${data} replicas` : '';
+    const ranks = tensor * context > 1 ? `, ${tensor * context * data} devices` : '';
+    const micro = `${plan.microBatch} sequences × ${plan.accumulation} micro-batches${replicas}`;
+    hintAfterName(run, `${lengthText(plan.globalBatchTokens)} tokens a step: ${micro}${ranks}`, acceptor);
+    const section = parallelSection(run);
+    const written = section?.settings.some((setting) => setting.key === 'data');
+    if (section && !written) hintInBraces(section, [{ key: 'data', value: String(data) }], acceptor);
+  }
+}
+
+/** Cost of each block text, for one occurrence. */
+function blockCostsOf(costed: CostedModel): Map<Block, Cost> {
+  const costs = new Map<Block, Cost>();
+  for (const { index, resolved } of costed.layout.blocks) {
+    if (costs.has(resolved.node)) continue;
+    const { forwardMs, backwardMs } = costed.costs[index]!;
+    costs.set(resolved.node, { parameters: resolved.parameters, ms: forwardMs + backwardMs });
+  }
+  return costs;
+}
+
+function itemHint(item: LayoutItem, costs: ReadonlyMap<Block, Cost>, acceptor: InlayHintAcceptor): void {
+  const cost = costOf(item, costs, new Set());
+  const end = item.$cstNode?.range.end;
+  if (!end || cost.parameters === 0) return;
+  acceptor({
+    position: end,
+    label: `${countText(cost.parameters)} · ${millisecondsText(cost.ms)}`,
+    tooltip: 'Parameters, and time forward and backward of one micro-batch.',
+    kind: InlayHintKind.Type,
+    paddingLeft: true,
+  });
+}
+
+function costOf(item: LayoutItem, costs: ReadonlyMap<Block, Cost>, inside: Set<AstNode>): Cost {
+  if (inside.has(item)) return { parameters: 0, ms: 0 };
+  const count = repeatCount(item);
+  if (isBlock(item)) {
+    const cost = costs.get(item) ?? { parameters: 0, ms: 0 };
+    return { parameters: cost.parameters * count, ms: cost.ms * count };
+  }
+  const children = isGroup(item) ? item.items : (item.stripe.ref?.items ?? []);
+  const sum = { parameters: 0, ms: 0 };
+  inside.add(item);
+  for (const child of children) {
+    const cost = costOf(child, costs, inside);
+    sum.parameters += cost.parameters * count;
+    sum.ms += cost.ms * count;
+  }
+  inside.delete(item);
+  return sum;
+}
+
+/** Defaults of an operator, shown in its settings: those that every block of it takes. */
+function sectionHint(section: Section, costed: CostedModel, acceptor: InlayHintAcceptor): void {
+  const block = costed.layout.blocks.find(
+    ({ resolved }) => resolved.settings === section && resolved.node.overrides.length === 0,
+  );
+  if (block) hintInBraces(section, block.resolved.assumed, acceptor);
+}
+
+function hintAfterName(node: Model | Run, label: string, acceptor: InlayHintAcceptor): void {
+  const brace = node.$cstNode?.text.indexOf('{') ?? -1;
+  const document = AstUtils.getDocument(node).textDocument;
+  if (brace < 0) return;
+  const position = document.positionAt(node.$cstNode!.offset + brace + 1);
+  acceptor({ position, label, kind: InlayHintKind.Type, paddingLeft: true });
+}
+
+/** Just before the closing brace, after what is written. */
+function hintInBraces(
+  node: Model | Run | Section,
+  assumed: readonly Assumption[],
+  acceptor: InlayHintAcceptor,
+): void {
+  const cst = node.$cstNode;
+  if (!cst || assumed.length === 0 || !cst.text.endsWith('}')) return;
+  const items: AstNode[] = isSection(node) ? node.settings : node.items;
+  const end = items.at(-1)?.$cstNode?.range.end;
+  const document = AstUtils.getDocument(node).textDocument;
+  const position = end ?? document.positionAt(cst.end - 1);
+  acceptor({
+    position,
+    label: assumed
+      .map(({ key, value }) => (key === 'embeddings' ? `${value} ${key}` : `${key} ${value}`))
+      .join('  '),
+    tooltip: 'Assumed: nothing else is written.',
+    kind: InlayHintKind.Parameter,
+    paddingLeft: true,
+  });
+}
