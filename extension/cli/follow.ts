@@ -85,8 +85,16 @@ function conclusion(directory: string, state: string, seen: Seen): string {
   return lines.join('\n');
 }
 
+export interface FollowOptions {
+  /** Steps the run will have at its end. */
+  steps: number;
+  json: boolean;
+  /** Seconds since the Unix epoch: what happened before (in a run that was resumed) is not shown again. */
+  since: number;
+}
+
 /** Follows a run from the terminal until it has ended. Throws CommandError when it failed. */
-export async function followRun(handle: RunHandle, steps: number, json: boolean): Promise<void> {
+export async function followRun(handle: RunHandle, { steps, json, since }: FollowOptions): Promise<void> {
   const { directory } = handle;
   const progress = new Progress(process.stderr, steps);
   const abort = new AbortController();
@@ -96,9 +104,12 @@ export async function followRun(handle: RunHandle, steps: number, json: boolean)
     () => abort.abort(),
   );
   const seen: Seen = {};
+  // The run's process is detached and does not keep this one alive.
+  const alive = setInterval(() => undefined, 1000);
   try {
     for await (const event of followEvents(directory, abort.signal)) {
       remember(seen, event);
+      if (event.time < since) continue;
       if (json) print(JSON.stringify(event));
       else show(event, progress);
     }
@@ -111,6 +122,7 @@ export async function followRun(handle: RunHandle, steps: number, json: boolean)
     }
     await handle.ended;
   } finally {
+    clearInterval(alive);
     restore();
     progress.clear();
   }

@@ -48,6 +48,7 @@ export async function train(file: string | undefined, options: TrainOptions): Pr
   if (options.on !== 'local') {
     throw usageError(`unknown target '${options.on}'; this version trains on this machine only: --on local`);
   }
+  const since = Date.now() / 1e3;
   const { handle, steps } = await start(file, options);
   const { directory, pid } = handle;
   if (options.detach) {
@@ -56,7 +57,7 @@ export async function train(file: string | undefined, options: TrainOptions): Pr
     return;
   }
   if (!options.json) tell(`training in ${shortPath(directory)} (Ctrl-C: checkpoint and stop)`);
-  await followRun(handle, steps, options.json ?? false);
+  await followRun(handle, { steps, json: options.json ?? false, since });
 }
 
 export function backendOption(): Option {
