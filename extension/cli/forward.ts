@@ -25,9 +25,17 @@ interface Options {
   json?: boolean;
 }
 
-/** The runner's command line; its names are those of the addon's options. */
-function runnerArguments(options: ForwardOptions): string[] {
-  return ['forward', ...Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)])];
+/** The runner's command line: names as in the addon's options, but for the gradients. */
+function runnerArguments({ gradients, ...options }: ForwardOptions): string[] {
+  const named = Object.entries({ ...options, ...(gradients === undefined ? {} : { grads: gradients }) });
+  return ['forward', ...named.flatMap(([name, value]) => [`--${name}`, String(value)])];
+}
+
+/** The runner's last words, `striped-runner: error: message [code]`, as an error of this command. */
+function runnerError(stderr: string, code: number | null): CommandError {
+  const said = /^striped-runner: error: (.*) \[([^\]]*)\]$/m.exec(stderr);
+  if (said) return new CommandError(said[1]!, said[2]);
+  return new CommandError(`the engine ended with exit code ${code}: ${stderr.trim().slice(-500)}`);
 }
 
 async function runRunner(runner: string, options: ForwardOptions): Promise<number> {
@@ -39,9 +47,7 @@ async function runRunner(runner: string, options: ForwardOptions): Promise<numbe
   const code = await new Promise<number | null>((ended, failed) => {
     child.once('error', failed).once('close', ended);
   });
-  if (code !== 0) {
-    throw new CommandError(err.trim().replace(/^error: /, '') || `the engine ended with exit code ${code}`);
-  }
+  if (code !== 0) throw runnerError(err, code);
   return (JSON.parse(out) as { loss: number }).loss;
 }
 

@@ -12,9 +12,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     ...Object.fromEntries(['plan', 'out', 'backend', 'steps', 'threads'].map((name) => [name, text])),
-    ...Object.fromEntries(
-      ['weights', 'tokens', 'logits', 'gradients', 'precision'].map((name) => [name, text]),
-    ),
+    ...Object.fromEntries(['weights', 'tokens', 'logits', 'grads', 'precision'].map((name) => [name, text])),
     version: { type: 'boolean' },
     resume: { type: 'boolean', default: false },
   },
@@ -30,7 +28,7 @@ if (values.version) {
 
 function forward() {
   if (!existsSync(values.weights)) {
-    console.error(`error: there is no file ${values.weights} [weights/missing]`);
+    console.error(`striped-runner: error: there is no file ${values.weights} [weights/missing]`);
     process.exitCode = 1;
     return;
   }

@@ -157,7 +157,14 @@ describe('striped on runs', () => {
     assert.equal(missing.code, 1);
     assert.match(missing.stderr, /^error: there is no file .*w\.safetensors \[weights\/missing\]\n$/);
     writeFileSync(join(sandbox.folder, 'w.safetensors'), '');
-    const { code, stdout, stderr } = await sandbox.run(['forward', 'small.striped', ...files, '--json']);
+    const { code, stdout, stderr } = await sandbox.run([
+      'forward',
+      'small.striped',
+      ...files,
+      '--grads',
+      'g.safetensors',
+      '--json',
+    ]);
     assert.equal(code, 0, stderr);
     assert.deepEqual(JSON.parse(stdout), { loss: 1.25 });
     assert.ok(existsSync(join(sandbox.folder, 'l.safetensors')));
