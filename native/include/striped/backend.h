@@ -20,6 +20,8 @@ namespace striped {
 
 enum class DType : std::uint8_t { f64, f32, bf16 };
 std::size_t size_of(DType type);
+// The type of gradients and small parameters beside activations of this type.
+DType real_type(DType activation);
 
 // A dense layer: y[rows, out] = x[rows, in] · w[out, in]ᵀ (+ bias[out]).
 struct DenseShape {
@@ -39,10 +41,10 @@ enum class HyenaKind : std::uint8_t { short_explicit, medium_regularised, long_i
 struct HyenaShape {
   HyenaKind kind;
   std::int64_t batch, length, width;
-  std::int64_t groups;         // width % groups == 0; group g owns channels [g·width/groups, (g+1)·width/groups)
-  int featurizer_taps;         // usually 3
-  int taps;                    // short_explicit, medium_regularised
-  int order;                   // long_implicit: exponentials a filter (N)
+  std::int64_t groups;  // width % groups == 0; group g owns channels [g·width/groups, (g+1)·width/groups)
+  int featurizer_taps;  // usually 3
+  int taps;             // short_explicit, medium_regularised
+  int order;            // long_implicit: exponentials a filter (N)
   bool has_skip;
 };
 
@@ -64,8 +66,8 @@ struct HyenaGradients {
   void* log_poles;
 };
 
-// Causal attention over qkv[batch, length, (heads + 2·kv_heads)·head_dim] (q, then k, then v), rotary embedding
-// included (rotates the first against the second half of a head's dimensions; position/rope_scale).
+// Causal attention over qkv[batch, length, (heads + 2·kv_heads)·head_dim] (q, then k, then v), rotary
+// embedding included (rotates the first against the second half of a head's dimensions; position/rope_scale).
 struct AttentionShape {
   std::int64_t batch, length;
   int heads, kv_heads, head_dim;
@@ -120,8 +122,9 @@ class Backend {
   virtual void embedding_gradient(std::int64_t rows, std::int64_t width, std::int64_t vocab,
                                   const std::int32_t* tokens, const void* dx, void* dtable) = 0;
 
-  // RMSNorm fused with the residual add: s = x + branch (branch may be null: s = x), written to `sum` (may be x;
-  // may be null when branch is null); y = s / rms(s) · w; reciprocal_rms[rows] is kept for the backward pass.
+  // RMSNorm fused with the residual add: s = x + branch (branch may be null: s = x), written to `sum` (may be
+  // x; may be null when branch is null); y = s / rms(s) · w; reciprocal_rms[rows] is kept for the backward
+  // pass.
   virtual void rms_norm(std::int64_t rows, std::int64_t width, double eps, const void* x, const void* branch,
                         const void* w, void* sum, void* y, void* reciprocal_rms) = 0;
   // dx += gradient through the norm (dx already holds the gradient of the residual stream); dw += .
@@ -145,22 +148,28 @@ class Backend {
   // Gated activation: y[rows, inner] = act(g) ⊙ u for gu[rows, 2·inner] = [g | u].
   virtual void gated(std::int64_t rows, std::int64_t inner, Activation, const void* gu, void* y) = 0;
   // dgu may be gu.
-  virtual void gated_backward(std::int64_t rows, std::int64_t inner, Activation, const void* gu, const void* dy,
-                              void* dgu) = 0;
+  virtual void gated_backward(std::int64_t rows, std::int64_t inner, Activation, const void* gu,
+                              const void* dy, void* dgu) = 0;
 
   // Weighted cross-entropy. logits[rows, vocab] become their gradient, scaled by weight/total_weight when
-  // `gradient`; *loss_sum ("real", on the device) += Σ weight · -log p(target). Weight 0 rows give zero gradient.
+  // `gradient`; *loss_sum ("real", on the device) += Σ weight · -log p(target). Weight 0 rows give zero
+  // gradient.
   virtual void cross_entropy(std::int64_t rows, std::int64_t vocab, void* logits, const std::int32_t* targets,
                              const float* weights, float total_weight, bool gradient, void* loss_sum) = 0;
 
   // Optimiser over flat "real" buffers. *squared_norm (f64, on the device) += Σ g².
   virtual void squared_norm(std::int64_t count, const void* gradients, double* squared_norm) = 0;
   // Decoupled AdamW (Loshchilov & Hutter 2019), gradients scaled by step->gradient_scale and clipped by the
-  // global norm sqrt(*squared_norm)·gradient_scale; `compute` (may be null) receives the updated parameters in
-  // the activation type.
+  // global norm sqrt(*squared_norm)·gradient_scale; `compute` (may be null) receives the updated parameters
+  // in the activation type.
   virtual void adamw(std::int64_t count, const AdamWSettings&, const OptimizerStep* step,
                      const double* squared_norm, const void* gradients, void* parameters, void* moment1,
                      void* moment2, void* compute) = 0;
+
+  // Element-wise on small "real" arrays (the log-poles of LI are learnt as p, log_pole = -exp(p)): y =
+  // -exp(x), and x *= y. The versions here go through the host; a device does better to have its own.
+  virtual void negative_exponential(std::int64_t count, const void* x, void* y);
+  virtual void multiply(std::int64_t count, void* x, const void* y);
 };
 
 // threads 0: all cores. `precision` "fp64" is for tests and the numerics probe.

@@ -4,21 +4,25 @@
 #include <atomic>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 
 namespace striped {
 
 struct TrainOptions {
-  std::filesystem::path plan;  // plan.json; copied into the run directory
-  std::filesystem::path out;   // run directory; must be new or empty unless resuming
-  bool resume = false;         // continue from the newest good checkpoint in `out`
+  std::filesystem::path plan;         // plan.json; copied into the run directory
+  std::filesystem::path out;          // run directory; must be new or empty unless resuming
+  bool resume = false;                // continue from the newest good checkpoint in `out`
   std::optional<std::int64_t> steps;  // overrides the plan's
   std::string backend = "auto";       // auto | cpu | cuda
   std::string precision;              // empty: the plan's
   int threads = 0;                    // 0: all cores
   int device = 0;
   const std::atomic<bool>* stop = nullptr;  // set: checkpoint, then end in state "stopped"
+  // Told what the user should know and the run survives (a damaged checkpoint, another precision); also
+  // logged.
+  std::function<void(const std::string&)> notice;
 };
 
 struct TrainResult {
@@ -27,7 +31,7 @@ struct TrainResult {
   double loss, held_out_loss, composition_entropy;
 };
 
-// Throws striped::Error; the run directory then says state "failed" and why.
+// Throws striped::Error; the run directory then says state "failed" and why. Losses are NaN where not known.
 TrainResult train(const TrainOptions&);
 
 struct ForwardOptions {
@@ -40,8 +44,13 @@ struct ForwardOptions {
 // The numerics probe; returns the mean cross-entropy.
 double forward(const ForwardOptions&);
 
+// Version of the engine, and one line of how it was built.
+std::string version();
+std::string build_info();
+
 // JSON texts.
-std::string devices();                                       // what can run here, and what cannot and why
-std::string memory_table(const std::filesystem::path& plan, const std::string& backend);  // what would be allocated
+std::string devices();  // what can run here, and what cannot and why
+std::string memory_table(const std::filesystem::path& plan,
+                         const std::string& backend);  // what would be allocated
 
 }  // namespace striped

@@ -1,0 +1,66 @@
+# Finds what the engine uses. `.deps/include` in the repository (not committed) serves machines without packages.
+find_package(Threads REQUIRED)
+
+set(STRIPED_LOCAL_INCLUDE "${CMAKE_CURRENT_SOURCE_DIR}/../.deps/include")
+find_path(STRIPED_JSON_INCLUDE nlohmann/json.hpp HINTS "${STRIPED_LOCAL_INCLUDE}")
+if(NOT STRIPED_JSON_INCLUDE)
+  message(FATAL_ERROR "nlohmann/json.hpp is missing: install nlohmann-json3-dev, or put it below .deps/include")
+endif()
+
+find_package(ZLIB)
+if(NOT ZLIB_FOUND)
+  message(WARNING "zlib is missing (Debian: zlib1g-dev): gzip data cannot be read")
+endif()
+
+set(STRIPED_BLAS_FOUND OFF)
+find_package(BLAS)
+find_path(STRIPED_CBLAS_INCLUDE cblas.h
+  HINTS "/usr/include/${CMAKE_LIBRARY_ARCHITECTURE}" "/usr/include/${CMAKE_LIBRARY_ARCHITECTURE}/openblas-pthread"
+  PATH_SUFFIXES openblas)
+if(BLAS_FOUND AND STRIPED_CBLAS_INCLUDE)
+  set(CMAKE_REQUIRED_LIBRARIES ${BLAS_LIBRARIES})
+  include(CheckFunctionExists)
+  check_function_exists(cblas_sgemm STRIPED_BLAS_HAS_CBLAS)
+  unset(CMAKE_REQUIRED_LIBRARIES)
+  set(STRIPED_BLAS_FOUND ${STRIPED_BLAS_HAS_CBLAS})
+endif()
+
+set(STRIPED_BUILD_ADDON OFF)
+if(STRIPED_ADDON)
+  set(STRIPED_MODULES "${CMAKE_CURRENT_SOURCE_DIR}/../node_modules")
+  set(STRIPED_NODE_INCLUDES "${STRIPED_MODULES}/node-addon-api" "${STRIPED_MODULES}/node-api-headers/include")
+  if(EXISTS "${STRIPED_MODULES}/node-addon-api/napi.h" AND EXISTS
+     "${STRIPED_MODULES}/node-api-headers/include/node_api.h")
+    set(STRIPED_BUILD_ADDON ON)
+  else()
+    message(WARNING "the addon is left out: node-addon-api is not installed (run `npm ci`)")
+  endif()
+endif()
+
+set(STRIPED_BUILD_TESTS OFF)
+if(STRIPED_TESTS)
+  find_path(STRIPED_DOCTEST_INCLUDE doctest/doctest.h HINTS "${STRIPED_LOCAL_INCLUDE}")
+  if(STRIPED_DOCTEST_INCLUDE)
+    set(STRIPED_BUILD_TESTS ON)
+  else()
+    message(WARNING "the tests are left out: doctest is missing (Debian: doctest-dev)")
+  endif()
+endif()
+
+# The CUDA backend needs its own sources, nvcc, and the headers of cuBLASLt.
+set(STRIPED_BUILD_CUDA OFF)
+if(NOT STRIPED_CUDA STREQUAL "OFF")
+  find_program(STRIPED_NVCC nvcc HINTS /usr/local/cuda/bin)
+  if(STRIPED_NVCC)
+    get_filename_component(STRIPED_CUDA_ROOT "${STRIPED_NVCC}" REALPATH)
+    get_filename_component(STRIPED_CUDA_ROOT "${STRIPED_CUDA_ROOT}/../.." ABSOLUTE)
+    find_path(STRIPED_CUBLASLT_INCLUDE cublasLt.h HINTS "${STRIPED_CUDA_ROOT}/include" /usr/local/cuda/include)
+  endif()
+  set(STRIPED_CUDA_BACKEND "${CMAKE_CURRENT_SOURCE_DIR}/src/cuda/cuda_backend.cpp")
+  if(STRIPED_NVCC AND STRIPED_CUBLASLT_INCLUDE AND EXISTS "${STRIPED_CUDA_BACKEND}")
+    set(STRIPED_BUILD_CUDA ON)
+  elseif(STRIPED_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "STRIPED_CUDA is ON, but nvcc (${STRIPED_NVCC}), cublasLt.h (${STRIPED_CUBLASLT_INCLUDE}) "
+                        "or ${STRIPED_CUDA_BACKEND} is missing")
+  endif()
+endif()

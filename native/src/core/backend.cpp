@@ -1,0 +1,52 @@
+#include "striped/backend.h"
+
+#include <cmath>
+#include <vector>
+
+namespace striped {
+
+std::size_t size_of(DType type) { return type == DType::f64 ? 8 : type == DType::f32 ? 4 : 2; }
+
+DType real_type(DType activation) { return activation == DType::f64 ? DType::f64 : DType::f32; }
+
+namespace {
+
+template <typename Real>
+std::vector<Real> fetch(Backend& backend, std::int64_t count, const void* x) {
+  std::vector<Real> values(static_cast<std::size_t>(count));
+  backend.download(values.data(), x, values.size() * sizeof(Real));
+  return values;
+}
+
+template <typename Real>
+void negative_exponential_by_host(Backend& backend, std::int64_t count, const void* x, void* y) {
+  std::vector<Real> values = fetch<Real>(backend, count, x);
+  for (Real& value : values) value = -std::exp(value);
+  backend.upload(y, values.data(), values.size() * sizeof(Real));
+}
+
+template <typename Real>
+void multiply_by_host(Backend& backend, std::int64_t count, void* x, const void* y) {
+  std::vector<Real> values = fetch<Real>(backend, count, x);
+  const std::vector<Real> factors = fetch<Real>(backend, count, y);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] *= factors[i];
+  backend.upload(x, values.data(), values.size() * sizeof(Real));
+}
+
+}  // namespace
+
+void Backend::negative_exponential(std::int64_t count, const void* x, void* y) {
+  if (activation_type() == DType::f64)
+    negative_exponential_by_host<double>(*this, count, x, y);
+  else
+    negative_exponential_by_host<float>(*this, count, x, y);
+}
+
+void Backend::multiply(std::int64_t count, void* x, const void* y) {
+  if (activation_type() == DType::f64)
+    multiply_by_host<double>(*this, count, x, y);
+  else
+    multiply_by_host<float>(*this, count, x, y);
+}
+
+}  // namespace striped

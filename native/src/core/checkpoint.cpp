@@ -1,0 +1,133 @@
+#include "core/checkpoint.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "core/file_io.h"
+#include "striped/error.h"
+
+namespace striped {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr const char* kFormat = "striped-checkpoint";
+constexpr int kVersion = 1;
+constexpr const char* kModel = "model.safetensors";
+constexpr const char* kOptimizer = "optimizer.safetensors";
+constexpr const char* kState = "state.json";
+
+std::string step_name(std::int64_t step) {
+  char name[32];
+  std::snprintf(name, sizeof name, "step-%06lld", static_cast<long long>(step));
+  return name;
+}
+
+json describe(const fs::path& file, std::uint32_t crc) {
+  return {{"bytes", fs::file_size(file)}, {"crc32c", crc}};
+}
+
+void write_files(const fs::path& directory, const CheckpointState& state, const ParameterStore& store) {
+  std::uint32_t model_crc = 0, optimizer_crc = 0;
+  store.save(directory / kModel, model_crc);
+  store.save_optimizer(directory / kOptimizer, optimizer_crc);
+  const json text = {{"format", kFormat},
+                     {"version", kVersion},
+                     {"step", state.step},
+                     {"samples", state.samples},
+                     {"trainingHash", state.training_hash},
+                     {"backend", state.backend},
+                     {"precision", state.precision},
+                     {"threads", state.threads},
+                     {"loss", state.loss},
+                     {"files",
+                      {{kModel, describe(directory / kModel, model_crc)},
+                       {kOptimizer, describe(directory / kOptimizer, optimizer_crc)}}}};
+  replace_file(directory / kState, text.dump(2) + "\n", true);
+}
+
+// A checkpoint of a step that is reached again was passed over as damaged: out of the way, but not deleted.
+void set_aside(const fs::path& checkpoint) {
+  const fs::path aside = checkpoint.parent_path() / ("damaged-" + checkpoint.filename().string());
+  std::error_code error;
+  fs::remove_all(aside, error);
+  fs::rename(checkpoint, aside, error);
+  if (error) throw_io_error("move", checkpoint, error.value());
+}
+
+// Throws json::exception or Error when it is not whole.
+CheckpointState read_state(const fs::path& directory) {
+  const json text = json::parse(read_text(directory / kState));
+  if (text.at("format") != kFormat || text.at("version").get<int>() > kVersion)
+    throw Error("checkpoint-version", "state.json is not of a version this engine reads");
+  for (const auto& [name, expected] : text.at("files").items()) {
+    const fs::path file = directory / name;
+    if (!fs::exists(file)) throw Error("checkpoint-corrupt", name + " is missing");
+    if (fs::file_size(file) != expected.at("bytes").get<std::uint64_t>())
+      throw Error("checkpoint-corrupt", name + " is cut off");
+    if (crc32c_of_file(file) != expected.at("crc32c").get<std::uint32_t>())
+      throw Error("checkpoint-corrupt", name + " does not have the checksum it was written with");
+  }
+  return {text.at("step"),      text.at("samples"), text.at("trainingHash"), text.at("backend"),
+          text.at("precision"), text.at("threads"), text.at("loss")};
+}
+
+}  // namespace
+
+std::string write_checkpoint(const fs::path& checkpoints, const CheckpointState& state,
+                             const ParameterStore& store) {
+  const std::string name = step_name(state.step);
+  const fs::path target = checkpoints / name, beside = checkpoints / ("." + name + ".tmp");
+  std::error_code error;
+  fs::create_directories(checkpoints, error);
+  if (error) throw_io_error("make", checkpoints, error.value());
+  fs::remove_all(beside, error);
+  try {
+    fs::create_directory(beside, error);
+    if (error) throw_io_error("make", beside, error.value());
+    write_files(beside, state, store);
+    if (fs::exists(target)) set_aside(target);
+    if (::rename(beside.c_str(), target.c_str()) != 0) throw_io_error("write", target, errno);
+    sync_directory(checkpoints);
+  } catch (...) {
+    fs::remove_all(beside, error);
+    throw;
+  }
+  return name;
+}
+
+std::optional<FoundCheckpoint> newest_checkpoint(const fs::path& checkpoints,
+                                                 const std::function<void(const std::string&)>& report) {
+  std::vector<fs::path> found;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(checkpoints, error))
+    if (entry.path().filename().string().starts_with("step-")) found.push_back(entry.path());
+  const auto step_of = [](const fs::path& path) { return std::atoll(path.filename().c_str() + 5); };
+  std::sort(found.begin(), found.end(),
+            [&](const auto& a, const auto& b) { return step_of(a) > step_of(b); });
+  for (const fs::path& path : found) {
+    try {
+      return FoundCheckpoint{path, read_state(path)};
+    } catch (const std::exception& problem) {
+      report("the checkpoint " + path.string() + " is damaged (" + problem.what() +
+             ") and is passed over for the one before");
+    }
+  }
+  return std::nullopt;
+}
+
+void load_checkpoint(const FoundCheckpoint& checkpoint, ParameterStore& store) {
+  SafetensorsReader model(checkpoint.path / kModel);
+  store.load(model);
+  SafetensorsReader optimizer(checkpoint.path / kOptimizer);
+  store.load_optimizer(optimizer);
+}
+
+}  // namespace striped

@@ -1,0 +1,40 @@
+// Checkpoints: a directory a step, complete or absent.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "core/parameter_store.h"
+
+namespace striped {
+
+struct CheckpointState {
+  std::int64_t step = 0;
+  std::uint64_t samples = 0;  // training windows seen
+  std::string training_hash;  // of the plan
+  std::string backend, precision;
+  int threads = 0;
+  double loss = 0;
+};
+
+// Writes `checkpoints/step-000200` (model.safetensors, optimizer.safetensors, state.json): into a directory
+// beside, synced, then renamed. Returns its name. On failure nothing of it stays. Errors: "disk-full",
+// "write-failed".
+std::string write_checkpoint(const std::filesystem::path& checkpoints, const CheckpointState& state,
+                             const ParameterStore& store);
+
+struct FoundCheckpoint {
+  std::filesystem::path path;
+  CheckpointState state;
+};
+
+// The newest checkpoint whose files are whole; each one passed over is reported in words.
+std::optional<FoundCheckpoint> newest_checkpoint(const std::filesystem::path& checkpoints,
+                                                 const std::function<void(const std::string&)>& report);
+
+void load_checkpoint(const FoundCheckpoint& checkpoint, ParameterStore& store);
+
+}  // namespace striped

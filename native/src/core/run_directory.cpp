@@ -1,0 +1,151 @@
+#include "core/run_directory.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <ctime>
+#include <fstream>
+#include <sstream>
+
+#include "striped/error.h"
+
+namespace striped {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+// Kernel start time of this process: field 22 of /proc/self/stat, counted behind the command's name.
+std::int64_t process_start() {
+  std::ifstream in("/proc/self/stat");
+  std::string text((std::istreambuf_iterator<char>(in)), {});
+  const std::size_t name_end = text.rfind(')');
+  if (name_end == std::string::npos) return 0;
+  std::istringstream fields(text.substr(name_end + 1));
+  std::string field;
+  for (int i = 3; i <= 22 && fields >> field; ++i)
+    if (i == 22) return std::stoll(field);
+  return 0;
+}
+
+std::string host_name() {
+  char name[256] = "";
+  ::gethostname(name, sizeof name - 1);
+  return name;
+}
+
+// What a launcher may have put there before the engine starts.
+bool is_launchers(const fs::path& entry) {
+  const std::string name = entry.filename();
+  if (name == "plan.json" || name.starts_with(".") || name.ends_with(".log") || name == "log.txt")
+    return true;
+  if (name != "status.json") return false;
+  std::ifstream in(entry);
+  const json status = json::parse(in, nullptr, false);
+  return status.is_object() && status.value("state", "") == "starting";
+}
+
+void require_writable(const fs::path& path) {
+  const fs::path probe = path / (".probe-" + std::to_string(::getpid()));
+  try {
+    OutputFile file(probe);
+    file.write("x");
+    file.close();
+  } catch (const Error& error) {
+    ::unlink(probe.c_str());
+    if (error.code() == "disk-full") throw;
+    throw Error("run-directory", "cannot write in the run directory " + path.string() + " (" + error.what() +
+                                     "); choose another with --out or mend its permissions");
+  }
+  ::unlink(probe.c_str());
+}
+
+}  // namespace
+
+double unix_seconds() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+std::string utc_time() {
+  const auto now = std::chrono::system_clock::now();
+  const std::time_t seconds = std::chrono::system_clock::to_time_t(now);
+  const auto millis =
+      std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count() % 1000;
+  std::tm parts{};
+  ::gmtime_r(&seconds, &parts);
+  char text[64];
+  const std::size_t length = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
+  std::snprintf(text + length, sizeof text - length, ".%03dZ", static_cast<int>(millis));
+  return text;
+}
+
+RunDirectory::RunDirectory(fs::path path, bool resume) : path_(std::move(path)), started_at_(utc_time()) {
+  std::error_code error;
+  const bool used = fs::exists(path_ / "plan.json", error);
+  if (resume && !used)
+    throw Error("run-missing", path_.string() + " holds no run to resume (no plan.json); is the path right?");
+  fs::create_directories(path_, error);
+  if (error || !fs::is_directory(path_, error))
+    throw Error("run-directory", "cannot make the run directory " + path_.string() + ": " +
+                                     (error ? error.message() : "there is a file of that name") +
+                                     "; choose another with --out");
+  if (!resume)
+    for (const auto& entry : fs::directory_iterator(path_))
+      if (!is_launchers(entry.path()))
+        throw Error("run-exists", "the run directory " + path_.string() + " is not empty (it holds " +
+                                      entry.path().filename().string() +
+                                      "); choose a new one, or continue the run in it with --resume");
+  require_writable(path_);
+  events_ = std::make_unique<OutputFile>(path_ / "events.jsonl", true);
+  log_ = std::make_unique<OutputFile>(path_ / "log.txt", true);
+}
+
+void RunDirectory::write_plan(const json& plan) {
+  replace_file(path_ / "plan.json", plan.dump(2) + "\n", true);
+}
+
+void RunDirectory::write_status(const RunStatus& status) {
+  const json text = {{"state", status.state},           {"pid", ::getpid()},        {"host", host_name()},
+                     {"pidStart", process_start()},     {"run", status.run},        {"model", status.model},
+                     {"backend", status.backend},       {"device", status.device},  {"step", status.step},
+                     {"steps", status.steps},           {"startedAt", started_at_}, {"updatedAt", utc_time()},
+                     {"exitReason", status.exit_reason}};
+  const fs::path file = path_ / "status.json";
+  try {
+    replace_file(file, text.dump() + "\n", false);
+  } catch (const Error& error) {
+    if (error.code() != "disk-full" || !fs::exists(file)) throw;
+    const int descriptor = ::open(file.c_str(), O_WRONLY | O_CLOEXEC);
+    if (descriptor < 0) throw;
+    const std::string line = text.dump() + "\n";
+    const bool written =
+        ::pwrite(descriptor, line.data(), line.size(), 0) == static_cast<ssize_t>(line.size()) &&
+        ::ftruncate(descriptor, static_cast<off_t>(line.size())) == 0;
+    ::close(descriptor);
+    if (!written) throw;
+  }
+}
+
+void RunDirectory::rewind_events(std::int64_t step) {
+  const fs::path file = path_ / "events.jsonl";
+  std::ifstream in(file, std::ios::binary);
+  std::string line;
+  std::streamoff keep = 0;
+  while (std::getline(in, line) && !in.eof()) {
+    const json event = json::parse(line, nullptr, false);
+    if (!event.is_object() || event.value("step", std::int64_t{0}) > step) break;
+    keep += static_cast<std::streamoff>(line.size()) + 1;
+  }
+  in.close();
+  if (::truncate(file.c_str(), keep) != 0) throw_io_error("write", file, errno);
+}
+
+void RunDirectory::append_event(json event) {
+  event["time"] = unix_seconds();
+  events_->write(event.dump() + "\n");
+}
+
+void RunDirectory::log(const std::string& line) { log_->write(utc_time() + " " + line + "\n"); }
+
+}  // namespace striped

@@ -1,0 +1,194 @@
+#include "core/sublayer.h"
+
+namespace striped {
+namespace {
+
+template <typename... Cases>
+struct Overloaded : Cases... {
+  using Cases::operator()...;
+};
+template <typename... Cases>
+Overloaded(Cases...) -> Overloaded<Cases...>;
+
+HyenaKind kind_of(HyenaOperator op) {
+  if (op == HyenaOperator::SE) return HyenaKind::short_explicit;
+  return op == HyenaOperator::MR ? HyenaKind::medium_regularised : HyenaKind::long_implicit;
+}
+
+Activation activation_of(const std::string& name) {
+  if (name == "silu") return Activation::silu;
+  return name == "gelu" ? Activation::gelu : Activation::identity;
+}
+
+}  // namespace
+
+Sublayer::Sublayer(const SublayerPlan& plan, const ModelShape& shape, const ParameterTable& table,
+                   Backend& backend, Arena& arena, int& site)
+    : shape_(shape), kept_pass_(plan.recompute ? kAgain : kForward) {
+  norm_ = table.find(plan.norm + ".weight");
+  make_body(plan, table, backend);
+  in_.site = site++;
+  out_.site = site++;
+  in_.allow_fp8 = out_.allow_fp8 = true;
+  make_buffers(plan, backend, arena);
+}
+
+void Sublayer::make_body(const SublayerPlan& plan, const ParameterTable& table, Backend& backend) {
+  const std::int64_t rows = shape_.rows(), width = shape_.width;
+  const auto projections = [&](const char* in, const char* out, bool bias) {
+    in_weight_ = table.find(plan.prefix + in);
+    out_weight_ = table.find(plan.prefix + out);
+    out_bias_ = bias ? table.find(plan.prefix + "out_proj.bias") : -1;
+  };
+  if (const auto* hyena = std::get_if<PlanHyena>(&plan.body)) {
+    projections("in_proj.weight", "out_proj.weight", hyena->bias);
+    in_ = {rows, width, 3 * width};
+    out_ = {rows, width, width};
+    const bool modal = hyena->op == HyenaOperator::LI;
+    body_ = Hyena{{kind_of(hyena->op), shape_.batch, shape_.length, width, hyena->groups,
+                   hyena->featurizer_taps, hyena->taps, hyena->order, hyena->skip},
+                  table.find(plan.prefix + "featurizer.weight"),
+                  modal ? -1 : table.find(plan.prefix + "filter"),
+                  hyena->skip ? table.find(plan.prefix + "skip") : -1,
+                  modal ? table.find(plan.prefix + "residues") : -1,
+                  modal ? table.find(plan.prefix + "log_poles") : -1};
+    if (hyena->decay) upload_decay(*hyena, backend);
+  } else if (const auto* attention = std::get_if<PlanAttention>(&plan.body)) {
+    projections("in_proj.weight", "out_proj.weight", attention->bias);
+    const std::int64_t dim = attention->head_dim;
+    in_ = {rows, width, (attention->heads + 2 * std::int64_t{attention->kv_heads}) * dim};
+    out_ = {rows, attention->heads * dim, width};
+    body_ = Attention{{shape_.batch, shape_.length, attention->heads, attention->kv_heads,
+                       attention->head_dim, attention->window, attention->rope ? attention->rope->base : 0,
+                       attention->rope ? attention->rope->scale : 1}};
+  } else {
+    const auto& mlp = std::get<PlanGatedMlp>(plan.body);
+    projections("gate.weight", "down.weight", false);
+    in_ = {rows, width, 2 * mlp.inner};  // up lies right behind gate
+    out_ = {rows, mlp.inner, width};
+    body_ = Gated{mlp.inner, activation_of(mlp.activation)};
+  }
+}
+
+void Sublayer::make_buffers(const SublayerPlan& plan, Backend& backend, Arena& arena) {
+  const std::size_t value = size_of(backend.activation_type());
+  const std::size_t real = size_of(real_type(backend.activation_type()));
+  const auto rows = static_cast<std::size_t>(shape_.rows());
+  const auto stream = rows * static_cast<std::size_t>(shape_.width) * value;
+  const auto hidden = rows * static_cast<std::size_t>(in_.out) * value;
+  const auto inner = rows * static_cast<std::size_t>(out_.in) * value;
+  std::size_t statistics = 0;
+  if (const auto* hyena = std::get_if<Hyena>(&body_))
+    workspace_bytes_ = backend.hyena_workspace(hyena->shape);
+  if (const auto* attention = std::get_if<Attention>(&body_)) {
+    workspace_bytes_ = backend.attention_workspace(attention->shape);
+    statistics = rows * static_cast<std::size_t>(attention->shape.heads) * real;
+  }
+  const std::string& prefix = plan.prefix;
+  for (int pass = 0; pass < 2; ++pass) {
+    saved_[pass] = {arena.add(prefix + "sum", stream),    arena.add(prefix + "reciprocal_rms", rows * real),
+                    arena.add(prefix + "normed", stream), arena.add(prefix + "hidden", hidden),
+                    arena.add(prefix + "inner", inner),   arena.add(prefix + "statistics", statistics),
+                    arena.add(prefix + "branch", stream)};
+    forward_workspace_[pass] = arena.add(prefix + "workspace", workspace_bytes_);
+  }
+  d_inner_ = arena.add(prefix + "d_inner", inner);
+  d_hidden_ = arena.add(prefix + "d_hidden", hidden);
+  d_normed_ = arena.add(prefix + "d_normed", stream);
+  backward_workspace_ = arena.add(prefix + "workspace", workspace_bytes_);
+}
+
+void Sublayer::upload_decay(const PlanHyena& hyena, Backend& backend) {
+  const std::vector<double> factors = decay_factors(hyena);
+  if (backend.activation_type() == DType::f64) {
+    decay_ = DeviceBuffer(backend, factors.size() * sizeof(double));
+    backend.upload(decay_.at(), factors.data(), decay_.bytes());
+  } else {
+    const std::vector<float> single(factors.begin(), factors.end());
+    decay_ = DeviceBuffer(backend, single.size() * sizeof(float));
+    backend.upload(decay_.at(), single.data(), decay_.bytes());
+  }
+}
+
+HyenaWeights Sublayer::hyena_weights(const Execution& run, const Hyena& hyena) const {
+  return {
+      run.weight(hyena.featurizer), run.weight(hyena.filter),   decay_.bytes() > 0 ? decay_.at() : nullptr,
+      run.weight(hyena.skip),       run.weight(hyena.residues), run.weight(hyena.log_poles)};
+}
+
+void Sublayer::inner_forward(const Execution& run, const Saved& saved) {
+  const int pass = &saved == &saved_[kForward] ? kForward : kAgain;
+  const auto workspace = [&] { return run.at(forward_workspace_[pass]); };
+  std::visit(Overloaded{[&](const Hyena& hyena) {
+                          run.backend.hyena(hyena.shape, hyena_weights(run, hyena), run.at(saved.hidden),
+                                            run.at(saved.inner), workspace());
+                        },
+                        [&](const Attention& attention) {
+                          run.backend.attention(attention.shape, run.at(saved.hidden), run.at(saved.inner),
+                                                run.at(saved.statistics), workspace());
+                        },
+                        [&](const Gated& gated) {
+                          run.backend.gated(shape_.rows(), gated.inner, gated.activation,
+                                            run.at(saved.hidden), run.at(saved.inner));
+                        }},
+             body_);
+}
+
+void Sublayer::inner_backward(const Execution& run, const Saved& saved) {
+  const auto workspace = [&] { return run.at(backward_workspace_); };
+  std::visit(
+      Overloaded{[&](const Hyena& hyena) {
+                   const HyenaGradients gradients{run.gradient(hyena.featurizer), run.gradient(hyena.filter),
+                                                  run.gradient(hyena.skip), run.gradient(hyena.residues),
+                                                  run.gradient(hyena.log_poles)};
+                   run.backend.hyena_backward(hyena.shape, hyena_weights(run, hyena), run.at(saved.hidden),
+                                              run.at(d_inner_), run.at(d_hidden_), gradients, workspace());
+                 },
+                 [&](const Attention& attention) {
+                   run.backend.attention_backward(attention.shape, run.at(saved.hidden), run.at(saved.inner),
+                                                  run.at(saved.statistics), run.at(d_inner_),
+                                                  run.at(d_hidden_), workspace());
+                 },
+                 [&](const Gated& gated) {
+                   run.backend.gated_backward(shape_.rows(), gated.inner, gated.activation,
+                                              run.at(saved.hidden), run.at(d_inner_), run.at(d_hidden_));
+                 }},
+      body_);
+}
+
+Stream Sublayer::forward(const Execution& run, int pass, const Stream& in, bool with_branch) {
+  Saved& saved = saved_[pass];
+  Backend& backend = run.backend;
+  if (in.branch < 0) {
+    saved.sum = in.sum;
+    backend.rms_norm(shape_.rows(), shape_.width, shape_.norm_eps, run.at(in.sum), nullptr, run.weight(norm_),
+                     nullptr, run.at(saved.normed), run.at(saved.reciprocal_rms));
+  } else {
+    backend.rms_norm(shape_.rows(), shape_.width, shape_.norm_eps, run.at(in.sum), run.at(in.branch),
+                     run.weight(norm_), run.at(saved.sum), run.at(saved.normed),
+                     run.at(saved.reciprocal_rms));
+  }
+  backend.dense(in_, run.at(saved.normed), run.weight(in_weight_), nullptr, run.at(saved.hidden));
+  inner_forward(run, saved);
+  if (with_branch)
+    backend.dense(out_, run.at(saved.inner), run.weight(out_weight_), run.weight(out_bias_),
+                  run.at(saved.branch));
+  return {saved.sum, saved.branch};
+}
+
+void Sublayer::backward(const Execution& run, Arena::Buffer gradient) {
+  const Saved& saved = saved_[kept_pass_];
+  Backend& backend = run.backend;
+  backend.dense_weight_gradient(out_, run.at(gradient), run.at(saved.inner), run.gradient(out_weight_),
+                                run.gradient(out_bias_));
+  backend.dense_input_gradient(out_, run.at(gradient), run.weight(out_weight_), run.at(d_inner_), false);
+  inner_backward(run, saved);
+  backend.dense_weight_gradient(in_, run.at(d_hidden_), run.at(saved.normed), run.gradient(in_weight_),
+                                nullptr);
+  backend.dense_input_gradient(in_, run.at(d_hidden_), run.weight(in_weight_), run.at(d_normed_), false);
+  backend.rms_norm_backward(shape_.rows(), shape_.width, run.at(saved.sum), run.weight(norm_),
+                            run.at(saved.reciprocal_rms), run.at(d_normed_), run.at(gradient),
+                            run.gradient(norm_));
+}
+
+}  // namespace striped

@@ -1,0 +1,88 @@
+// Half a block: pre-norm, an input projection, an inner operator, an output projection; what it adds to the
+// residual stream is its branch. A mixer is one, a gated MLP is one, a Hyena in place of the MLP is one.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <variant>
+
+#include "core/device_buffer.h"
+#include "core/execution.h"
+#include "core/plan.h"
+
+namespace striped {
+
+struct ModelShape {
+  std::int64_t batch, length, width;
+  double norm_eps;
+  std::int64_t rows() const { return batch * length; }
+};
+
+// The residual stream on its way: `sum` plus a branch that was not added yet (-1: none).
+struct Stream {
+  Arena::Buffer sum, branch;
+};
+
+// Everything a sublayer is made from.
+struct SublayerPlan {
+  std::string norm;    // parameter name without ".weight"
+  std::string prefix;  // "blocks.3.mixer."
+  std::variant<PlanHyena, PlanAttention, PlanGatedMlp> body;
+  bool recompute;
+};
+
+class Sublayer {
+ public:
+  // `site` counts dense layers and is moved on.
+  Sublayer(const SublayerPlan& plan, const ModelShape& shape, const ParameterTable& table, Backend& backend,
+           Arena& arena, int& site);
+
+  // Pass 0 is the forward pass; pass 1 runs it again before the backward pass, when recomputing.
+  static constexpr int kForward = 0, kAgain = 1;
+
+  // Returns the stream behind it. Without `with_branch` the output projection is left out.
+  Stream forward(const Execution& run, int pass, const Stream& in, bool with_branch = true);
+  // `gradient` [rows, width] is that of the stream behind it, and becomes that of the stream before it.
+  void backward(const Execution& run, Arena::Buffer gradient);
+
+  // The summed stream that forward() normalised, from which a pass can start again.
+  Stream kept_input() const { return {saved_[kForward].sum, -1}; }
+
+  std::size_t workspace_bytes() const { return workspace_bytes_; }
+  std::size_t constant_bytes() const { return decay_.bytes(); }
+
+ private:
+  struct Saved {
+    Arena::Buffer sum, reciprocal_rms, normed, hidden, inner, statistics, branch;
+  };
+  struct Hyena {
+    HyenaShape shape;
+    int featurizer, filter, skip, residues, log_poles;
+  };
+  struct Attention {
+    AttentionShape shape;
+  };
+  struct Gated {
+    std::int64_t inner;
+    Activation activation;
+  };
+
+  void make_body(const SublayerPlan& plan, const ParameterTable& table, Backend& backend);
+  void make_buffers(const SublayerPlan& plan, Backend& backend, Arena& arena);
+  void upload_decay(const PlanHyena& hyena, Backend& backend);
+  HyenaWeights hyena_weights(const Execution& run, const Hyena& hyena) const;
+  void inner_forward(const Execution& run, const Saved& saved);
+  void inner_backward(const Execution& run, const Saved& saved);
+
+  ModelShape shape_;
+  std::variant<Hyena, Attention, Gated> body_;
+  DenseShape in_, out_;
+  int norm_, in_weight_, out_weight_, out_bias_;
+  Saved saved_[2];
+  int kept_pass_;  // the pass whose buffers the backward pass reads
+  Arena::Buffer d_inner_, d_hidden_, d_normed_, forward_workspace_[2], backward_workspace_;
+  std::size_t workspace_bytes_ = 0;
+  DeviceBuffer decay_;  // MR: factors of the filter
+};
+
+}  // namespace striped

@@ -1,0 +1,75 @@
+// A backend that computes nothing and counts the calls: running a model over it tells which buffer is needed
+// from when to when. Shapes and workspaces are those of the backend it stands for.
+#pragma once
+
+#include "striped/backend.h"
+
+namespace striped {
+
+class TracingBackend final : public Backend {
+ public:
+  explicit TracingBackend(Backend& real) : real_(real) {}
+
+  int tick() const { return tick_; }
+
+  std::string name() const override { return real_.name(); }
+  std::string device_name() const override { return real_.device_name(); }
+  DType activation_type() const override { return real_.activation_type(); }
+  double peak_flops() const override { return 0; }
+  void* allocate(std::size_t) override { return nullptr; }
+  void release(void*) override {}
+  void upload(void*, const void*, std::size_t) override { ++tick_; }
+  void download(void*, const void*, std::size_t) override { ++tick_; }
+  void zero(void*, std::size_t) override { ++tick_; }
+  void synchronize() override {}
+  void dense(const DenseShape&, const void*, const void*, const void*, void*) override { ++tick_; }
+  void dense_input_gradient(const DenseShape&, const void*, const void*, void*, bool) override { ++tick_; }
+  void dense_weight_gradient(const DenseShape&, const void*, const void*, void*, void*) override { ++tick_; }
+  void embedding(std::int64_t, std::int64_t, const std::int32_t*, const void*, void*) override { ++tick_; }
+  void embedding_gradient(std::int64_t, std::int64_t, std::int64_t, const std::int32_t*, const void*,
+                          void*) override {
+    ++tick_;
+  }
+  void rms_norm(std::int64_t, std::int64_t, double, const void*, const void*, const void*, void*, void*,
+                void*) override {
+    ++tick_;
+  }
+  void rms_norm_backward(std::int64_t, std::int64_t, const void*, const void*, const void*, const void*,
+                         void*, void*) override {
+    ++tick_;
+  }
+  void add(std::int64_t, void*, const void*) override { ++tick_; }
+  std::size_t hyena_workspace(const HyenaShape& shape) const override { return real_.hyena_workspace(shape); }
+  void hyena(const HyenaShape&, const HyenaWeights&, const void*, void*, void*) override { ++tick_; }
+  void hyena_backward(const HyenaShape&, const HyenaWeights&, const void*, const void*, void*,
+                      const HyenaGradients&, void*) override {
+    ++tick_;
+  }
+  std::size_t attention_workspace(const AttentionShape& shape) const override {
+    return real_.attention_workspace(shape);
+  }
+  void attention(const AttentionShape&, const void*, void*, void*, void*) override { ++tick_; }
+  void attention_backward(const AttentionShape&, const void*, const void*, const void*, const void*, void*,
+                          void*) override {
+    ++tick_;
+  }
+  void gated(std::int64_t, std::int64_t, Activation, const void*, void*) override { ++tick_; }
+  void gated_backward(std::int64_t, std::int64_t, Activation, const void*, const void*, void*) override {
+    ++tick_;
+  }
+  void cross_entropy(std::int64_t, std::int64_t, void*, const std::int32_t*, const float*, float, bool,
+                     void*) override {
+    ++tick_;
+  }
+  void squared_norm(std::int64_t, const void*, double*) override { ++tick_; }
+  void adamw(std::int64_t, const AdamWSettings&, const OptimizerStep*, const double*, const void*, void*,
+             void*, void*, void*) override {
+    ++tick_;
+  }
+
+ private:
+  Backend& real_;
+  int tick_ = 0;
+};
+
+}  // namespace striped
