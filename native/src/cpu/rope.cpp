@@ -8,7 +8,8 @@ namespace {
 
 // Rotates the pair (i, i + half) by the angle, or back for sign -1.
 template <class T>
-void rotate_row(const double* cosine, const double* sine, T sign, int half, const T* in, T* out) {
+void rotate_row(const double* __restrict cosine, const double* __restrict sine, T sign, int half,
+                const T* __restrict in, T* __restrict out) {
   for (int i = 0; i < half; ++i) {
     const T c = static_cast<T>(cosine[i]), s = sign * static_cast<T>(sine[i]);
     const T x = in[i], y = in[i + half];
@@ -67,9 +68,10 @@ void rotate_back(const RopeTable* table, const AttentionShape& s, const T* sourc
   for (std::int64_t t = 0; t < s.length; ++t) {
     const T* in = source + t * s.head_dim;
     T* out = target + t * target_stride;
-    for (int i = 0; i < s.head_dim; ++i) {
-      sum[i] = in[i];
-      for (int h = 1; h < heads; ++h) sum[i] += in[h * s.length * s.head_dim + i];
+    std::copy_n(in, s.head_dim, sum.data());
+    for (int h = 1; h < heads; ++h) {
+      const T* other = in + h * s.length * s.head_dim;
+      for (int i = 0; i < s.head_dim; ++i) sum[i] += other[i];
     }
     if (table) {
       rotate_row(&table->cosine[t * half], &table->sine[t * half], T(-1), half, sum.data(), out);
