@@ -1,7 +1,7 @@
 import type { StepEvent } from '../runs/run-directory.js';
 import { formatCount, formatDuration } from '../../webview/shared/format.js';
 
-const BAR_WIDTH = 24;
+const BAR_WIDTH = { least: 8, most: 30 };
 /** Plain output says something at least this often, seconds of the run's own clock. */
 const PLAIN_INTERVAL = 5;
 /** Weight of the newest step in the smoothed step time. */
@@ -44,10 +44,12 @@ export class Progress {
 
   private draw(event: StepEvent): void {
     const share = Math.min(1, event.step / this.steps);
-    const full = Math.round(share * BAR_WIDTH);
-    const bar = '█'.repeat(full) + '░'.repeat(BAR_WIDTH - full);
-    const line = `${bar} ${event.step}/${this.steps}  ${this.facts(event)}`;
-    this.stream.write(`\r${line.slice(0, (this.stream.columns ?? 100) - 1)}\x1b[K`);
+    const text = `${event.step}/${this.steps}  ${this.facts(event)}`;
+    const columns = (this.stream.columns || 80) - 1;
+    const width = Math.max(BAR_WIDTH.least, Math.min(BAR_WIDTH.most, columns - text.length - 1));
+    const full = Math.round(share * width);
+    const line = `${'█'.repeat(full)}${'░'.repeat(width - full)} ${text}`;
+    this.stream.write(`\r${line.slice(0, columns)}\x1b[K`);
     this.drawn = true;
   }
 

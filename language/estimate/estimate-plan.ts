@@ -141,10 +141,16 @@ function stepCost(on: Device, plan: Plan): StepCost {
 
 function assumptions(on: Device, plan: Plan, cost: StepCost): string[] {
   const { run } = plan;
+  const operators =
+    on.profile.kind === 'cpu'
+      ? ['Convolutions and attention run at a share of the dense rate that was chosen, not measured.']
+      : [
+          'SE and MR run within 1.35 times, LI within 2 times of the byte floor of 11 values a token and channel: targets of the engine, not yet measured.',
+          'Attention runs at the rate of the vendor’s fused kernel; causal pairs are counted once.',
+        ];
   const said = [
-    'SE and MR run within 1.35 times, LI within 2 times of the byte floor of 11 values a token and channel: targets of the engine, not yet measured.',
-    'Attention runs at the rate of the vendor’s fused kernel; causal pairs are counted once.',
-    'MFU counts the model’s own FLOPs (nothing recomputed) against the dense bf16 peak.',
+    ...operators,
+    `MFU counts the model’s own FLOPs (nothing recomputed) against the dense ${on.profile.peakFlops.bf16 ? 'bf16' : 'fp32'} peak.`,
     'Baselines have the same width, depth and feed-forward, and are costed with this engine’s operators.',
   ];
   if (run.accumulation > 1) {
