@@ -25,6 +25,7 @@ import { StripedNodeKinds } from './node-kinds.js';
 import { Previews } from './previews.js';
 import { StripedScopeProvider } from './scope-provider.js';
 import { StripedSemanticTokens } from './semantic-tokens.js';
+import { StripedTokenBuilder } from './token-builder.js';
 
 export interface StripedAddedServices {
   layout: { Layouts: Layouts; Previews: Previews };
@@ -50,6 +51,7 @@ export const StripedModule: Module<StripedServices, PartialLangiumServices & Str
     InlayHintProvider: (services) => new StripedInlayHints(services),
     SemanticTokenProvider: (services) => new StripedSemanticTokens(services),
   },
+  parser: { TokenBuilder: () => new StripedTokenBuilder() },
   references: { ScopeProvider: (services) => new StripedScopeProvider(services) },
   validation: { DocumentValidator: (services) => new StripedDocumentValidator(services) },
 };
