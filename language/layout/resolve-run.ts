@@ -181,5 +181,10 @@ function resolveSchedule(settings: SettingReads, steps: number, lr: number): Pla
   const reads = argumentReads(call);
   const warmup = numberOf(reads, 'warmup') ?? Math.min(2500, Math.floor(steps / 20));
   if (call?.callee === 'constant') return { kind: 'constant', warmup, min: lr };
-  return { kind: 'cosine', warmup, min: numberOf(reads, 'min') ?? lr / 10 };
+  return { kind: 'cosine', warmup, min: numberOf(reads, 'min') ?? tenthOf(lr) };
+}
+
+/** Without the last bits that binary division leaves. */
+function tenthOf(value: number): number {
+  return Number((value / 10).toPrecision(12));
 }

@@ -1,0 +1,184 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import Ajv from 'ajv/dist/2020.js';
+import { describe, it } from 'mocha';
+import { compileModelNamed, compileRun, loadFile, type StripedHost } from '../../language/index.js';
+import type { Plan, PlanRun } from '../../language/plan/plan.js';
+import { sizeOf, blockTensors, outerTensors } from '../../language/plan/tensors.js';
+import { VERSION } from '../../language/version.js';
+import { check, EXAMPLES, memoryHost, model, nodeHost } from './support.js';
+
+const ROOT = new URL('../../', import.meta.url).pathname;
+
+const schema = JSON.parse(readFileSync(`${ROOT}language/plan/plan.schema.json`, 'utf8')) as object;
+const fits = new Ajv.default({ allErrors: true }).compile(schema);
+
+function assertFits(plan: Plan): void {
+  assert.ok(fits(JSON.parse(JSON.stringify(plan))), JSON.stringify(fits.errors, null, 1));
+}
+
+async function compile(text: string, name = 'r', host: StripedHost = memoryHost()) {
+  return compileRun(host, await check(text, host), name);
+}
+
+async function runOf(body: string, head = ''): Promise<PlanRun> {
+  const text = `${head} ${model('layout SE MR LI MHA')} run r { model M data bytes("a.fa", "b/*.gz") ${body} }`;
+  const { plan, errors } = await compile(text);
+  assert.deepEqual(errors, []);
+  assertFits(plan!);
+  return plan!.run;
+}
+
+describe('plans', () => {
+  for (const [file, run] of [
+    ['genome.striped', 'demo'],
+    ['evo2-7b.striped', 'pretrain'],
+  ] as const) {
+    it(`of ${file} fit the schema and have an estimate`, async () => {
+      const host = nodeHost();
+      const { plan, estimate, errors } = compileRun(host, await loadFile(host, EXAMPLES + file), run);
+      assert.deepEqual(errors, []);
+      assertFits(plan!);
+      assert.equal(plan!.source.file, EXAMPLES + file);
+      assert.equal(`${plan!.run.data.root}/`, EXAMPLES);
+      assert.ok(estimate!.stepTimeMs > 0);
+      const tensors = [
+        ...outerTensors(plan!.model),
+        ...plan!.model.blocks.flatMap((block) => blockTensors(block, plan!.model.width)),
+      ];
+      assert.equal(
+        tensors.reduce((sum, tensor) => sum + sizeOf(tensor), 0),
+        plan!.model.parameters,
+      );
+    });
+  }
+
+  it('carry every default', async () => {
+    assert.deepEqual(await runOf(''), {
+      sequence: 8192,
+      microBatch: 1,
+      accumulation: 1,
+      globalBatchTokens: 8192,
+      precision: 'bf16',
+      parallel: { tensor: 1, context: 1, data: 1, sequence: false, zero: 0 },
+      recompute: 'none',
+      data: { kind: 'bytes', root: '/cases', files: ['a.fa', 'b/*.gz'], caseWeight: 1, heldOut: 0.05 },
+      optimizer: { kind: 'adamw', lr: 3e-4, beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1, clip: 1 },
+      schedule: { kind: 'cosine', warmup: 50, min: 3e-5 },
+      steps: 1000,
+      checkpointEvery: 100,
+      evaluateEvery: 100,
+      seed: 1,
+      initStd: 0.02,
+      hardware: 'h100-sxm',
+      cluster: null,
+    });
+  });
+
+  it('accumulate micro-batches to the batch', async () => {
+    const run = await runOf('sequence 1K micro-batch 2 batch 16 sequences');
+    assert.deepEqual([run.accumulation, run.globalBatchTokens], [8, 16384]);
+    const tokens = await runOf('sequence 1K micro-batch 2 batch 64K tokens');
+    assert.deepEqual([tokens.accumulation, tokens.globalBatchTokens], [32, 65536]);
+  });
+
+  it('fill the cluster with replicas', async () => {
+    const cluster =
+      'cluster c { node gpu h200-sxm x 8 nodes 4 link nvlink4, infiniband(400) via slurm(partition: "gpu", time: 60) }';
+    const run = await runOf(
+      'on c sequence 8K batch 4M tokens parallel { tensor 2 context 2 recompute blocks }',
+      cluster,
+    );
+    assert.deepEqual(run.parallel, { tensor: 2, context: 2, data: 8, sequence: false, zero: 1 });
+    assert.equal(run.accumulation, 64);
+    assert.equal(run.recompute, 'blocks');
+    assert.equal(run.hardware, 'h200-sxm');
+    assert.deepEqual(run.cluster, {
+      name: 'c',
+      nodes: 4,
+      gpusPerNode: 8,
+      links: [
+        { kind: 'nvlink4', gbps: null },
+        { kind: 'infiniband', gbps: 400 },
+      ],
+      scheduler: { kind: 'slurm', options: { partition: 'gpu', time: '60' } },
+    });
+  });
+
+  it('read every setting of a run', async () => {
+    const run = await runOf(`sequence 2K precision fp32 recompute blocks steps 20K checkpoint every 200
+      evaluate every 0 seed 7 init-std 0.01 hardware cpu
+      optimizer adamw(lr: 1e-3, betas: (0.8, 0.9), eps: 1e-6, weight-decay: 0, clip: 0)
+      schedule constant(warmup: 10)`);
+    assert.equal(run.steps, 20_000);
+    assert.equal(run.sequence, 2048);
+    assert.deepEqual([run.checkpointEvery, run.evaluateEvery, run.seed, run.initStd], [200, 0, 7, 0.01]);
+    assert.deepEqual([run.precision, run.recompute, run.hardware], ['fp32', 'blocks', 'cpu']);
+    assert.deepEqual(run.optimizer, {
+      kind: 'adamw',
+      lr: 1e-3,
+      beta1: 0.8,
+      beta2: 0.9,
+      eps: 1e-6,
+      weightDecay: 0,
+      clip: 0,
+    });
+    assert.deepEqual(run.schedule, { kind: 'constant', warmup: 10, min: 1e-3 });
+  });
+
+  it('take the sequence of the model where the run names none', async () => {
+    const text = `${model('sequence 512 layout LI')} run r { model M data bytes("a") }`;
+    assert.equal((await compile(text)).plan!.run.sequence, 512);
+  });
+
+  it('are not made with errors, which are named', async () => {
+    const { plan, errors } = await compile(
+      `${model('layout SE(groups: 7) LI')} run r { model M data bytes("a") }`,
+    );
+    assert.equal(plan, undefined);
+    assert.deepEqual(
+      errors.map(({ code, line }) => [code, line]),
+      [['striped/groups', 1]],
+    );
+  });
+
+  it('do not mind errors of other definitions', async () => {
+    const text = `${model('layout LI')} model Broken { width 3 } run r { model M data bytes("a") } run s { model Broken }`;
+    assert.ok((await compile(text)).plan);
+    assert.ok((await compile(text, 's')).errors.length > 0);
+  });
+
+  it('of an unknown run name those that exist', async () => {
+    const { errors } = await compile('run a { } run b { }', 'c');
+    assert.match(errors[0]!.message, /no run `c`.*a, b/);
+  });
+
+  it('of a model alone take sequence, hardware and micro-batch', async () => {
+    const host = memoryHost();
+    const document = await check(model('layout SE LI'), host);
+    const { plan, estimate } = compileModelNamed(host, document, 'M', {
+      sequence: 4096,
+      hardware: 'h200-sxm',
+      microBatch: 3,
+    });
+    assertFits(plan!);
+    assert.deepEqual([plan!.run.sequence, plan!.run.hardware, plan!.run.microBatch], [4096, 'h200-sxm', 3]);
+    assert.equal(plan!.run.globalBatchTokens, 3 * 4096);
+    assert.equal(estimate!.hardware, 'h200-sxm');
+    assert.match(compileModelNamed(host, document, 'N').errors[0]!.message, /no model `N`.*M/);
+  });
+});
+
+describe('the schema', () => {
+  it('refuses a field that does not exist, and one that is missing', async () => {
+    const { plan } = await compile(`${model('layout LI')} run r { model M data bytes("a") }`);
+    assert.ok(!fits({ ...plan, extra: 1 }));
+    assert.ok(!fits({ ...plan, run: undefined }));
+    assert.ok(!fits({ ...plan, version: 2 }));
+  });
+});
+
+it('the version is the package’s', () => {
+  const { version } = JSON.parse(readFileSync(`${ROOT}package.json`, 'utf8')) as { version: string };
+  assert.equal(VERSION, version);
+});
