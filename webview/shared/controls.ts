@@ -7,12 +7,11 @@ import {
   vsCodeButton,
   vsCodeDropdown,
   vsCodeOption,
-  vsCodeTag,
 } from '@vscode/webview-ui-toolkit';
 
 /** Defines the elements. Once a page, before the first control is made. */
 export function registerControls(): void {
-  provideVSCodeDesignSystem().register(vsCodeButton(), vsCodeDropdown(), vsCodeOption(), vsCodeTag());
+  provideVSCodeDesignSystem().register(vsCodeButton(), vsCodeDropdown(), vsCodeOption());
 }
 
 export interface ButtonOptions {
@@ -79,9 +78,10 @@ export interface TagControl {
   set(label: string, kind: string): void;
 }
 
-/** A small label whose `data-kind` the style sheet may colour. */
+/** A small label whose `data-kind` the style sheet may colour. (The toolkit's own needs inline styles.) */
 export function tag(): TagControl {
-  const element = document.createElement('vscode-tag');
+  const element = document.createElement('span');
+  element.className = 'tag';
   return {
     element,
     set(label, kind) {

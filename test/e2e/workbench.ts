@@ -1,0 +1,153 @@
+import type { ChildProcess } from 'node:child_process';
+import { cp, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import * as path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { chromium, type Browser, type Frame, type Locator, type Page } from 'playwright-core';
+import { BROWSER_FLAGS, findBrowser } from '../support/browser.js';
+import { eventually } from '../support/eventually.js';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const SCREENSHOTS = path.join(ROOT, 'test', 'e2e', 'screenshots');
+const WAIT_MS = 30_000;
+
+interface ServeOptions {
+  home: string;
+  vsix: string;
+  settings: Record<string, unknown>;
+}
+
+interface Scripts {
+  packageExtension(options: { production: boolean }): Promise<string>;
+  serveWorkbench(options: ServeOptions): Promise<{ base: string; child: ChildProcess }>;
+  workbenchUrl(base: string, folder: string, file: string): string;
+}
+
+/** The scripts behind `npm start` and `npm run package`: what users get is what is tested. */
+async function loadScripts(): Promise<Scripts> {
+  const load = (file: string) => import(new URL(`../../scripts/${file}`, import.meta.url).href);
+  return { ...(await load('package.mjs')), ...(await load('workbench/serve.mjs')) } as Scripts;
+}
+
+/** A real workbench in a real browser, with the packaged extension and a copy of the examples. */
+export class Workbench {
+  readonly folder: string;
+  page!: Page;
+  private url = '';
+  private browser: Browser | undefined;
+  private server: ChildProcess | undefined;
+
+  private constructor(private readonly home: string) {
+    this.folder = path.join(home, 'examples');
+  }
+
+  static async start(file: string, settings: Record<string, unknown> = {}): Promise<Workbench> {
+    const workbench = new Workbench(await mkdtemp(path.join(tmpdir(), 'striped-e2e-')));
+    try {
+      await workbench.open(file, settings);
+      return workbench;
+    } catch (error) {
+      await workbench.stop();
+      throw error;
+    }
+  }
+
+  private async open(file: string, settings: Record<string, unknown>): Promise<void> {
+    const scripts = await loadScripts();
+    const examples = path.join(ROOT, 'examples');
+    // Not the runs of whoever tried the examples before.
+    await cp(examples, this.folder, {
+      recursive: true,
+      filter: (source) => path.basename(source) !== 'runs',
+    });
+    await mkdir(SCREENSHOTS, { recursive: true });
+    delete process.env.XDG_STATE_HOME;
+    delete process.env.STRIPED_STATE;
+    const vsix = await scripts.packageExtension({ production: true });
+    const { base, child } = await scripts.serveWorkbench({ home: this.home, vsix, settings });
+    this.server = child;
+    this.browser = await chromium.launch({ executablePath: findBrowser(), args: BROWSER_FLAGS });
+    const context = await this.browser.newContext({ viewport: { width: 1440, height: 900 } });
+    this.page = await context.newPage();
+    this.url = scripts.workbenchUrl(base, this.folder, file);
+    await this.load();
+  }
+
+  /** Loads the window (again), as a user who closed and reopened it. */
+  async load(): Promise<void> {
+    await this.page.goto(this.url);
+    await this.page.waitForSelector('.monaco-editor .view-line', { timeout: WAIT_MS });
+  }
+
+  async stop(): Promise<void> {
+    await this.browser?.close();
+    const server = this.server;
+    if (server && server.exitCode === null) {
+      const gone = new Promise((resolve) => server.once('exit', resolve));
+      server.kill('SIGTERM');
+      await gone;
+    }
+    // The server's own children may still be writing their last words.
+    await rm(this.home, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
+  }
+
+  async screenshot(name: string): Promise<void> {
+    await this.page.screenshot({ path: path.join(SCREENSHOTS, `${name}.png`) });
+  }
+
+  /** Puts the cursor behind the first occurrence of a text in the editor of the layout. */
+  async putCursorAfter(source: string, text: string): Promise<void> {
+    const end = source.indexOf(text) + text.length;
+    if (end < text.length) throw new Error(`the layout has no “${text}”`);
+    const before = source.slice(0, end).split('\n');
+    await this.page
+      .locator('.monaco-editor .view-lines')
+      .first()
+      .click({ position: { x: 300, y: 5 } });
+    await this.page.keyboard.press('Control+g');
+    await this.page.fill(
+      '.quick-input-widget:visible input.input',
+      `:${before.length}:${(before.at(-1) ?? '').length + 1}`,
+    );
+    await this.page.keyboard.press('Enter');
+  }
+
+  async command(title: string): Promise<void> {
+    const input = this.page.locator('.quick-input-widget:visible input.input');
+    await eventually('the command palette', async () => {
+      // A page that is about to hand the focus back may swallow the key.
+      await this.page.keyboard.press('F1');
+      return input.waitFor({ timeout: 1_000 }).then(
+        () => true,
+        () => false,
+      );
+    });
+    await input.fill(`>${title}`);
+    await this.page.locator('.quick-input-list .monaco-list-row', { hasText: title }).first().waitFor();
+    await this.page.keyboard.press('Enter');
+  }
+
+  /** The document of the webview that holds an element, however many webviews are open. */
+  async webviewWith(selector: string): Promise<Frame> {
+    for (const deadline = Date.now() + WAIT_MS; Date.now() < deadline;) {
+      for (const frame of this.page.frames()) {
+        const found = await frame
+          .locator(selector)
+          .first()
+          .isVisible()
+          .catch(() => false);
+        if (found) return frame;
+      }
+      await this.page.waitForTimeout(200);
+    }
+    throw new Error(`no webview shows ${selector}`);
+  }
+
+  codeLens(title: string): Locator {
+    return this.page.locator('.codelens-decoration a', { hasText: new RegExp(`^${title}$`) }).first();
+  }
+
+  runItem(): Locator {
+    return this.page.locator('.pane-body .monaco-list-row[role=treeitem]', { hasText: /loss/ });
+  }
+}

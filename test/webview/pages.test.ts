@@ -1,0 +1,266 @@
+import assert from 'node:assert/strict';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import * as esbuild from 'esbuild';
+import { chromium, type Browser, type Page } from 'playwright-core';
+import { DIAGRAM_BODY, MONITOR_BODY, pageDocument } from '../../extension/views/page-html.js';
+import type { DiagramUpdate, MonitorUpdate, RunSummary } from '../../webview/shared/messages.js';
+import { BROWSER_FLAGS, findBrowser } from '../support/browser.js';
+import { eventually } from '../support/eventually.js';
+import { evo2 } from './sample.js';
+
+/** The pages as the extension serves them, content security policy included, with a stand-in for the editor. */
+describe('pages in a browser', function () {
+  this.timeout(60_000);
+  let server: Server;
+  let browser: Browser;
+  let page: Page;
+  let base: string;
+  let complaints: string[];
+  const files = new Map<string, string>();
+
+  before(async function () {
+    const executablePath = findBrowser();
+    for (const name of ['diagram', 'monitor']) {
+      const { outputFiles } = await esbuild.build({
+        entryPoints: [`webview/${name}/main.ts`],
+        outfile: `/${name}.js`,
+        bundle: true,
+        write: false,
+        format: 'iife',
+      });
+      for (const file of outputFiles) files.set(file.path, file.text);
+    }
+    server = createServer((request, response) => {
+      const { pathname } = new URL(request.url ?? '/', 'http://page');
+      const type = pathname.endsWith('.js')
+        ? 'text/javascript'
+        : pathname.endsWith('.css')
+          ? 'text/css'
+          : 'text/html';
+      response.setHeader('content-type', `${type}; charset=utf-8`);
+      response.end(files.get(pathname) ?? document(pathname.slice(1)));
+    }).listen(0, '127.0.0.1');
+    await new Promise((resolve) => server.once('listening', resolve));
+    base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    browser = await chromium.launch({ executablePath, args: BROWSER_FLAGS });
+  });
+  after(async () => {
+    await browser?.close();
+    server?.close();
+  });
+
+  function document(name: string): string {
+    const isDiagram = name === 'diagram';
+    return pageDocument(
+      { script: `/${name}.js`, style: `/${name}.css`, source: "'self'", nonce: 'bm9uY2U=' },
+      {
+        title: name,
+        body: isDiagram ? DIAGRAM_BODY : MONITOR_BODY,
+        state: isDiagram
+          ? { uri: 'file:///a.striped', expanded: [], viewport: null }
+          : { directory: '/runs/a' },
+      },
+    );
+  }
+
+  /** Opens a page; `sent` and `kept` in it hold what it tells the editor. */
+  async function open(name: string, kept?: unknown): Promise<void> {
+    await page?.close();
+    page = await browser.newPage({ viewport: { width: 700, height: 500 } });
+    complaints = [];
+    page.on('pageerror', (error) => complaints.push(error.message));
+    page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
+    await page.addInitScript(`
+      window.sent = [];
+      window.kept = ${JSON.stringify(kept) ?? 'undefined'};
+      window.acquireVsCodeApi = () => ({
+        postMessage: (message) => sent.push(message),
+        getState: () => kept,
+        setState: (state) => { kept = structuredClone(state); },
+      });`);
+    await page.goto(`${base}/${name}`);
+    await hasSent('ready');
+  }
+
+  const tell = (update: DiagramUpdate | MonitorUpdate) =>
+    page.evaluate((data) => window.postMessage(data), update);
+  const sent = () => page.evaluate('sent') as Promise<{ type: string }[]>;
+  const hasSent = (type: string) =>
+    eventually(`the message ${type}`, async () => (await sent()).some((message) => message.type === type));
+  const preview = (): DiagramUpdate => ({
+    type: 'preview',
+    uri: 'file:///a.striped',
+    models: ['Evo2_7B'],
+    preview: evo2(),
+  });
+  const transform = () => page.locator('#picture').evaluate((picture) => picture.style.transform);
+  const blocks = () => page.locator('svg .block').count();
+
+  describe('diagram', () => {
+    beforeEach(async () => {
+      await open('diagram');
+      await tell(preview());
+      await page.waitForSelector('svg .block');
+    });
+
+    it('draws under the content security policy without a complaint', async () => {
+      assert.equal(await blocks(), 8);
+      assert.deepEqual(complaints, []);
+      const band = page.locator('svg .heading');
+      assert.equal(await band.evaluate((element) => getComputedStyle(element).fontSize), '18px');
+    });
+
+    it('keeps the viewport over an update, and hands it to the editor for a reload', async () => {
+      await page.mouse.move(300, 300);
+      await page.keyboard.down('Control');
+      await page.mouse.wheel(0, -200);
+      await page.keyboard.up('Control');
+      await page.mouse.wheel(0, 120);
+      const before = await transform();
+      const changed = evo2();
+      changed.blocks[3]!.details = ['heads 16'];
+      await tell({ ...preview(), preview: changed } as DiagramUpdate);
+      await page.getByText('heads 16', { exact: true }).waitFor();
+      assert.equal(await transform(), before);
+      const kept = (await page.evaluate('kept')) as { viewport: unknown };
+      await open('diagram', { ...(kept as object), expanded: ['/2'] });
+      await tell(preview());
+      await page.waitForSelector('svg .block');
+      assert.equal(await transform(), before);
+      assert.equal(await blocks(), 20);
+    });
+
+    it('keeps the last good picture under a banner while the text is broken', async () => {
+      await tell({ type: 'broken', uri: 'file:///a.striped', message: 'mend it' });
+      await page.locator('#banner', { hasText: 'mend it' }).waitFor();
+      assert.equal(await blocks(), 8);
+      await tell(preview());
+      await page.locator('#banner').waitFor({ state: 'hidden' });
+    });
+
+    it('unfolds by click and keeps it over an update', async () => {
+      await page.locator('[data-fold="/2"] > .fold').click();
+      await eventually('20 blocks', async () => (await blocks()) === 20);
+      await tell(preview());
+      await page.waitForTimeout(300);
+      assert.equal(await blocks(), 20);
+    });
+
+    it('is walked, unfolded and revealed by keys', async () => {
+      await page.locator('[role=treeitem][tabindex="0"]').focus();
+      const at = () => page.evaluate('document.activeElement.dataset.id');
+      assert.equal(await at(), '/0');
+      await page.keyboard.press('ArrowRight');
+      assert.equal(await at(), '/0/0');
+      await page.keyboard.press('Enter');
+      const position = { line: 10, character: 2 };
+      assert.deepEqual((await sent()).at(-1), { type: 'reveal', range: { start: position, end: position } });
+      await page.keyboard.press('ArrowLeft');
+      assert.equal(await at(), '/0');
+      await page.keyboard.press('End');
+      await page.keyboard.press('Home');
+      for (let count = 0; count < 5; count++) await page.keyboard.press('ArrowDown');
+      assert.equal(await at(), '/2');
+      await page.keyboard.press('ArrowRight');
+      await page.locator('[data-id="/2"][aria-expanded=true]:focus').waitFor();
+      assert.equal(await at(), '/2', 'the focus outlives the redraw');
+      await page.keyboard.press('ArrowLeft');
+      await page.locator('[data-id="/2"][aria-expanded=false]:focus').waitFor();
+    });
+
+    it('hands out a picture that stands alone', async () => {
+      await page.getByRole('button', { name: 'Save the picture as SVG' }).click();
+      await hasSent('save-svg');
+      const message = (await sent()).at(-1) as { type: string; svg?: string };
+      assert.match(message.svg ?? '', /<style>/);
+    });
+  });
+
+  describe('monitor', () => {
+    const summary = (changes: Partial<RunSummary> = {}): RunSummary => ({
+      directory: '/runs/a',
+      run: 'pretrain',
+      model: 'genome',
+      state: 'running',
+      backend: 'cpu',
+      device: 'CPU',
+      step: 0,
+      steps: 100,
+      startedAt: '2026-01-01T00:00:00Z',
+      updatedAt: '2026-01-01T00:01:00Z',
+      exitReason: '',
+      ...changes,
+    });
+    const stepEvent = (step: number) => ({
+      type: 'step' as const,
+      step,
+      time: step,
+      loss: 2 - step / 100,
+      lr: 1e-3,
+      gradNorm: 1,
+      tokensPerSecond: 12_345,
+      mfu: null,
+      memoryBytes: 3e8,
+      stepTimeMs: 1000,
+    });
+    const fact = (name: string) =>
+      page.locator('.fact', { has: page.locator(`dt:text-is("${name}")`) }).locator('dd');
+
+    beforeEach(async () => {
+      await open('monitor');
+      await tell({ type: 'run', run: summary() });
+      await tell({ type: 'events', reset: false, events: [1, 2, 3, 4].map(stepEvent) });
+      await page.locator('dd', { hasText: '4 / 100' }).waitFor();
+    });
+
+    it('shows figures, progress and curves without a complaint', async () => {
+      assert.equal(await fact('Loss').innerText(), '1.9600');
+      assert.equal(await fact('Tokens/s').innerText(), '12.3K');
+      assert.equal(await fact('Time').innerText(), '1 min 36 s left');
+      assert.equal(await page.locator('#progress').getAttribute('aria-valuenow'), '4');
+      assert.equal(await page.locator('#charts canvas').count(), 4);
+      assert.match((await page.locator('figure').first().getAttribute('aria-label')) ?? '', /train 1\.9600/);
+      assert.deepEqual(complaints, []);
+    });
+
+    it('moves the curve when a step comes', async () => {
+      const pixels = () =>
+        page
+          .locator('#charts canvas')
+          .first()
+          .evaluate((canvas) => (canvas as HTMLCanvasElement).toDataURL());
+      const before = await pixels();
+      await tell({ type: 'events', reset: false, events: [{ ...stepEvent(5), loss: 0.5 }] });
+      await page.locator('dd', { hasText: '5 / 100' }).waitFor();
+      await page.waitForTimeout(100);
+      assert.notEqual(await pixels(), before);
+    });
+
+    it('forgets what a reset takes back', async () => {
+      await tell({ type: 'events', reset: true, events: [1, 2].map(stepEvent) });
+      await page.locator('dd', { hasText: '2 / 100' }).waitFor();
+    });
+
+    it('asks to stop once, and offers to resume what has ended', async () => {
+      const stop = page.getByRole('button', { name: /^Stop/ });
+      await stop.click();
+      assert.deepEqual((await sent()).at(-1), { type: 'stop' });
+      assert.ok(await page.locator('vscode-button[disabled]').first().isVisible());
+      await tell({ type: 'run', run: summary({ state: 'stopped', step: 4 }) });
+      await page.getByRole('button', { name: /^Resume/ }).waitFor();
+      assert.ok(!(await stop.isVisible()));
+      await tell({ type: 'run', run: summary({ state: 'failed', exitReason: 'out of memory' }) });
+      await page.locator('#banner', { hasText: 'Run failed: out of memory' }).waitFor();
+    });
+
+    it('shows the log as text, its end in sight', async () => {
+      const lines = Array.from({ length: 900 }, (_, index) => `<b>line ${index}</b>`);
+      await tell({ type: 'log', reset: false, lines });
+      const log = page.locator('#log', { hasText: '<b>line 899</b>' });
+      await log.waitFor();
+      assert.equal((await log.innerText()).split('\n').length, 500);
+      assert.ok(await log.evaluate((view) => view.scrollHeight - view.scrollTop - view.clientHeight < 2));
+    });
+  });
+});
