@@ -29,8 +29,8 @@ Sizes partial_sizes(const HyenaShape& shape) {
 }
 
 // Sums the strips' partial gradients in a fixed order and adds them to the gradients.
-__global__ void reduce_kernel(Partials partials, Sizes sizes, std::int64_t groups, int taps, const float* decay,
-                              float* filter, float* featurizer, float* skip) {
+__global__ void reduce_kernel(Partials partials, Sizes sizes, std::int64_t groups, int taps,
+                              const float* decay, float* filter, float* featurizer, float* skip) {
   const std::int64_t i = blockIdx.x * static_cast<std::int64_t>(blockDim.x) + threadIdx.x;
   float sum = 0;
   if (i < sizes.featurizer) {
@@ -60,7 +60,8 @@ Strips cut_strips(const HyenaShape& shape, int blocks_per_multiprocessor) {
   constexpr std::int64_t multiple = 64, shortest = 256;
   static const int multiprocessors = device_attribute(cudaDevAttrMultiProcessorCount);
   const std::int64_t columns = shape.width / 64 * shape.batch;
-  const std::int64_t wanted = std::max<std::int64_t>(1, multiprocessors * blocks_per_multiprocessor / columns);
+  const std::int64_t wanted =
+      std::max<std::int64_t>(1, multiprocessors * blocks_per_multiprocessor / columns);
   std::int64_t rows = (shape.length + wanted - 1) / wanted;
   rows = std::max(shortest, (rows + multiple - 1) / multiple * multiple);
   return {static_cast<int>((shape.length + rows - 1) / rows), static_cast<int>(rows)};
@@ -77,15 +78,17 @@ bool fir_supports(const HyenaShape& shape, ElementType type) {
 
 std::size_t fir_workspace(const HyenaShape& shape) {
   const fir::Sizes sizes = fir::partial_sizes(shape);
-  return static_cast<std::size_t>(sizes.strips * (sizes.filter + sizes.featurizer + sizes.skip)) * sizeof(float);
+  return static_cast<std::size_t>(sizes.strips * (sizes.filter + sizes.featurizer + sizes.skip)) *
+         sizeof(float);
 }
 
-void fir_forward(const HyenaShape& shape, const HyenaWeights& weights, const void* z, void* y, cudaStream_t stream) {
+void fir_forward(const HyenaShape& shape, const HyenaWeights& weights, const void* z, void* y,
+                 cudaStream_t stream) {
   fir::launch_forward(fir::window_of(shape.taps), shape, weights, z, y, stream);
 }
 
-void fir_backward(const HyenaShape& shape, const HyenaWeights& weights, const void* z, const void* dy, void* dz,
-                  const HyenaGradients& gradients, void* workspace, cudaStream_t stream) {
+void fir_backward(const HyenaShape& shape, const HyenaWeights& weights, const void* z, const void* dy,
+                  void* dz, const HyenaGradients& gradients, void* workspace, cudaStream_t stream) {
   const fir::Sizes sizes = fir::partial_sizes(shape);
   fir::Partials partials;
   partials.filter = static_cast<float*>(workspace);

@@ -8,9 +8,9 @@
 // Time runs backwards here. With u = k' ⊙ v', g = dy ⊙ q', c = h ∗ u + d ⊙ u:
 //   du = h ⋆ g + d ⊙ g   reaches forward, so it is complete as soon as a tile is met;
 //   dq' = dy ⊙ c         reaches back, so it follows `Delay` stages later, when the tiles before it are in.
-// Tiles of the first kind are held with time reversed in the fragments, which makes h ⋆ a causal product with the
-// same Toeplitz fragments; u goes through shared memory, which turns it into forward order for c and for the
-// filter gradient P_j = Σ_i g_i · u_{i-j}ᵀ, whose anti-diagonals are summed at the end.
+// Tiles of the first kind are held with time reversed in the fragments, which makes h ⋆ a causal product with
+// the same Toeplitz fragments; u goes through shared memory, which turns it into forward order for c and for
+// the filter gradient P_j = Σ_i g_i · u_{i-j}ᵀ, whose anti-diagonals are summed at the end.
 namespace striped::cuda::fir {
 namespace {
 
@@ -28,7 +28,7 @@ struct BackwardArguments {
 template <int Window>
 struct Layout {
   static constexpr int delay = (Window + kStageTiles - 1) / kStageTiles;  // stages
-  static constexpr int held = delay + 1;       // stages whose u (shared memory) and g (registers) are alive
+  static constexpr int held = delay + 1;  // stages whose u (shared memory) and g (registers) are alive
   static constexpr int query_slots = delay + 2;
   static constexpr int key_slots = 2;
   static constexpr int staging = 0;  // two of dq, dk, dv
@@ -36,8 +36,8 @@ struct Layout {
   static constexpr int dy = gate + held * kPlainBytes;
   static constexpr int query = dy + query_slots * kPlainBytes;
   static constexpr int key = query + query_slots * kHaloedBytes;  // k then v
-  static constexpr int bytes = key + key_slots * 2 * kHaloedBytes;
-  static constexpr int allocated = bytes + 1024;
+  static constexpr int barriers = key + key_slots * 2 * kHaloedBytes;
+  static constexpr int bytes = barriers + 2 * 8;
 };
 
 // Gradient of the three featurizer taps of two channels.
@@ -45,16 +45,19 @@ struct FeaturizerGradient {
   float tap[2][3] = {};
 
   // Fragments in forward time: (t, t+1) and (t-2, t-1).
-  __device__ void add(int c, float2 d, float2 pair, float2 before) {
-    tap[c][0] += d.x * pair.x + d.y * pair.y;
-    tap[c][1] += d.x * before.y + d.y * pair.x;
-    tap[c][2] += d.x * before.x + d.y * before.y;
+  __device__ void add(int c, std::uint32_t d, std::uint32_t pair, std::uint32_t before) {
+    const float2 z = ptx::unpack_bf16(pair), z2 = ptx::unpack_bf16(before);
+    accumulate(c, ptx::unpack_bf16(d), z, {z2.y, z.x}, z2);
   }
   // Fragments in reversed time: (t, t-1) and (t-2, t-3).
-  __device__ void add_reversed(int c, float2 d, float2 pair, float2 next) {
-    tap[c][0] += d.x * pair.x + d.y * pair.y;
-    tap[c][1] += d.x * pair.y + d.y * next.x;
-    tap[c][2] += d.x * next.x + d.y * next.y;
+  __device__ void add_reversed(int c, std::uint32_t d, std::uint32_t pair, std::uint32_t next) {
+    const float2 z = ptx::unpack_bf16(pair), z2 = ptx::unpack_bf16(next);
+    accumulate(c, ptx::unpack_bf16(d), z, {z.y, z2.x}, z2);
+  }
+  __device__ void accumulate(int c, float2 d, float2 now, float2 one_back, float2 two_back) {
+    tap[c][0] = fmaf(d.y, now.y, fmaf(d.x, now.x, tap[c][0]));
+    tap[c][1] = fmaf(d.y, one_back.y, fmaf(d.x, one_back.x, tap[c][1]));
+    tap[c][2] = fmaf(d.y, two_back.y, fmaf(d.x, two_back.x, tap[c][2]));
   }
   __device__ void reset() {
 #pragma unroll
@@ -78,23 +81,23 @@ struct FeaturizerGradient {
   }
 };
 
-// The pairs next to a tile's pairs: fragments are rotated by one lane within each quad, and the edge lane takes the
-// neighbouring eight tokens, the last of them carried from the tile visited before.
+// The pairs next to a tile's pairs: fragments are rotated by one lane within each quad, and the edge lane
+// takes the neighbouring eight tokens, the last of them carried from the tile visited before.
 struct Neighbours {
   std::uint32_t carried[2] = {};  // by channel
 
   template <bool reversed>
-  __device__ void shift(const float2 (&tile)[4], float2 (&out)[4], const Lane& lane) {
+  __device__ void shift(const std::uint32_t (&tile)[4], std::uint32_t (&out)[4], const Lane& lane) {
     // reversed: the two tokens before in reversed time; else the two tokens after.
     const int source = (lane.index & ~3) | ((lane.q + (reversed ? 3 : 1)) & 3);
     const bool edge = lane.q == (reversed ? 0 : 3);
     constexpr int first = reversed ? 0 : 2, last = reversed ? 2 : 0;
 #pragma unroll
     for (int c = 0; c < 2; ++c) {
-      const std::uint32_t a = __shfl_sync(0xffffffffu, ptx::pack_bf16(tile[first + c]), source);
-      const std::uint32_t b = __shfl_sync(0xffffffffu, ptx::pack_bf16(tile[last + c]), source);
-      out[first + c] = ptx::unpack_bf16(edge ? carried[c] : a);
-      out[last + c] = ptx::unpack_bf16(edge ? a : b);
+      const std::uint32_t a = __shfl_sync(0xffffffffu, tile[first + c], source);
+      const std::uint32_t b = __shfl_sync(0xffffffffu, tile[last + c], source);
+      out[first + c] = edge ? carried[c] : a;
+      out[last + c] = edge ? a : b;
       carried[c] = b;
     }
   }
@@ -104,8 +107,8 @@ struct Neighbours {
 
 // dh[16j + 15 - t' - s] += Σ P_j[t', s], through this warp's 1 KB tile and lag buffer in shared memory.
 template <int Window>
-__device__ void store_filter_gradient(const float (&product)[Window + 1][2][4], float* scratch, float* out, int taps,
-                                      const Lane& lane) {
+__device__ void store_filter_gradient(const float (&product)[Window + 1][2][4], float* scratch, float* out,
+                                      int taps, const Lane& lane) {
   float* tile = scratch;                  // [16, 16]
   float* lags = scratch + kTile * kTile;  // lag + 16
   for (int i = lane.index; i < kTile * (Window + 2); i += 32) lags[i] = 0;
@@ -123,7 +126,8 @@ __device__ void store_filter_gradient(const float (&product)[Window + 1][2][4], 
     if (lane.index < 31) {
       const int diagonal = lane.index - 15;  // 15 - t' - s
       float sum = 0;
-      for (int s = max(0, -diagonal); s <= min(15, 15 - diagonal); ++s) sum += tile[(15 - diagonal - s) * kTile + s];
+      for (int s = max(0, -diagonal); s <= min(15, 15 - diagonal); ++s)
+        sum += tile[(15 - diagonal - s) * kTile + s];
       lags[kTile * j + diagonal + kTile] += sum;
     }
   }
@@ -139,10 +143,9 @@ __global__ __launch_bounds__(kWarps * 32, backward_blocks(Window)) void backward
     const __grid_constant__ CUtensorMap dz_map, const BackwardArguments a) {
 #if __CUDA_ARCH__ >= 900
   using L = Layout<Window>;
-  extern __shared__ std::uint8_t raw[];
-  __shared__ std::uint64_t full_barriers[2];
-  const std::uint32_t shared = (ptx::shared_address(raw) + 1023u) & ~1023u;
-  const std::uint32_t full = ptx::shared_address(full_barriers);
+  extern __shared__ __align__(1024) std::uint8_t raw[];
+  const std::uint32_t shared = ptx::shared_address(raw);
+  const std::uint32_t full = shared + L::barriers;
 
   const Lane lane;
   const int warp = threadIdx.x / 32;
@@ -184,16 +187,18 @@ __global__ __launch_bounds__(kWarps * 32, backward_blocks(Window)) void backward
   TapFragments<Window> taps;
   const std::int64_t group = (column + warp * kTile) / a.group_size;
   taps.load(a.filter + group * a.taps, a.decay == nullptr ? nullptr : a.decay + group * a.taps, a.taps, lane);
-  Featurizer fq, fk, fv;
+  PairFeaturizer fq, fk, fv;
   fq.load(a.featurizer, channel);
   fk.load(a.featurizer, a.width + channel);
   fv.load(a.featurizer, 2 * a.width + channel);
-  const float skip[2] = {a.skip == nullptr ? 0.0f : a.skip[channel], a.skip == nullptr ? 0.0f : a.skip[channel + 8]};
+  const float skip[2] = {a.skip == nullptr ? 0.0f : a.skip[channel],
+                         a.skip == nullptr ? 0.0f : a.skip[channel + 8]};
 
   FeaturizerGradient dfq, dfk, dfv;
   float dskip[2] = {};
-  float product[Window + 1][2][4] = {};                       // P_j
-  std::uint32_t gradients[kStageTiles * L::held][4] = {};     // g, time reversed; [0, 2) is this stage, later ones above
+  float product[Window + 1][2][4] = {};  // P_j
+  std::uint32_t gradients[kStageTiles * L::held][4] =
+      {};  // g, time reversed; [0, 2) is this stage, later ones above
   Neighbours beside_dq, beside_dk, beside_dv;
 
   // `steady`: every part of the stage is inside the strip, so that its code has no branches to keep the two
@@ -247,10 +252,8 @@ __global__ __launch_bounds__(kWarps * 32, backward_blocks(Window)) void backward
 #pragma unroll
         for (int r = 0; r < 4; ++r) {
           const int c = r % 2;
-          const float2 q = fq.apply_reversed(c, ptx::unpack_bf16(pair[r]), ptx::unpack_bf16(next[r]));
-          const float2 upstream = ptx::unpack_bf16(dy[r]);
-          const float2 gradient = {q.x * upstream.x, q.y * upstream.y};
-          g[r] = ptx::pack_bf16(gradient);
+          g[r] = ptx::multiply_bf16(fq.apply_reversed(c, pair[r], next[r]), dy[r]);
+          const float2 gradient = ptx::unpack_bf16(g[r]);
           du[r / 2][c * 2] = skip[c] * gradient.x;
           du[r / 2][c * 2 + 1] = skip[c] * gradient.y;
         }
@@ -264,15 +267,11 @@ __global__ __launch_bounds__(kWarps * 32, backward_blocks(Window)) void backward
 #pragma unroll
         for (int r = 0; r < 4; ++r) {
           const int c = r % 2;
-          const float2 key_feature = fk.apply_reversed(c, ptx::unpack_bf16(pair[r]), ptx::unpack_bf16(next[r]));
-          const float2 value_feature =
-              fv.apply_reversed(c, ptx::unpack_bf16(value_pair[r]), ptx::unpack_bf16(value_beyond[r]));
-          const float2 gated = {key_feature.x * value_feature.x, key_feature.y * value_feature.y};
-          const float2 gradient = ptx::unpack_bf16(g[r]);
-          dskip[c] += gradient.x * gated.x + gradient.y * gated.y;
-          k[r] = ptx::pack_bf16(key_feature);
-          v[r] = ptx::pack_bf16(value_feature);
-          u[r] = ptx::pack_bf16(gated);
+          k[r] = fk.apply_reversed(c, pair[r], next[r]);
+          v[r] = fv.apply_reversed(c, value_pair[r], value_beyond[r]);
+          u[r] = ptx::multiply_bf16(k[r], v[r]);
+          const float2 gradient = ptx::unpack_bf16(g[r]), gated = ptx::unpack_bf16(u[r]);
+          dskip[c] = fmaf(gradient.y, gated.y, fmaf(gradient.x, gated.x, dskip[c]));
         }
         ptx::store_matrix_transposed(gate_at + stage % L::held * kPlainBytes + offset, u);
       }
@@ -307,50 +306,50 @@ __global__ __launch_bounds__(kWarps * 32, backward_blocks(Window)) void backward
       }
 
       if (has_query && has_key) {
+        std::uint32_t du_pairs[4];
+#pragma unroll
+        for (int r = 0; r < 4; ++r)
+          du_pairs[r] = ptx::pack_bf16(du[r / 2][r % 2 * 2], du[r / 2][r % 2 * 2 + 1]);
         // dz of one operand: `other` is its partner in the gate k' ⊙ v'.
-        const auto finish = [&](const Featurizer& featurizer, FeaturizerGradient& gradient, Neighbours& beside,
-                                const std::uint32_t(&other)[4], std::uint32_t at, std::uint32_t beyond,
-                                std::uint32_t to) {
-          std::uint32_t pair[4], next[4], dz[4];
+        const auto finish = [&](const PairFeaturizer& featurizer, FeaturizerGradient& gradient,
+                                Neighbours& beside, const std::uint32_t(&other)[4], std::uint32_t at,
+                                std::uint32_t beyond, std::uint32_t to) {
+          std::uint32_t pair[4], next[4], d[4], before[4], dz[4];
           ptx::load_matrix_transposed(pair, at + offset);
           ptx::load_matrix_transposed(next, beyond + offset);
-          float2 d[4], before[4];
 #pragma unroll
           for (int r = 0; r < 4; ++r) {
-            const int c = r % 2;
-            const float2 partner = ptx::unpack_bf16(other[r]);
-            d[r] = {du[r / 2][c * 2] * partner.x, du[r / 2][c * 2 + 1] * partner.y};
-            gradient.add_reversed(c, d[r], ptx::unpack_bf16(pair[r]), ptx::unpack_bf16(next[r]));
+            d[r] = ptx::multiply_bf16(du_pairs[r], other[r]);
+            gradient.add_reversed(r % 2, d[r], pair[r], next[r]);
           }
           beside.shift<true>(d, before, lane);
 #pragma unroll
-          for (int r = 0; r < 4; ++r) dz[r] = ptx::pack_bf16(featurizer.apply(r % 2, d[r], before[r]));
+          for (int r = 0; r < 4; ++r) dz[r] = featurizer.apply(r % 2, d[r], before[r]);
           ptx::store_matrix_transposed(to + offset, dz);
         };
         finish(fk, dfk, beside_dk, v, key_at, key_next, staging_at + kPlainBytes);
         finish(fv, dfv, beside_dv, k, value_at, value_next, staging_at + 2 * kPlainBytes);
       }
       if (late) {
-        std::uint32_t pair[4], before[4], dy[4], dz[4];
+        std::uint32_t pair[4], before[4], dy[4], d[4], after[4], dz[4];
         ptx::load_matrix_transposed(pair, late_query_at + offset);
         ptx::load_matrix_transposed(before, late_query_before + offset);
         ptx::load_matrix_transposed(dy, late_dy_at + offset);
-        float2 d[4], after[4];
 #pragma unroll
         for (int r = 0; r < 4; ++r) {
-          const int c = r % 2;
-          const float2 upstream = ptx::unpack_bf16(dy[r]);
-          d[r] = {upstream.x * c_sum[r / 2][c * 2], upstream.y * c_sum[r / 2][c * 2 + 1]};
-          dfq.add(c, d[r], ptx::unpack_bf16(pair[r]), ptx::unpack_bf16(before[r]));
+          d[r] =
+              ptx::multiply_bf16(dy[r], ptx::pack_bf16(c_sum[r / 2][r % 2 * 2], c_sum[r / 2][r % 2 * 2 + 1]));
+          dfq.add(r % 2, d[r], pair[r], before[r]);
         }
         beside_dq.shift<false>(d, after, lane);
 #pragma unroll
-        for (int r = 0; r < 4; ++r) dz[r] = ptx::pack_bf16(fq.apply_reversed(r % 2, d[r], after[r]));
+        for (int r = 0; r < 4; ++r) dz[r] = fq.apply_reversed(r % 2, d[r], after[r]);
         ptx::store_matrix_transposed(staging_ascending + offset, dz);
       }
     }
     if constexpr (!steady) {
-      // The stage above the strip only feeds the featurizers' reach; its gradients are counted in its own strip.
+      // The stage above the strip only feeds the featurizers' reach; its gradients are counted in its own
+      // strip.
       if (row == top) {
         dfk.reset();
         dfv.reset();
@@ -419,7 +418,8 @@ void launch(const HyenaShape& shape, const HyenaWeights& weights, const void* z,
             const Partials& partials, cudaStream_t stream) {
   using L = Layout<Window>;
   const Strips strips = cut_strips(shape, backward_blocks(Window));
-  const auto z_map = bf16_tensor_map(z, shape.batch, shape.length, 3 * shape.width, kStageRows + kHalo, kChannels);
+  const auto z_map =
+      bf16_tensor_map(z, shape.batch, shape.length, 3 * shape.width, kStageRows + kHalo, kChannels);
   const auto dy_map = bf16_tensor_map(dy, shape.batch, shape.length, shape.width, kStageRows, kChannels);
   const auto dz_map = bf16_tensor_map(dz, shape.batch, shape.length, 3 * shape.width, kStageRows, kChannels);
   const BackwardArguments arguments{static_cast<int>(shape.length),
@@ -434,18 +434,18 @@ void launch(const HyenaShape& shape, const HyenaWeights& weights, const void* z,
                                     static_cast<const float*>(weights.skip),
                                     partials};
   static const cudaError_t raised =
-      cudaFuncSetAttribute(backward_kernel<Window>, cudaFuncAttributeMaxDynamicSharedMemorySize, L::allocated);
+      cudaFuncSetAttribute(backward_kernel<Window>, cudaFuncAttributeMaxDynamicSharedMemorySize, L::bytes);
   check(raised);
   const dim3 grid(static_cast<unsigned>(shape.width / kChannels), static_cast<unsigned>(strips.per_sequence),
                   static_cast<unsigned>(shape.batch));
-  backward_kernel<Window><<<grid, kWarps * 32, L::allocated, stream>>>(z_map, dy_map, dz_map, arguments);
+  backward_kernel<Window><<<grid, kWarps * 32, L::bytes, stream>>>(z_map, dy_map, dz_map, arguments);
   check(cudaGetLastError());
 }
 
 }  // namespace
 
-void launch_backward(int window, const HyenaShape& shape, const HyenaWeights& weights, const void* z, const void* dy,
-                     void* dz, const Partials& partials, cudaStream_t stream) {
+void launch_backward(int window, const HyenaShape& shape, const HyenaWeights& weights, const void* z,
+                     const void* dy, void* dz, const Partials& partials, cudaStream_t stream) {
   if (window <= 1) return launch<1>(shape, weights, z, dy, dz, partials, stream);
   if (window <= 4) return launch<4>(shape, weights, z, dy, dz, partials, stream);
   return launch<8>(shape, weights, z, dy, dz, partials, stream);

@@ -22,8 +22,10 @@ struct ForwardArguments {
 };
 
 template <int Window>
-__global__ __launch_bounds__(kWarps * 32, kForwardBlocks) void forward_kernel(
-    const __grid_constant__ CUtensorMap z_map, const __grid_constant__ CUtensorMap y_map, const ForwardArguments a) {
+__global__ __launch_bounds__(kWarps * 32,
+                             kForwardBlocks) void forward_kernel(const __grid_constant__ CUtensorMap z_map,
+                                                                 const __grid_constant__ CUtensorMap y_map,
+                                                                 const ForwardArguments a) {
 #if __CUDA_ARCH__ >= 900
   extern __shared__ std::uint8_t raw[];
   __shared__ std::uint64_t full_barriers[kStages];
@@ -66,7 +68,8 @@ __global__ __launch_bounds__(kWarps * 32, kForwardBlocks) void forward_kernel(
   fq.load(a.featurizer, channel);
   fk.load(a.featurizer, a.width + channel);
   fv.load(a.featurizer, 2 * a.width + channel);
-  const float skip[2] = {a.skip == nullptr ? 0.0f : a.skip[channel], a.skip == nullptr ? 0.0f : a.skip[channel + 8]};
+  const float skip[2] = {a.skip == nullptr ? 0.0f : a.skip[channel],
+                         a.skip == nullptr ? 0.0f : a.skip[channel + 8]};
 
   std::uint32_t history[Window + kStageTiles][4] = {};  // u = k' ⊙ v' of the window and this stage
   for (int stage = 0; stage < stages; ++stage) {
@@ -95,8 +98,7 @@ __global__ __launch_bounds__(kWarps * 32, kForwardBlocks) void forward_kernel(
 #pragma unroll
       for (int r = 0; r < 4; ++r) {
         const int c = r % 2;
-        const float2 k = fk.apply(c, ptx::unpack_bf16(key_pair[r]), ptx::unpack_bf16(key_before[r]));
-        const float2 v = fv.apply(c, ptx::unpack_bf16(pair[r]), ptx::unpack_bf16(before[r]));
+        const float2 k = fk.apply(c, key_pair[r], key_before[r]), v = fv.apply(c, pair[r], before[r]);
         const float2 gated = {k.x * v.x, k.y * v.y};
         u[r] = ptx::pack_bf16(gated);
         sum[r / 2][c * 2] = skip[c] * gated.x;
@@ -110,7 +112,7 @@ __global__ __launch_bounds__(kWarps * 32, kForwardBlocks) void forward_kernel(
 #pragma unroll
       for (int r = 0; r < 4; ++r) {
         const int c = r % 2;
-        const float2 q = fq.apply(c, ptx::unpack_bf16(pair[r]), ptx::unpack_bf16(before[r]));
+        const float2 q = fq.apply(c, pair[r], before[r]);
         y[r] = ptx::pack_bf16(q.x * sum[r / 2][c * 2], q.y * sum[r / 2][c * 2 + 1]);
       }
       ptx::store_matrix_transposed(y_at + tile * kTileBytes, y);
@@ -139,9 +141,11 @@ __global__ __launch_bounds__(kWarps * 32, kForwardBlocks) void forward_kernel(
 }
 
 template <int Window>
-void launch(const HyenaShape& shape, const HyenaWeights& weights, const void* z, void* y, cudaStream_t stream) {
+void launch(const HyenaShape& shape, const HyenaWeights& weights, const void* z, void* y,
+            cudaStream_t stream) {
   const Strips strips = cut_strips(shape, kForwardBlocks);
-  const auto z_map = bf16_tensor_map(z, shape.batch, shape.length, 3 * shape.width, kStageRows + kHalo, kChannels);
+  const auto z_map =
+      bf16_tensor_map(z, shape.batch, shape.length, 3 * shape.width, kStageRows + kHalo, kChannels);
   const auto y_map = bf16_tensor_map(y, shape.batch, shape.length, shape.width, kStageRows, kChannels);
   const ForwardArguments arguments{static_cast<int>(shape.length),
                                    static_cast<int>(shape.width),
@@ -152,8 +156,8 @@ void launch(const HyenaShape& shape, const HyenaWeights& weights, const void* z,
                                    static_cast<const float*>(weights.filter),
                                    static_cast<const float*>(weights.decay),
                                    static_cast<const float*>(weights.skip)};
-  static const cudaError_t raised = cudaFuncSetAttribute(
-      forward_kernel<Window>, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes);
+  static const cudaError_t raised =
+      cudaFuncSetAttribute(forward_kernel<Window>, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes);
   check(raised);
   const dim3 grid(static_cast<unsigned>(shape.width / kChannels), static_cast<unsigned>(strips.per_sequence),
                   static_cast<unsigned>(shape.batch));

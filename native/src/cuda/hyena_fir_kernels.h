@@ -29,7 +29,7 @@ constexpr int kForwardBlocks = 3;
 constexpr int backward_blocks(int window) { return window <= 1 ? 3 : 2; }
 
 void launch_forward(int window, const HyenaShape&, const HyenaWeights&, const void* z, void* y, cudaStream_t);
-void launch_backward(int window, const HyenaShape&, const HyenaWeights&, const void* z, const void* dy, void* dz,
-                     const Partials&, cudaStream_t);
+void launch_backward(int window, const HyenaShape&, const HyenaWeights&, const void* z, const void* dy,
+                     void* dz, const Partials&, cudaStream_t);
 
 }  // namespace striped::cuda::fir

@@ -14,7 +14,9 @@ __device__ inline std::uint32_t shared_address(const void* pointer) {
 }
 
 // The 128-byte swizzle of the copy engine: 16-byte chunk index xor row (of 128 bytes) modulo 8.
-__device__ inline std::uint32_t swizzle128(std::uint32_t address) { return address ^ ((address >> 3) & 0x70u); }
+__device__ inline std::uint32_t swizzle128(std::uint32_t address) {
+  return address ^ ((address >> 3) & 0x70u);
+}
 
 __device__ inline std::uint32_t pack_bf16(float low, float high) {
   __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
@@ -24,11 +26,28 @@ __device__ inline std::uint32_t pack_bf16(float2 pair) { return pack_bf16(pair.x
 __device__ inline float2 unpack_bf16(std::uint32_t pair) {
   return {__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000u)};
 }
+// Element-wise on pairs.
+__device__ inline std::uint32_t multiply_bf16(std::uint32_t a, std::uint32_t b) {
+  std::uint32_t d;
+  asm("mul.rn.bf16x2 %0, %1, %2;" : "=r"(d) : "r"(a), "r"(b));
+  return d;
+}
+__device__ inline std::uint32_t fma_bf16(std::uint32_t a, std::uint32_t b, std::uint32_t c) {
+  std::uint32_t d;
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
+  return d;
+}
+// (high of a, low of b): the pair between two adjacent pairs.
+__device__ inline std::uint32_t between_bf16(std::uint32_t a, std::uint32_t b) {
+  return __byte_perm(a, b, 0x5432);
+}
 
 // d[16×8] += a[16×16] · b[16×8], bf16 in, fp32 out.
-__device__ inline void mma_16x8x16(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
-  asm(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+__device__ inline void mma_16x8x16(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0,
+                                   std::uint32_t b1) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%0,%1,%2,%3};"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
@@ -50,8 +69,8 @@ __device__ inline void load_matrix_transposed(std::uint32_t (&r)[4], std::uint32
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
 
 __device__ inline void store_matrix_transposed(std::uint32_t address, const std::uint32_t (&r)[4]) {
-  asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(address), "r"(r[0]),
-               "r"(r[1]), "r"(r[2]), "r"(r[3])
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(address),
+               "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3])
                : "memory");
 }
 
@@ -68,9 +87,12 @@ __device__ inline std::uint32_t transpose_matrix(std::uint32_t r) {
 __device__ inline void barrier_init(std::uint32_t barrier, std::uint32_t arrivals) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
 }
-__device__ inline void barrier_init_fence() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
+__device__ inline void barrier_init_fence() {
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
 __device__ inline void barrier_expect(std::uint32_t barrier, std::uint32_t bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes)
+               : "memory");
 }
 __device__ inline void barrier_wait(std::uint32_t barrier, std::uint32_t parity) {
   asm volatile(
@@ -84,19 +106,22 @@ __device__ inline void barrier_wait(std::uint32_t barrier, std::uint32_t parity)
       : "memory");
 }
 
-// Tensor copies of a 3-D map [batch, row, column]; coordinates outside the tensor read as zero and are not written.
-__device__ inline void copy_in(std::uint32_t shared, const CUtensorMap* map, std::uint32_t barrier, int column, int row,
-                               int batch) {
+// Tensor copies of a 3-D map [batch, row, column]; coordinates outside the tensor read as zero and are not
+// written.
+__device__ inline void copy_in(std::uint32_t shared, const CUtensorMap* map, std::uint32_t barrier,
+                               int column, int row, int batch) {
   asm volatile(
-      "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];" ::
-          "r"(shared),
+      "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, "
+      "%5}], [%2];" ::"r"(shared),
       "l"(map), "r"(barrier), "r"(column), "r"(row), "r"(batch)
       : "memory");
 }
-__device__ inline void copy_out(const CUtensorMap* map, std::uint32_t shared, int column, int row, int batch) {
-  asm volatile("cp.async.bulk.tensor.3d.global.shared::cta.tile.bulk_group [%0, {%2, %3, %4}], [%1];" ::"l"(map),
-               "r"(shared), "r"(column), "r"(row), "r"(batch)
-               : "memory");
+__device__ inline void copy_out(const CUtensorMap* map, std::uint32_t shared, int column, int row,
+                                int batch) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.global.shared::cta.tile.bulk_group [%0, {%2, %3, %4}], [%1];" ::"l"(map),
+      "r"(shared), "r"(column), "r"(row), "r"(batch)
+      : "memory");
 }
 __device__ inline void copy_out_commit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
 // All earlier copies out have read their shared memory.

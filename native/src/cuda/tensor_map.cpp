@@ -31,13 +31,14 @@ CUtensorMap bf16_tensor_map(const void* data, std::int64_t batch, std::int64_t r
   CUtensorMap map;
   const cuuint64_t dimensions[3] = {static_cast<cuuint64_t>(columns), static_cast<cuuint64_t>(rows),
                                     static_cast<cuuint64_t>(batch)};
-  const cuuint64_t strides[2] = {static_cast<cuuint64_t>(columns) * 2, static_cast<cuuint64_t>(columns * rows) * 2};
+  const cuuint64_t strides[2] = {static_cast<cuuint64_t>(columns) * 2,
+                                 static_cast<cuuint64_t>(columns * rows) * 2};
   const cuuint32_t box[3] = {static_cast<cuuint32_t>(box_columns), static_cast<cuuint32_t>(box_rows), 1};
   const cuuint32_t steps[3] = {1, 1, 1};
-  const CUresult status = encode_function()(
-      &map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, const_cast<void*>(data), dimensions, strides, box, steps,
-      CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-      CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  const CUresult status =
+      encode_function()(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, const_cast<void*>(data), dimensions,
+                        strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                        CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (status != CUDA_SUCCESS) {
     throw Error("cuda", "cannot describe a [" + std::to_string(batch) + ", " + std::to_string(rows) + ", " +
                             std::to_string(columns) + "] array to the copy engine (driver error " +
