@@ -1,8 +1,8 @@
-// `npm run build:native`
+// `npm run build:native`: the engine, its tests and benchmarks.
 import { buildNative, ensureNativeTools } from './support/native.mjs';
 import { script } from './support/process.mjs';
 
 await script(() => {
   ensureNativeTools();
-  buildNative();
+  buildNative({ tests: true });
 });

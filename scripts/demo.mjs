@@ -29,6 +29,7 @@ await script(async () => {
   striped('render', LAYOUT, '--model', MODEL, '-o', `${OUT}/${MODEL}.svg`);
   striped('compile', LAYOUT, '--run', RUN, '-o', `${OUT}/plan.json`);
   striped('train', LAYOUT, '--run', RUN);
-  console.log(`  npm start   (the editor on the examples, with this run in its Runs view)\n`);
-  console.log(`the block diagram is ${OUT}/${MODEL}.svg, the plan ${OUT}/plan.json`);
+  console.log('  npm start   (the editor on the examples, with this run in its Runs view)');
+  console.log('In this folder the command is `npx striped`.');
+  console.log(`\nThe block diagram is ${OUT}/${MODEL}.svg, the plan ${OUT}/plan.json.`);
 });

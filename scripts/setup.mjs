@@ -27,8 +27,8 @@ function packagesAreCurrent() {
   );
 }
 
-/** Everything that tests, the demo and the editor need. */
-export async function setup({ native = true } = {}) {
+/** Everything that the demo and the editor need; with `tests`, the native tests too. */
+export async function setup({ tests = false } = {}) {
   checkNode();
   if (!packagesAreCurrent()) {
     console.log('installing npm packages ...');
@@ -39,10 +39,8 @@ export async function setup({ native = true } = {}) {
   const { build } = await import('./build.mjs');
   await generateLanguage();
   await build();
-  if (native) {
-    ensureNativeTools();
-    buildNative();
-  }
+  ensureNativeTools();
+  buildNative({ tests });
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) await script(() => setup());

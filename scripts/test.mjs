@@ -60,7 +60,7 @@ function mocha(args, totals) {
 await script(async () => {
   const totals = { passed: 0, failed: 0, skipped: 0 };
   try {
-    await setup();
+    await setup({ tests: true });
     await prepareEndToEnd();
     for (const [name, command] of Object.entries(CHECKS)) check(name, command, totals);
     mocha(process.argv.slice(2), totals);

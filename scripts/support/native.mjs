@@ -58,8 +58,11 @@ export function ensureNativeTools() {
   }
 }
 
-/** Configures once, then builds what changed, into build/native. */
-export function buildNative() {
+/** What runs need; the rest are tests and benchmarks. */
+const ENGINE = ['--target', 'striped-runner', 'striped_addon'];
+
+/** Configures once, then builds what changed, into build/native; with `tests`, tests and benchmarks too. */
+export function buildNative({ tests = false } = {}) {
   if (!existsSync(join(NATIVE_BUILD, 'CMakeCache.txt'))) {
     const generator = onPath('ninja') ? ['-G', 'Ninja'] : [];
     run('cmake', ['-S', SOURCE, '-B', NATIVE_BUILD, ...generator, '-DCMAKE_BUILD_TYPE=Release'], {
@@ -67,5 +70,6 @@ export function buildNative() {
     });
   }
   console.log('building the native engine ...');
-  run('cmake', ['--build', NATIVE_BUILD, '--parallel', String(availableParallelism())], { quiet: true });
+  const parallel = ['--parallel', String(availableParallelism())];
+  run('cmake', ['--build', NATIVE_BUILD, ...parallel, ...(tests ? [] : ENGINE)], { quiet: true });
 }
