@@ -1,6 +1,6 @@
 // `npm start`: the editor on the examples with the extension loaded. Desktop VS Code where `code` is on the
 // PATH, else the same workbench served to a browser.
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { packageExtension } from './package.mjs';
 import { setup } from './setup.mjs';
@@ -15,7 +15,12 @@ async function inBrowser() {
   mkdirSync(home, { recursive: true });
   const vsix = await packageExtension({ production: false });
   const port = process.env.PORT ? Number(process.env.PORT) : undefined;
-  const { base, child } = await serveWorkbench({ home, vsix, port, log: 'inherit' });
+  const { base, child } = await serveWorkbench({
+    home,
+    vsix,
+    port,
+    log: openSync(join(home, 'server.log'), 'w'),
+  });
   console.log(`\nOpen ${workbenchUrl(base, EXAMPLES, LAYOUT)}\n(Ctrl-C ends; runs go on)`);
   const stop = () => child.kill('SIGTERM');
   process.on('SIGINT', stop);
