@@ -33,7 +33,10 @@ export class StripedInlayHints extends AbstractInlayHintProvider {
     super();
   }
 
-  override async getInlayHints(document: LangiumDocument, params: InlayHintParams): Promise<InlayHint[] | undefined> {
+  override async getInlayHints(
+    document: LangiumDocument,
+    params: InlayHintParams,
+  ): Promise<InlayHint[] | undefined> {
     const configuration = this.services.shared.workspace.ConfigurationProvider;
     const enabled: unknown = await configuration.getConfiguration('striped', 'inlayHints');
     return enabled === false ? [] : super.getInlayHints(document, params);
@@ -51,8 +54,8 @@ export class StripedInlayHints extends AbstractInlayHintProvider {
     const total = `${countText(layout.parameters)} parameters`;
     const where = `${estimate.hardware}, ${lengthText(plan.run.sequence)} tokens × ${plan.run.microBatch}`;
     const step = `${millisecondsText(estimate.stepTimeMs)} a step (${where})`;
-    hintAfterName(model, `${total} · ${step}`, acceptor);
-    hintInBraces(model, layout.assumed, acceptor);
+    hintAtBrace(model, `${total} · ${step}`, acceptor);
+    hintAssumed(model, layout.assumed, acceptor);
     const costs = blockCostsOf(costed);
     for (const item of modelLayoutItem(model)?.items ?? []) itemHint(item, costs, acceptor);
     for (const statement of model.items) {
@@ -63,15 +66,15 @@ export class StripedInlayHints extends AbstractInlayHintProvider {
 
   private runHints(run: Run, acceptor: InlayHintAcceptor): void {
     const { assumed, plan } = this.services.layout.Layouts.ofRun(run);
-    hintInBraces(run, assumed, acceptor);
     const { tensor, context, data } = plan.parallel;
     const replicas = data > 1 ? ` × ${data} replicas` : '';
     const ranks = tensor * context > 1 ? `, ${tensor * context * data} devices` : '';
     const micro = `${plan.microBatch} sequences × ${plan.accumulation} micro-batches${replicas}`;
-    hintAfterName(run, `${lengthText(plan.globalBatchTokens)} tokens a step: ${micro}${ranks}`, acceptor);
+    hintAtBrace(run, `${lengthText(plan.globalBatchTokens)} tokens a step: ${micro}${ranks}`, acceptor);
+    hintAssumed(run, assumed, acceptor);
     const section = parallelSection(run);
     const written = section?.settings.some((setting) => setting.key === 'data');
-    if (section && !written) hintInBraces(section, [{ key: 'data', value: String(data) }], acceptor);
+    if (section && !written) hintInSection(section, [{ key: 'data', value: String(data) }], acceptor);
   }
 }
 
@@ -123,34 +126,36 @@ function sectionHint(section: Section, costed: CostedModel, acceptor: InlayHintA
   const block = costed.layout.blocks.find(
     ({ resolved }) => resolved.settings === section && resolved.node.overrides.length === 0,
   );
-  if (block) hintInBraces(section, block.resolved.assumed, acceptor);
+  if (block) hintInSection(section, block.resolved.assumed, acceptor);
 }
 
-function hintAfterName(node: Model | Run, label: string, acceptor: InlayHintAcceptor): void {
+/** On the line that opens the braces. */
+function hintAtBrace(node: Model | Run, label: string, acceptor: InlayHintAcceptor): void {
   const brace = node.$cstNode?.text.indexOf('{') ?? -1;
-  const document = AstUtils.getDocument(node).textDocument;
   if (brace < 0) return;
+  const document = AstUtils.getDocument(node).textDocument;
   const position = document.positionAt(node.$cstNode!.offset + brace + 1);
   acceptor({ position, label, kind: InlayHintKind.Type, paddingLeft: true });
 }
 
-/** Just before the closing brace, after what is written. */
-function hintInBraces(
-  node: Model | Run | Section,
-  assumed: readonly Assumption[],
-  acceptor: InlayHintAcceptor,
-): void {
-  const cst = node.$cstNode;
+function assumptionsText(assumed: readonly Assumption[]): string {
+  return assumed
+    .map(({ key, value }) => (key === 'embeddings' ? `${value} ${key}` : `${key} ${value}`))
+    .join('  ');
+}
+
+function hintAssumed(node: Model | Run, assumed: readonly Assumption[], acceptor: InlayHintAcceptor): void {
+  if (assumed.length > 0) hintAtBrace(node, `assumed: ${assumptionsText(assumed)}`, acceptor);
+}
+
+/** After what is written in the braces. */
+function hintInSection(section: Section, assumed: readonly Assumption[], acceptor: InlayHintAcceptor): void {
+  const cst = section.$cstNode;
   if (!cst || assumed.length === 0 || !cst.text.endsWith('}')) return;
-  const items: AstNode[] = isSection(node) ? node.settings : node.items;
-  const end = items.at(-1)?.$cstNode?.range.end;
-  const document = AstUtils.getDocument(node).textDocument;
-  const position = end ?? document.positionAt(cst.end - 1);
+  const document = AstUtils.getDocument(section).textDocument;
   acceptor({
-    position,
-    label: assumed
-      .map(({ key, value }) => (key === 'embeddings' ? `${value} ${key}` : `${key} ${value}`))
-      .join('  '),
+    position: section.settings.at(-1)?.$cstNode?.range.end ?? document.positionAt(cst.end - 1),
+    label: assumptionsText(assumed),
     tooltip: 'Assumed: nothing else is written.',
     kind: InlayHintKind.Parameter,
     paddingLeft: true,

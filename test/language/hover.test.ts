@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'mocha';
+import type { MarkupContent } from 'vscode-languageserver-types';
+import { check, marked, memoryHost } from './support.js';
+
+async function hover(text: string): Promise<string> {
+  const host = memoryHost();
+  const { text: clean, position } = marked(text);
+  const document = await check(clean, host);
+  const params = { textDocument: { uri: document.uri.toString() }, position: position(document) };
+  const found = await host.striped.lsp.HoverProvider!.getHoverContent(document, params);
+  return found ? (found.contents as MarkupContent).value : '';
+}
+
+const MODEL = `// Reads DNA.
+// One base at a time.
+model M { width 64 heads 4 vocab 256 ffn none
+  /* Three of a kind. */
+  stripe trio = SE MR LI
+  layout trio MHA (trio) x 2
+}`;
+
+const CASES: [title: string, text: string, says: RegExp[]][] = [
+  ['a key, with default', 'model M { MR { de|cay strong } }', [/α_g/, /Default: strong/]],
+  ['a value', 'model M { MR { decay we|ak } }', [/10\^-2 to 10\^2/]],
+  ['a length with its unit', 'run r { sequence 8|K }', [/`8K` = 8,192/]],
+  ['a count with its unit', 'run r { steps 8|K }', [/`8K` = 8,000/]],
+  ['a parameter', 'run r { optimizer adamw(be|tas: (0.9, 0.95)) }', [/Decay of the first and second moment/]],
+  ['an override', 'model M { layout SE(fil|ter: 5) }', [/Taps of the inner filter/]],
+  ['hardware', 'cluster c { node gpu h100|-sxm }', [/\*\*h100-sxm\*\*/, /TFLOP\/s/]],
+  ['a call', 'run r { schedule cos|ine(warmup: 5) }', [/down to `min`/, /`warmup`/]],
+  ['an operator’s settings', 'model M { S|E { } }', [/short explicit/]],
+  ['a statement word', 'model M { lay|out SE }', [/first to the last/]],
+  [
+    'a model: its comment, parameters with the arithmetic, time',
+    MODEL.replace('model M', 'model |M'),
+    [/Reads DNA\.\nOne base at a time\./, /10 blocks \(3 SE, 3 MR, 3 LI, 1 MHA\)/, /3 × 17,052/, /a step/],
+  ],
+  [
+    'a block: shapes, tensors, assumptions, time',
+    MODEL.replace('= SE', '= |SE'),
+    [
+      /`\[L, 64\]` → `\[L, 64\]`/,
+      /3 such blocks/,
+      /\| 192 × 64 \| 12,288 \|/,
+      /\*\*17,052\*\*/,
+      /Assumed: filter 7, groups 4/,
+      /forward/,
+    ],
+  ],
+  [
+    'a stripe where it is used, with its comment',
+    MODEL.replace('(trio)', '(tr|io)'),
+    [/3 blocks: SE MR LI/, /Three of a kind/],
+  ],
+  [
+    'a run: its batch and time',
+    `${MODEL} run |r { model M sequence 1K micro-batch 2 batch 8 sequences data bytes("a") }`,
+    [
+      /8,192 tokens a step = sequence 1,024 × micro-batch 2 × accumulation 4 × data parallel 1/,
+      /tokens\/s/,
+      /Assumed: .*seed 1/,
+    ],
+  ],
+  [
+    'a cluster',
+    'cluster |c { node gpu h100-sxm x 8 nodes 4 link infiniband(400) }',
+    [/32 × h100-sxm/, /infiniband 400 Gb\/s/],
+  ],
+];
+
+describe('hover', () => {
+  for (const [title, text, says] of CASES) {
+    it(`tells of ${title}`, async () => {
+      const found = await hover(text);
+      for (const part of says) assert.match(found, part);
+    });
+  }
+
+  it('is silent on comments and on broken models', async () => {
+    assert.equal(await hover('// mo|del'), '');
+    assert.match(await hover('model |M { width }'), /Not complete/);
+  });
+});
