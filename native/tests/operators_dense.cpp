@@ -182,3 +182,48 @@ TEST_CASE("add adds") {
     });
   }
 }
+
+TEST_CASE("negative exponential and product of small arrays") {
+  const std::int64_t count = 37;
+  const Values x = as_float(random_values(count, 1, -9, 2)), y = as_float(random_values(count, 2));
+  Values exponentials, products;
+  for (std::int64_t i = 0; i < count; ++i) {
+    exponentials.push_back(-std::exp(x[i]));
+    products.push_back(x[i] * y[i]);
+  }
+  on_both([&](striped::Backend& backend, double limit) {
+    DeviceArray x_(backend, x), y_(backend, y), out(backend, count);
+    backend.negative_exponential(count, x_.data(), out.data());
+    CHECK(relative_error(out.read(), exponentials) < limit);
+    backend.multiply(count, x_.data(), y_.data());
+    CHECK(relative_error(x_.read(), products) < limit);
+  });
+}
+
+TEST_CASE("a row of a dense layer, norm or gated activation depends on no other row") {
+  const std::int64_t rows = 131, width = 48, changed = 64;
+  const Values x = as_float(random_values(rows * width, 1)), w = as_float(random_values(24 * width, 2));
+  Values other = x;
+  for (std::int64_t i = 0; i < width; ++i) other[changed * width + i] += 3;
+  const auto backend = striped::make_cpu_backend("fp32", 2);
+  DeviceArray w_(*backend, w), rms(*backend, rows);
+  using Operator = std::function<void(DeviceArray&, DeviceArray&)>;
+  const auto outside_is_equal = [&](std::int64_t out, const Operator& run) {
+    DeviceArray a(*backend, x), b(*backend, other), ya(*backend, rows * out), yb(*backend, rows * out);
+    run(a, ya);
+    run(b, yb);
+    const Values first = ya.read(), second = yb.read();
+    CHECK(std::equal(first.begin(), first.begin() + changed * out, second.begin()));
+    CHECK(std::equal(first.begin() + (changed + 1) * out, first.end(), second.begin() + (changed + 1) * out));
+    CHECK(first != second);
+  };
+  outside_is_equal(24, [&](DeviceArray& in, DeviceArray& y) {
+    backend->dense({rows, width, 24}, in.data(), w_.data(), nullptr, y.data());
+  });
+  outside_is_equal(width, [&](DeviceArray& in, DeviceArray& y) {
+    backend->rms_norm(rows, width, 1e-6, in.data(), nullptr, w_.data(), nullptr, y.data(), rms.data());
+  });
+  outside_is_equal(width / 2, [&](DeviceArray& in, DeviceArray& y) {
+    backend->gated(rows, width / 2, striped::Activation::silu, in.data(), y.data());
+  });
+}

@@ -87,10 +87,10 @@ class CpuBackend final : public Backend {
   }
   void release(void* pointer) override { std::free(pointer); }
   void upload(void* device, const void* host, std::size_t bytes) override {
-    std::memcpy(device, host, bytes);
+    if (bytes != 0) std::memcpy(device, host, bytes);
   }
   void download(void* host, const void* device, std::size_t bytes) override {
-    std::memcpy(host, device, bytes);
+    if (bytes != 0) std::memcpy(host, device, bytes);
   }
   void zero(void* device, std::size_t bytes) override { std::memset(device, 0, bytes); }
   void synchronize() override {}
