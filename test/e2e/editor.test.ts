@@ -81,7 +81,7 @@ describe('the editor, in a real workbench', function () {
     await eventually('the new block', async () => (await operators()).join() === 'SE,MR,LI,MHA,LI');
     assert.equal(await transform(), placed);
 
-    await workbench.page.keyboard.type(' {');
+    await workbench.page.keyboard.type(' =');
     await preview.locator('#banner:visible').waitFor();
     assert.equal((await operators()).length, 5, 'the last good picture stays');
     await workbench.screenshot('5-preview-broken');

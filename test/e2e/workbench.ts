@@ -105,11 +105,10 @@ export class Workbench {
       .first()
       .click({ position: { x: 300, y: 5 } });
     await this.page.keyboard.press('Control+g');
-    await this.page.fill(
-      '.quick-input-widget:visible input.input',
-      `:${before.length}:${(before.at(-1) ?? '').length + 1}`,
-    );
+    const input = this.page.locator('.quick-input-widget:visible input.input');
+    await input.fill(`:${before.length}:${(before.at(-1) ?? '').length + 1}`);
     await this.page.keyboard.press('Enter');
+    await input.waitFor({ state: 'hidden' });
   }
 
   async command(title: string): Promise<void> {
