@@ -60,7 +60,7 @@ export default tseslint.config(
       'import-x/no-restricted-paths': ['error', { zones: WALLS, basePath: root }],
       'import-x/no-cycle': ['error', { maxDepth: 6 }],
       'max-lines': ['error', { max: 400, skipBlankLines: true, skipComments: true }],
-      'max-lines-per-function': ['warn', { max: 60, skipBlankLines: true, skipComments: true }],
+      'max-lines-per-function': ['error', { max: 60, skipBlankLines: true, skipComments: true }],
       eqeqeq: ['error', 'always', { null: 'ignore' }],
       'prefer-const': 'error',
       'no-console': 'error',

@@ -1,4 +1,4 @@
-import type { CostItem, Estimate } from '../../language/estimate/index.js';
+import { hardwareById, type CostItem, type Estimate } from '../../language/estimate/index.js';
 import { formatBytes, formatCount, formatLength, formatMs } from '../../webview/shared/format.js';
 import { table } from './output.js';
 
@@ -40,6 +40,22 @@ function byKind(items: CostItem[]): string {
   return table([['', 'forward', 'backward', 'share', 'bound by'], ...rows], '<>>><');
 }
 
+/** What a device has; null where it is this computer's own memory, which the estimate does not look up. */
+function capacity(estimate: Estimate): number | null {
+  const profile = hardwareById(estimate.hardware);
+  return profile?.kind === 'gpu' ? profile.memoryBytes.value : null;
+}
+
+function fits(estimate: Estimate): boolean {
+  return estimate.memoryBytes.total <= (capacity(estimate) ?? Infinity);
+}
+
+function memoryHeading(estimate: Estimate): string {
+  const bytes = capacity(estimate);
+  if (bytes === null) return 'memory of a device';
+  return `memory of a device (${formatBytes(bytes)}${fits(estimate) ? '' : ': does not fit'})`;
+}
+
 function memory(estimate: Estimate): string {
   const { total, ...parts } = estimate.memoryBytes;
   const rows = Object.entries(parts).map(([part, bytes]) => [part, formatBytes(bytes)]);
@@ -58,7 +74,7 @@ export function estimateText(name: string, estimate: Estimate): string {
     `throughput      ${formatCount(estimate.tokensPerSecond)} tokens/s (${formatCount(estimate.tokensPerSecondPerGpu)} a device)`,
     `model FLOPs     ${formatCount(estimate.modelFlopsPerToken)} a token, MFU ${percent(estimate.mfu)}`,
     '',
-    'memory of a device',
+    memoryHeading(estimate),
     indent(memory(estimate)),
     '',
     'time of a step by kind of operation',
@@ -89,7 +105,7 @@ export function sweepText(parameter: string, values: number[], estimates: Estima
     formatMs(estimate.stepTimeMs),
     formatCount(estimate.tokensPerSecond),
     percent(estimate.mfu),
-    formatBytes(estimate.memoryBytes.total),
+    `${formatBytes(estimate.memoryBytes.total)}${fits(estimate) ? '' : ' (too much)'}`,
     `${estimate.comparedWith.transformer?.speedup.toFixed(2)}x`,
     `${estimate.comparedWith.stripedhyena1?.speedup.toFixed(2)}x`,
   ]);

@@ -18,6 +18,7 @@ export interface Estimate {
   /** 0-1, of the hardware's dense bf16 peak. */
   mfu: number;
   memoryBytes: MemoryBytes;
+  /** One micro-batch on one device, and one optimizer pass; a step has `accumulation` micro-batches. */
   breakdown: CostItem[];
   communication: CostItem[];
   comparedWith: Record<string, { stepTimeMs: number; speedup: number }>;
@@ -34,7 +35,7 @@ export interface MemoryBytes {
 }
 
 export interface CostItem {
-  /** E.g. `blocks.3.mixer`. */
+  /** E.g. `blocks.3.mixer.in_proj`, `blocks.3.mixer.inner`, `unembedding`. */
   name: string;
   /** E.g. `gemm`, `SE`, `MHA`, `norm`, `loss`, `optimizer`, `all-to-all`. */
   kind: string;

@@ -11,7 +11,7 @@ describe('striped on layout files', () => {
     sandbox = new Sandbox();
     sandbox.write('good.striped', LAYOUT);
     sandbox.write('bad.striped', LAYOUT.replace('groups 4 }\n  MR', 'groups 5 }\n  MR'));
-    sandbox.write('syntax.striped', 'model {\n');
+    sandbox.write('syntax.striped', LAYOUT.replace('width 64', 'width = 64'));
   });
   after(() => sandbox.remove());
 
@@ -85,7 +85,7 @@ describe('striped on layout files', () => {
     it('reports broken syntax with its place', async () => {
       const { code, stderr } = await sandbox.run(['check', 'syntax.striped']);
       assert.equal(code, 1);
-      assert.match(stderr, /^syntax\.striped:1:7: error: .* \[striped\/syntax\]$/m);
+      assert.match(stderr, /^syntax\.striped:2:9: error: .* \[striped\/syntax\]$/m);
     });
 
     it('says what is wrong with a file that is not there', async () => {
@@ -196,6 +196,14 @@ describe('striped on layout files', () => {
         estimates.map(({ sequence }) => sequence),
         values,
       );
+    });
+
+    it('says when a device has too little memory', async () => {
+      const args = ['estimate', 'good.striped', '--hardware', 'a100-80g', '--micro-batch', '1K'];
+      const small = await sandbox.run([...args, '--sequence', '64']);
+      assert.match(small.stdout, /^memory of a device \(74\.5 GiB\)$/m);
+      const large = await sandbox.run([...args, '--sequence', '1M']);
+      assert.match(large.stdout, /^memory of a device \(74\.5 GiB: does not fit\)$/m);
     });
 
     it('reads well', async () => {
