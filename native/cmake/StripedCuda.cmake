@@ -1,4 +1,4 @@
-# The CUDA backend as a library of its own: its kernels and the glue to cuBLASLt.
+# The CUDA backend as a library of its own. cuBLASLt and cuDNN are found at run time (library_loader.h).
 set(CMAKE_CUDA_COMPILER "${STRIPED_NVCC}")
 set(CMAKE_CUDA_ARCHITECTURES OFF)
 set(CMAKE_CUDA_STANDARD 20)
@@ -8,7 +8,7 @@ find_package(CUDAToolkit REQUIRED)
 file(GLOB STRIPED_CUDA_SOURCES CONFIGURE_DEPENDS src/cuda/*.cu src/cuda/*.cpp)
 add_library(striped_cuda STATIC ${STRIPED_CUDA_SOURCES})
 target_include_directories(striped_cuda PUBLIC include PRIVATE src)
-target_link_libraries(striped_cuda PRIVATE striped_options CUDA::cudart_static CUDA::cublasLt CUDA::cuda_driver)
+target_link_libraries(striped_cuda PRIVATE striped_options CUDA::cudart_static ${CMAKE_DL_LIBS})
 foreach(architecture IN LISTS STRIPED_CUDA_ARCHITECTURES)
   target_compile_options(striped_cuda PRIVATE
     "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:-gencode=arch=compute_${architecture},code=sm_${architecture}>")

@@ -47,7 +47,7 @@ if(STRIPED_TESTS)
   endif()
 endif()
 
-# The CUDA backend needs its own sources, nvcc, and the headers of cuBLASLt.
+# The CUDA backend needs nvcc only; AUTO builds it where cuBLASLt, which it needs to run, is installed too.
 set(STRIPED_BUILD_CUDA OFF)
 if(NOT STRIPED_CUDA STREQUAL "OFF")
   find_program(STRIPED_NVCC nvcc HINTS /usr/local/cuda/bin)
@@ -56,11 +56,9 @@ if(NOT STRIPED_CUDA STREQUAL "OFF")
     get_filename_component(STRIPED_CUDA_ROOT "${STRIPED_CUDA_ROOT}/../.." ABSOLUTE)
     find_path(STRIPED_CUBLASLT_INCLUDE cublasLt.h HINTS "${STRIPED_CUDA_ROOT}/include" /usr/local/cuda/include)
   endif()
-  set(STRIPED_CUDA_BACKEND "${CMAKE_CURRENT_SOURCE_DIR}/src/cuda/cuda_backend.cpp")
-  if(STRIPED_NVCC AND STRIPED_CUBLASLT_INCLUDE AND EXISTS "${STRIPED_CUDA_BACKEND}")
+  if(STRIPED_NVCC AND (STRIPED_CUBLASLT_INCLUDE OR STRIPED_CUDA STREQUAL "ON"))
     set(STRIPED_BUILD_CUDA ON)
   elseif(STRIPED_CUDA STREQUAL "ON")
-    message(FATAL_ERROR "STRIPED_CUDA is ON, but nvcc (${STRIPED_NVCC}), cublasLt.h (${STRIPED_CUBLASLT_INCLUDE}) "
-                        "or ${STRIPED_CUDA_BACKEND} is missing")
+    message(FATAL_ERROR "STRIPED_CUDA is ON, but nvcc is missing: install the CUDA toolkit")
   endif()
 endif()

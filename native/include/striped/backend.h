@@ -170,6 +170,14 @@ class Backend {
   // -exp(x), and x *= y. The versions here go through the host; a device does better to have its own.
   virtual void negative_exponential(std::int64_t count, const void* x, void* y);
   virtual void multiply(std::int64_t count, void* x, const void* y);
+
+  // Recording, to run a whole step with one launch (a CUDA graph): calls between begin_recording() and
+  // end_recording() are not run but recorded, with their pointers; replay() runs them again, in the same order.
+  // Shapes must have run once before they are recorded; allocate, release, upload, download and synchronize must
+  // not be called in between. False where the backend cannot record. A new recording replaces the old one.
+  virtual bool begin_recording() { return false; }
+  virtual void end_recording() {}
+  virtual void replay() {}
 };
 
 // threads 0: all cores. `precision` "fp64" is for tests and the numerics probe.

@@ -126,7 +126,7 @@ void update(Context& context, std::int64_t count, const AdamWSettings& settings,
 
 void squared_norm(Context& context, std::int64_t count, const float* gradients, double* squared_norm) {
   if (count == 0) return;
-  double* partial = context.scratch.reserve<double>(kNormBlocks, context.stream);
+  double* partial = context.scratch.reserve<double>(kNormBlocks, context);
   const std::int64_t packs = are_aligned({gradients}) ? count / 4 : 0;
   const int blocks =
       static_cast<int>(std::clamp<std::int64_t>(ceil_div(count / 4, kThreads), 1, kNormBlocks));

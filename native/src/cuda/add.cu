@@ -77,7 +77,7 @@ void launch_column_sums(Context& context, std::int64_t rows, std::int64_t column
   const std::int64_t wanted = std::min<std::int64_t>(
       std::max<std::int64_t>(1, context.multiprocessors * 4 / across), ceil_div(rows, 16));
   const std::int64_t rows_a_part = ceil_div(rows, wanted), parts = ceil_div(rows, rows_a_part);
-  float* partial = context.scratch.reserve<float>(static_cast<std::size_t>(parts * columns), context.stream);
+  float* partial = context.scratch.reserve<float>(static_cast<std::size_t>(parts * columns), context);
   column_sums<T, N>
       <<<dim3(across, parts), kThreads, 0, context.stream>>>(rows, columns, rows_a_part, x, partial);
   check_launch("column_sums");
@@ -95,6 +95,16 @@ void dispatch_column_sums(Context& context, std::int64_t rows, std::int64_t colu
 __global__ void convert_kernel(std::int64_t count, const float* source, bf16* target) {
   const std::int64_t index = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (index < count) target[index] = __float2bfloat16_rn(source[index]);
+}
+
+__global__ void negative_exponential_kernel(std::int64_t count, const float* x, float* y) {
+  const std::int64_t index = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (index < count) y[index] = -expf(x[index]);
+}
+
+__global__ void multiply_kernel(std::int64_t count, float* x, const float* y) {
+  const std::int64_t index = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (index < count) x[index] *= y[index];
 }
 
 }  // namespace
@@ -123,6 +133,18 @@ void add_column_sums(Context& context, std::int64_t rows, std::int64_t columns, 
   } else {
     dispatch_column_sums<float>(context, rows, columns, x, target);
   }
+}
+
+void negative_exponential(Context& context, std::int64_t count, const float* x, float* y) {
+  if (count == 0) return;
+  negative_exponential_kernel<<<ceil_div(count, kThreads), kThreads, 0, context.stream>>>(count, x, y);
+  check_launch("negative_exponential");
+}
+
+void multiply(Context& context, std::int64_t count, float* x, const float* y) {
+  if (count == 0) return;
+  multiply_kernel<<<ceil_div(count, kThreads), kThreads, 0, context.stream>>>(count, x, y);
+  check_launch("multiply");
 }
 
 void convert_real(Context& context, std::int64_t count, const float* source, void* target) {

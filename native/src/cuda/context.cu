@@ -49,12 +49,18 @@ Scratch::~Scratch() {
   for (void* buffer : buffers_) cudaFree(buffer);
 }
 
-void* Scratch::reserve(std::size_t bytes, cudaStream_t stream) {
+void* Scratch::reserve_bytes(std::size_t bytes, const Context& context) {
   if (!buffers_.empty() && bytes <= size_) return buffers_.back();
-  if (recording_id(stream) != 0) {
+  if (recording_id(context.stream) != 0) {
     throw Error(
         "cuda-error",
         "Scratch memory would have to grow while a step is recorded; run the step once before recording it.");
+  }
+  if (!context.recorded) {
+    // cudaFree waits for the kernels that still use the buffer.
+    for (void* buffer : buffers_) check(cudaFree(buffer), "cudaFree");
+    buffers_.clear();
+    size_ = 0;
   }
   buffers_.push_back(device_allocate(bytes));
   size_ = bytes;

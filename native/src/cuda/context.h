@@ -22,18 +22,20 @@ inline void check_launch(const char* kernel) { check(cudaGetLastError(), kernel)
 // cudaMalloc, with an "out-of-memory" Error that says how much was wanted and free.
 void* device_allocate(std::size_t bytes);
 
-// Device memory that grows on demand. Outgrown buffers live as long as the backend, since a recorded step may
-// still name them; growing while a step is recorded is an Error.
+struct Context;
+
+// Device memory that grows on demand; contents do not outlive the call that reserved it. Growing while a step
+// is recorded is an Error; after one was recorded, outgrown buffers stay, since the recording names them.
 class Scratch {
  public:
   Scratch() = default;
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
   ~Scratch();
-  void* reserve(std::size_t bytes, cudaStream_t stream);
+  void* reserve_bytes(std::size_t bytes, const Context&);
   template <class T>
-  T* reserve(std::size_t count, cudaStream_t stream) {
-    return static_cast<T*>(reserve(count * sizeof(T), stream));
+  T* reserve(std::size_t count, const Context& context) {
+    return static_cast<T*>(reserve_bytes(count * sizeof(T), context));
   }
 
  private:
@@ -55,6 +57,7 @@ struct Context {
   std::string name;
   ElementType type = ElementType::f32;
   Scratch scratch;
+  bool recorded = false;  // a step has been recorded
   std::map<std::vector<double>, RopeTable> rope_tables;
 
   Context() = default;

@@ -151,7 +151,7 @@ __global__ void total_loss(std::int64_t parts, const double* partial, float* los
 template <class T, int N, int P>
 std::int64_t launch_warp_rows(Context& context, Arguments a, T* logits) {
   const std::int64_t blocks = ceil_div(a.rows, kThreads / 32);
-  a.partial = context.scratch.reserve<double>(static_cast<std::size_t>(blocks), context.stream);
+  a.partial = context.scratch.reserve<double>(static_cast<std::size_t>(blocks), context);
   warp_rows<T, N, P><<<static_cast<unsigned>(blocks), kThreads, 0, context.stream>>>(a, logits);
   return blocks;
 }
@@ -161,7 +161,7 @@ std::int64_t launch(Context& context, Arguments a, T* logits) {
   if (a.vocab <= 32 * N) return launch_warp_rows<T, N, 1>(context, a, logits);
   if (a.vocab <= 64 * N) return launch_warp_rows<T, N, 2>(context, a, logits);
   if (a.vocab <= 128 * N) return launch_warp_rows<T, N, 4>(context, a, logits);
-  a.partial = context.scratch.reserve<double>(static_cast<std::size_t>(a.rows), context.stream);
+  a.partial = context.scratch.reserve<double>(static_cast<std::size_t>(a.rows), context);
   block_row<T, N><<<static_cast<unsigned>(a.rows), kRowThreads, 0, context.stream>>>(a, logits);
   return a.rows;
 }
@@ -172,7 +172,7 @@ void dispatch(Context& context, const Arguments& a, void* logits, float* loss_su
   const std::int64_t parts =
       is_wide<T>(a.vocab) ? launch<T, kWide<T>>(context, a, values) : launch<T, 1>(context, a, values);
   check_launch("cross_entropy");
-  const double* partial = context.scratch.reserve<double>(static_cast<std::size_t>(parts), context.stream);
+  const double* partial = context.scratch.reserve<double>(static_cast<std::size_t>(parts), context);
   total_loss<<<1, 1024, 0, context.stream>>>(parts, partial, loss_sum);
   check_launch("total_loss");
 }

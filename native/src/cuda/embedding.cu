@@ -144,7 +144,7 @@ Sorted sort_rows(Context& context, std::int64_t rows, std::int64_t width, std::i
   const auto align = [](std::size_t bytes) { return (bytes + 255) / 256 * 256; };
   const std::size_t list = align(rows * sizeof(std::int32_t));
   const std::size_t partials = align(2 * ceil_div(rows, kShare) * width * sizeof(float));
-  char* memory = context.scratch.reserve<char>(3 * list + partials + align(temporary), context.stream);
+  char* memory = context.scratch.reserve<char>(3 * list + partials + align(temporary), context);
   std::int32_t* numbers = reinterpret_cast<std::int32_t*>(memory);
   const Sorted sorted{reinterpret_cast<std::int32_t*>(memory + list),
                       reinterpret_cast<std::int32_t*>(memory + 2 * list),

@@ -141,7 +141,7 @@ Fp8Quantizer::Scale* Fp8Quantizer::measure(Role role, std::int64_t count, const 
 Fp8Operand Fp8Quantizer::quantize(Role role, Fp8Format format, std::int64_t rows, std::int64_t columns,
                                   const void* x) {
   Scale* scale = measure(role, rows * columns, x);
-  void* target = operands_[static_cast<int>(role)].reserve(rows * columns, context_.stream);
+  void* target = operands_[static_cast<int>(role)].reserve<std::uint8_t>(rows * columns, context_);
   const auto kernel =
       format == Fp8Format::e4m3 ? quantize_kernel<Fp8Format::e4m3> : quantize_kernel<Fp8Format::e5m2>;
   const std::int64_t packs = rows * columns / 16;
@@ -156,7 +156,7 @@ Fp8Operand Fp8Quantizer::quantize(Role role, Fp8Format format, std::int64_t rows
 Fp8Operand Fp8Quantizer::quantize_transposed(Role role, Fp8Format format, std::int64_t rows,
                                              std::int64_t columns, const void* x) {
   Scale* scale = measure(role, rows * columns, x);
-  void* target = operands_[static_cast<int>(role)].reserve(rows * columns, context_.stream);
+  void* target = operands_[static_cast<int>(role)].reserve<std::uint8_t>(rows * columns, context_);
   const auto kernel = format == Fp8Format::e4m3 ? quantize_transposed_kernel<Fp8Format::e4m3>
                                                 : quantize_transposed_kernel<Fp8Format::e5m2>;
   const dim3 grid(static_cast<unsigned>(ceil_div(columns, kTile)),

@@ -25,6 +25,9 @@ void add_column_sums(Context&, std::int64_t rows, std::int64_t columns, const vo
 // target[count] = source[count] in the activation type.
 void convert_real(Context&, std::int64_t count, const float* source, void* target);
 
+void negative_exponential(Context&, std::int64_t count, const float* x, float* y);
+void multiply(Context&, std::int64_t count, float* x, const float* y);
+
 void gated(Context&, std::int64_t rows, std::int64_t inner, Activation, const void* gu, void* y);
 void gated_backward(Context&, std::int64_t rows, std::int64_t inner, Activation, const void* gu,
                     const void* dy, void* dgu);

@@ -123,7 +123,7 @@ template <class T, int N, int P>
 void launch_backward(Context& context, const Arguments& a, unsigned threads) {
   const std::int64_t resident = std::max<std::int64_t>(1, 1024 / threads);
   const std::int64_t blocks = std::min<std::int64_t>(a.rows, context.multiprocessors * resident);
-  float* partial = context.scratch.reserve<float>(static_cast<std::size_t>(blocks * a.width), context.stream);
+  float* partial = context.scratch.reserve<float>(static_cast<std::size_t>(blocks * a.width), context);
   normalise_backward<T, N, P><<<static_cast<unsigned>(blocks), threads, 0, context.stream>>>(
       a.rows, static_cast<int>(a.width), static_cast<const T*>(a.sum), a.w, a.reciprocal_rms,
       static_cast<const T*>(a.dy), static_cast<T*>(a.dx), partial);

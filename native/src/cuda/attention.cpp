@@ -1,0 +1,110 @@
+#include "attention.h"
+
+#include <algorithm>
+
+#include "cudnn_graph.h"
+#include "operators.h"
+#include "striped/error.h"
+
+namespace striped::cuda {
+namespace {
+
+// A deterministic backward pass may take this much more memory.
+constexpr std::size_t kDeterministicLimit = std::size_t{2} << 30;
+
+std::size_t size_of_element(ElementType type) { return type == ElementType::bf16 ? 2 : 4; }
+
+}  // namespace
+
+// Where q, k and v are read from.
+struct Attention::Heads {
+  HeadView q, k, v;
+};
+
+Attention::Attention(Context& context) : context_(context) {
+  if (context.type != ElementType::bf16) return;
+  try {
+    session_ = std::make_unique<cudnn::Session>(context.stream);
+  } catch (const Error& error) {
+    missing_ = error.what();
+  }
+}
+
+Attention::~Attention() = default;
+
+const FusedAttention* Attention::fused(const AttentionShape& s) {
+  if (!session_ || s.head_dim % 8 != 0 || s.batch == 0 || s.length == 0) return nullptr;
+  // Of the rotation only whether there is one matters.
+  const std::vector<std::int64_t> key = {s.batch,    s.length, s.heads,         s.kv_heads,
+                                         s.head_dim, s.window, s.rope_base != 0};
+  const auto found = plans_.find(key);
+  if (found != plans_.end()) return found->second.get();
+  std::unique_ptr<FusedAttention> plan;
+  try {
+    plan = std::make_unique<FusedAttention>(*session_, s, kDeterministicLimit);
+  } catch (const Error& error) {
+    missing_ = error.what();
+  }
+  return plans_.emplace(key, std::move(plan)).first->second.get();
+}
+
+std::size_t Attention::rotated_bytes(const AttentionShape& s) const {
+  if (s.rope_base == 0) return 0;
+  const std::size_t bytes = static_cast<std::size_t>(s.batch * s.length) * (s.heads + s.kv_heads) *
+                            s.head_dim * size_of_element(context_.type);
+  return (bytes + 255) / 256 * 256;
+}
+
+std::size_t Attention::workspace(const AttentionShape& s) {
+  const FusedAttention* plan = fused(s);
+  const std::size_t delta = static_cast<std::size_t>(s.batch * s.heads * s.length) * sizeof(float);
+  return rotated_bytes(s) + (plan ? std::max(plan->forward_workspace(), plan->backward_workspace()) : delta);
+}
+
+Attention::Heads Attention::rotate(const AttentionShape& s, const void* qkv, void* workspace) {
+  const std::size_t element = size_of_element(context_.type);
+  const std::int64_t packed = static_cast<std::int64_t>(s.heads + 2 * s.kv_heads) * s.head_dim;
+  const auto at = [&](const void* base, std::int64_t values) {
+    return static_cast<const void*>(static_cast<const char*>(base) + values * element);
+  };
+  const std::int64_t k = static_cast<std::int64_t>(s.heads) * s.head_dim;
+  const std::int64_t v = static_cast<std::int64_t>(s.heads + s.kv_heads) * s.head_dim;
+  if (s.rope_base == 0) return {{qkv, packed}, {at(qkv, k), packed}, {at(qkv, v), packed}};
+  rope(context_, s, s.heads + s.kv_heads, qkv, packed, workspace, v, false);
+  return {{workspace, v}, {at(workspace, k), v}, {at(qkv, v), packed}};
+}
+
+void Attention::forward(const AttentionShape& s, const void* qkv, void* y, float* statistics,
+                        void* workspace) {
+  const Heads heads = rotate(s, qkv, workspace);
+  if (const FusedAttention* plan = fused(s)) {
+    FusedAttention::Arrays arrays{};
+    arrays.q = heads.q.data, arrays.k = heads.k.data, arrays.v = heads.v.data;
+    arrays.output = y, arrays.statistics = statistics;
+    plan->forward(arrays, static_cast<char*>(workspace) + rotated_bytes(s));
+  } else {
+    attention_plain(context_, s, heads.q, heads.k, heads.v, y, statistics);
+  }
+}
+
+void Attention::backward(const AttentionShape& s, const void* qkv, const void* y, const float* statistics,
+                         const void* dy, void* dqkv, void* workspace) {
+  const Heads heads = rotate(s, qkv, workspace);
+  const std::size_t element = size_of_element(context_.type);
+  const std::int64_t packed = static_cast<std::int64_t>(s.heads + 2 * s.kv_heads) * s.head_dim;
+  char* dq = static_cast<char*>(dqkv);
+  char* dk = dq + static_cast<std::int64_t>(s.heads) * s.head_dim * element;
+  char* dv = dk + static_cast<std::int64_t>(s.kv_heads) * s.head_dim * element;
+  char* scratch = static_cast<char*>(workspace) + rotated_bytes(s);
+  if (const FusedAttention* plan = fused(s)) {
+    const FusedAttention::Arrays arrays{
+        heads.q.data, heads.k.data, heads.v.data, y, dy, dq, dk, dv, nullptr, const_cast<float*>(statistics)};
+    plan->backward(arrays, scratch);
+  } else {
+    attention_plain_backward(context_, s, heads.q, heads.k, heads.v, y, statistics, dy, {dq, packed},
+                             {dk, packed}, {dv, packed}, reinterpret_cast<float*>(scratch));
+  }
+  if (s.rope_base != 0) rope(context_, s, s.heads + s.kv_heads, dqkv, packed, dqkv, packed, true);
+}
+
+}  // namespace striped::cuda

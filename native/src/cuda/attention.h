@@ -1,0 +1,69 @@
+// Attention with its rotary embedding: cuDNN's fused kernels for bf16 where they take the shape, kernels of
+// ours otherwise. The rotated q and k live in the caller's workspace.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "context.h"
+
+namespace striped::cuda {
+
+namespace cudnn {
+class Session;
+}
+
+// The fused forward and backward of one shape.
+class FusedAttention {
+ public:
+  // Throws Error "cudnn" where cuDNN does not take the shape. A backward pass whose sums come in a fixed
+  // order is chosen unless its workspace would exceed `deterministic_limit` bytes.
+  FusedAttention(const cudnn::Session&, const AttentionShape&, std::size_t deterministic_limit);
+  ~FusedAttention();
+
+  struct Arrays {
+    const void *q, *k, *v, *y, *dy;
+    void *dq, *dk, *dv, *output;
+    float* statistics;
+  };
+  std::size_t forward_workspace() const;
+  std::size_t backward_workspace() const;
+  bool deterministic() const;
+  void forward(const Arrays&, void* workspace) const;
+  void backward(const Arrays&, void* workspace) const;
+
+ private:
+  struct Forward;
+  struct Backward;
+  std::unique_ptr<Forward> forward_;
+  std::unique_ptr<Backward> backward_;
+};
+
+class Attention {
+ public:
+  explicit Attention(Context&);
+  ~Attention();
+
+  std::size_t workspace(const AttentionShape&);
+  void forward(const AttentionShape&, const void* qkv, void* y, float* statistics, void* workspace);
+  void backward(const AttentionShape&, const void* qkv, const void* y, const float* statistics,
+                const void* dy, void* dqkv, void* workspace);
+  // Why cuDNN is not used, or empty.
+  const std::string& missing() const { return missing_; }
+
+ private:
+  // Null where our own kernels serve the shape.
+  const FusedAttention* fused(const AttentionShape&);
+  std::size_t rotated_bytes(const AttentionShape&) const;
+  struct Heads;
+  Heads rotate(const AttentionShape&, const void* qkv, void* workspace);
+
+  Context& context_;
+  std::unique_ptr<cudnn::Session> session_;
+  std::map<std::vector<std::int64_t>, std::unique_ptr<FusedAttention>> plans_;
+  std::string missing_;
+};
+
+}  // namespace striped::cuda

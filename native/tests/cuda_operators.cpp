@@ -1,0 +1,492 @@
+// Every operator of the CUDA backend but Hyena's against the CPU backend in fp64: odd sizes, fresh random
+// inputs, poisoned outputs, and twice for the same bits. A plain program, since GPU machines may lack a test
+// framework.
+//
+//   test_cuda_operators [fp32|bf16|fp8 ...]     prints every failure, then 'N passed, N failed'
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "striped/backend.h"
+#include "striped/error.h"
+
+namespace {
+
+using striped::Backend;
+using striped::DType;
+
+std::mt19937_64 generator(std::random_device{}());
+int passed = 0, failed = 0;
+double worst = 0;
+
+std::uint16_t to_bf16(float value) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &value, 4);
+  return static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+float from_bf16(std::uint16_t half) {
+  const std::uint32_t bits = static_cast<std::uint32_t>(half) << 16;
+  float value;
+  std::memcpy(&value, &bits, 4);
+  return value;
+}
+
+std::vector<double> uniform(std::int64_t count, double low = -1, double high = 1) {
+  std::uniform_real_distribution<double> distribution(low, high);
+  std::vector<double> values(static_cast<std::size_t>(count));
+  for (double& value : values) value = distribution(generator);
+  return values;
+}
+
+// The same values on both backends: in fp64 on the CPU, and in `type` on the GPU, rounded to it beforehand.
+class Pair {
+ public:
+  Pair(Backend& cpu, Backend& gpu, DType type, std::vector<double> values)
+      : cpu_(cpu), gpu_(gpu), type_(type), values_(std::move(values)) {
+    for (double& value : values_)
+      value = type == DType::bf16 ? from_bf16(to_bf16(static_cast<float>(value))) : static_cast<float>(value);
+    reference = static_cast<double*>(cpu_.allocate(values_.size() * sizeof(double) + 8));
+    device = gpu_.allocate(values_.size() * striped::size_of(type) + 8);
+    reset();
+  }
+  // An output: NaN on the GPU, so that what is not written shows.
+  Pair(Backend& cpu, Backend& gpu, DType type, std::int64_t count)
+      : Pair(cpu, gpu, type, std::vector<double>(static_cast<std::size_t>(count), NAN)) {}
+  ~Pair() {
+    cpu_.release(reference);
+    gpu_.release(device);
+  }
+  Pair(const Pair&) = delete;
+
+  void reset() {
+    std::memcpy(reference, values_.data(), values_.size() * sizeof(double));
+    reset_device();
+  }
+  void reset_device() {
+    std::vector<char> bytes(values_.size() * striped::size_of(type_));
+    for (std::size_t i = 0; i < values_.size(); ++i) {
+      const float single = static_cast<float>(values_[i]);
+      const std::uint16_t half = to_bf16(single);
+      if (type_ == DType::bf16) {
+        std::memcpy(&bytes[2 * i], &half, 2);
+      } else {
+        std::memcpy(&bytes[4 * i], &single, 4);
+      }
+    }
+    gpu_.upload(device, bytes.data(), bytes.size());
+  }
+  std::vector<char> bits() const {
+    std::vector<char> bytes(values_.size() * striped::size_of(type_));
+    gpu_.download(bytes.data(), device, bytes.size());
+    return bytes;
+  }
+  double error() const {
+    const std::vector<char> bytes = bits();
+    double difference = 0, norm = 0;
+    for (std::size_t i = 0; i < values_.size(); ++i) {
+      double value;
+      if (type_ == DType::bf16) {
+        std::uint16_t half;
+        std::memcpy(&half, &bytes[2 * i], 2);
+        value = from_bf16(half);
+      } else {
+        float single;
+        std::memcpy(&single, &bytes[4 * i], 4);
+        value = single;
+      }
+      difference += (value - reference[i]) * (value - reference[i]);
+      norm += reference[i] * reference[i];
+    }
+    return norm > 0 ? std::sqrt(difference / norm) : std::sqrt(difference);
+  }
+
+  double* reference;
+  void* device;
+
+ private:
+  Backend &cpu_, &gpu_;
+  DType type_;
+  std::vector<double> values_;
+};
+
+void expect(const std::string& name, bool good, double value, double limit) {
+  if (good) {
+    ++passed;
+    worst = std::max(worst, value / limit);
+  } else {
+    ++failed;
+    std::printf("FAILED %s: %.3g, limit %.3g\n", name.c_str(), value, limit);
+  }
+}
+
+class Suite {
+ public:
+  explicit Suite(const std::string& precision)
+      : precision_(precision),
+        cpu_(striped::make_cpu_backend("fp64", 0)),
+        gpu_(striped::make_cuda_backend(precision, 0)),
+        type_(gpu_->activation_type()),
+        limit_(type_ == DType::bf16 ? 1e-2 : 1e-5) {}
+
+  void run();
+
+ private:
+  using Outputs = std::vector<std::pair<std::string, Pair*>>;
+  Pair activations(std::vector<double> values) { return Pair(*cpu_, *gpu_, type_, std::move(values)); }
+  Pair activations(std::int64_t count) { return Pair(*cpu_, *gpu_, type_, count); }
+  Pair reals(std::vector<double> values) { return Pair(*cpu_, *gpu_, DType::f32, std::move(values)); }
+  Pair reals(std::int64_t count) { return Pair(*cpu_, *gpu_, DType::f32, count); }
+  std::int32_t* tokens(Backend& backend, const std::vector<std::int32_t>& list) {
+    auto* memory = static_cast<std::int32_t*>(backend.allocate(list.size() * 4 + 4));
+    backend.upload(memory, list.data(), list.size() * 4);
+    return memory;
+  }
+
+  // Runs on the CPU, then twice on the GPU; outputs must agree with the former, and the latter bit for bit.
+  template <class Cpu, class Gpu>
+  void check(const std::string& name, double limit, const Outputs& outputs, const Cpu& on_cpu,
+             const Gpu& on_gpu) {
+    on_cpu();
+    on_gpu();
+    gpu_->synchronize();
+    std::vector<std::vector<char>> first;
+    for (const auto& [label, pair] : outputs) {
+      const double error = pair->error();
+      expect(precision_ + " " + name + " " + label, error <= limit, error, limit);
+      first.push_back(pair->bits());
+      pair->reset_device();
+    }
+    on_gpu();
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      expect(precision_ + " " + name + " " + outputs[i].first + " repeats",
+             outputs[i].second->bits() == first[i], 0, 1);
+    }
+  }
+
+  void dense(std::int64_t rows, std::int64_t in, std::int64_t out, bool bias);
+  void embedding(std::int64_t rows, std::int64_t width, std::int64_t vocab, std::int64_t used);
+  void rms_norm(std::int64_t rows, std::int64_t width);
+  void gated(std::int64_t rows, std::int64_t inner);
+  void cross_entropy(std::int64_t rows, std::int64_t vocab);
+  void attention(const striped::AttentionShape&);
+  void optimizer(std::int64_t count, std::int64_t offset);
+  void elementwise(std::int64_t count);
+  void recording();
+
+  std::string precision_;
+  std::unique_ptr<Backend> cpu_, gpu_;
+  DType type_;
+  double limit_;
+};
+
+std::string sizes(std::initializer_list<std::int64_t> list) {
+  std::string text;
+  for (const std::int64_t size : list) text += (text.empty() ? "" : "x") + std::to_string(size);
+  return text;
+}
+
+void Suite::dense(std::int64_t rows, std::int64_t in, std::int64_t out, bool with_bias) {
+  const double limit = precision_ == "fp8" ? 6e-2 : limit_;
+  const striped::DenseShape shape{rows, in, out, 3, true};
+  Pair x = activations(uniform(rows * in)), w = activations(uniform(out * in)), bias = reals(uniform(out));
+  Pair y = activations(rows * out), dy = activations(uniform(rows * out)), dx = activations(rows * in);
+  Pair sum = activations(uniform(rows * in)), dw = reals(uniform(out * in)), db = reals(uniform(out));
+  const std::string name = "dense " + sizes({rows, in, out});
+  check(
+      name, limit, {{"y", &y}},
+      [&] {
+        cpu_->dense(shape, x.reference, w.reference, with_bias ? bias.reference : nullptr, y.reference);
+      },
+      [&] { gpu_->dense(shape, x.device, w.device, with_bias ? bias.device : nullptr, y.device); });
+  check(
+      name, limit, {{"dx", &dx}, {"dx added", &sum}},
+      [&] {
+        cpu_->dense_input_gradient(shape, dy.reference, w.reference, dx.reference, false);
+        cpu_->dense_input_gradient(shape, dy.reference, w.reference, sum.reference, true);
+      },
+      [&] {
+        gpu_->dense_input_gradient(shape, dy.device, w.device, dx.device, false);
+        gpu_->dense_input_gradient(shape, dy.device, w.device, sum.device, true);
+      });
+  check(
+      name, precision_ == "fp8" ? limit : 1e-5, {{"dw", &dw}, {"dbias", &db}},
+      [&] {
+        cpu_->dense_weight_gradient(shape, dy.reference, x.reference, dw.reference,
+                                    with_bias ? db.reference : nullptr);
+      },
+      [&] {
+        gpu_->dense_weight_gradient(shape, dy.device, x.device, dw.device, with_bias ? db.device : nullptr);
+      });
+}
+
+void Suite::embedding(std::int64_t rows, std::int64_t width, std::int64_t vocab, std::int64_t used) {
+  std::vector<std::int32_t> list(static_cast<std::size_t>(rows));
+  for (auto& token : list) token = static_cast<std::int32_t>(generator() % used * (vocab / used));
+  std::int32_t *on_cpu = tokens(*cpu_, list), *on_gpu = tokens(*gpu_, list);
+  Pair table = activations(uniform(vocab * width)), x = activations(rows * width);
+  Pair dx = activations(uniform(rows * width)), dtable = reals(uniform(vocab * width));
+  check(
+      "embedding " + sizes({rows, width, vocab, used}), 1e-5, {{"x", &x}, {"dtable", &dtable}},
+      [&] {
+        cpu_->embedding(rows, width, on_cpu, table.reference, x.reference);
+        cpu_->embedding_gradient(rows, width, vocab, on_cpu, dx.reference, dtable.reference);
+      },
+      [&] {
+        gpu_->embedding(rows, width, on_gpu, table.device, x.device);
+        gpu_->embedding_gradient(rows, width, vocab, on_gpu, dx.device, dtable.device);
+      });
+  cpu_->release(on_cpu);
+  gpu_->release(on_gpu);
+}
+
+void Suite::rms_norm(std::int64_t rows, std::int64_t width) {
+  Pair x = activations(uniform(rows * width)), branch = activations(uniform(rows * width)),
+       w = reals(uniform(width));
+  Pair sum = activations(rows * width), y = activations(rows * width), alone = activations(rows * width);
+  Pair rms = reals(rows), dy = activations(uniform(rows * width)), dx = activations(uniform(rows * width));
+  Pair dw = reals(uniform(width));
+  const auto run = [&](Backend& b, auto get) {
+    b.rms_norm(rows, width, 1e-6, get(x), nullptr, get(w), nullptr, get(alone), get(rms));
+    b.rms_norm(rows, width, 1e-6, get(x), get(branch), get(w), get(sum), get(y), get(rms));
+    b.rms_norm_backward(rows, width, get(sum), get(w), get(rms), get(dy), get(dx), get(dw));
+  };
+  check(
+      "rms_norm " + sizes({rows, width}), limit_,
+      {{"y alone", &alone}, {"sum", &sum}, {"y", &y}, {"rms", &rms}, {"dx", &dx}, {"dw", &dw}},
+      [&] { run(*cpu_, [](Pair& p) -> void* { return p.reference; }); },
+      [&] { run(*gpu_, [](Pair& p) { return p.device; }); });
+}
+
+void Suite::gated(std::int64_t rows, std::int64_t inner) {
+  for (const auto activation :
+       {striped::Activation::silu, striped::Activation::gelu, striped::Activation::identity}) {
+    Pair gu = activations(uniform(rows * 2 * inner, -4, 4)), y = activations(rows * inner);
+    Pair dy = activations(uniform(rows * inner)), dgu = activations(rows * 2 * inner);
+    const std::string name = "gated " + sizes({rows, inner, static_cast<int>(activation)});
+    check(
+        name, limit_, {{"y", &y}, {"dgu", &dgu}},
+        [&] {
+          cpu_->gated(rows, inner, activation, gu.reference, y.reference);
+          cpu_->gated_backward(rows, inner, activation, gu.reference, dy.reference, dgu.reference);
+        },
+        [&] {
+          gpu_->gated(rows, inner, activation, gu.device, y.device);
+          gpu_->gated_backward(rows, inner, activation, gu.device, dy.device, dgu.device);
+        });
+    check(
+        name, limit_, {{"dgu in place", &gu}},
+        [&] { cpu_->gated_backward(rows, inner, activation, gu.reference, dy.reference, gu.reference); },
+        [&] { gpu_->gated_backward(rows, inner, activation, gu.device, dy.device, gu.device); });
+  }
+}
+
+void Suite::cross_entropy(std::int64_t rows, std::int64_t vocab) {
+  std::vector<std::int32_t> list(static_cast<std::size_t>(rows));
+  for (auto& token : list) token = static_cast<std::int32_t>(generator() % vocab);
+  std::vector<float> weights(list.size());
+  float total = 0;
+  for (std::size_t i = 0; i < weights.size(); ++i)
+    total += weights[i] = i % 5 == 2 ? 0.0f : i % 3 ? 1.0f : 0.1f;
+  std::int32_t *on_cpu = tokens(*cpu_, list), *on_gpu = tokens(*gpu_, list);
+  auto* weights_on_gpu = static_cast<float*>(gpu_->allocate(weights.size() * 4));
+  gpu_->upload(weights_on_gpu, weights.data(), weights.size() * 4);
+  Pair logits = activations(uniform(rows * vocab, -6, 6)), loss = reals(uniform(1));
+  const std::string name = "cross_entropy " + sizes({rows, vocab});
+  check(
+      name, 1e-5, {{"loss", &loss}},
+      [&] {
+        cpu_->cross_entropy(rows, vocab, logits.reference, on_cpu, weights.data(), total, false,
+                            loss.reference);
+      },
+      [&] {
+        gpu_->cross_entropy(rows, vocab, logits.device, on_gpu, weights_on_gpu, total, false,
+                            static_cast<float*>(loss.device));
+      });
+  Pair again = reals(uniform(1));
+  check(
+      name, limit_, {{"gradient", &logits}, {"loss with gradient", &again}},
+      [&] {
+        cpu_->cross_entropy(rows, vocab, logits.reference, on_cpu, weights.data(), total, true,
+                            again.reference);
+      },
+      [&] {
+        gpu_->cross_entropy(rows, vocab, logits.device, on_gpu, weights_on_gpu, total, true,
+                            static_cast<float*>(again.device));
+      });
+  cpu_->release(on_cpu);
+  gpu_->release(on_gpu);
+  gpu_->release(weights_on_gpu);
+}
+
+void Suite::attention(const striped::AttentionShape& s) {
+  const std::int64_t rows = s.batch * s.length, packed = (s.heads + 2 * s.kv_heads) * s.head_dim;
+  Pair qkv = activations(uniform(rows * packed, -2, 2)), y = activations(rows * s.heads * s.head_dim);
+  Pair statistics = reals(s.batch * s.heads * s.length),
+       dy = activations(uniform(rows * s.heads * s.head_dim));
+  Pair dqkv = activations(rows * packed);
+  void* cpu_workspace = cpu_->allocate(cpu_->attention_workspace(s) + 8);
+  void* gpu_workspace = gpu_->allocate(gpu_->attention_workspace(s) + 8);
+  check(
+      "attention " + sizes({s.batch, s.length, s.heads, s.kv_heads, s.head_dim, s.window}) +
+          (s.rope_base != 0 ? " rope" : ""),
+      limit_, {{"y", &y}, {"statistics", &statistics}, {"dqkv", &dqkv}},
+      [&] {
+        cpu_->attention(s, qkv.reference, y.reference, statistics.reference, cpu_workspace);
+        cpu_->attention_backward(s, qkv.reference, y.reference, statistics.reference, dy.reference,
+                                 dqkv.reference, cpu_workspace);
+      },
+      [&] {
+        gpu_->attention(s, qkv.device, y.device, statistics.device, gpu_workspace);
+        gpu_->attention_backward(s, qkv.device, y.device, statistics.device, dy.device, dqkv.device,
+                                 gpu_workspace);
+      });
+  cpu_->release(cpu_workspace);
+  gpu_->release(gpu_workspace);
+}
+
+void Suite::optimizer(std::int64_t count, std::int64_t offset) {
+  Pair g = reals(uniform(count)), p = reals(uniform(count)), m = reals(uniform(count)),
+       v = reals(uniform(count, 0, 1));
+  Pair compute = activations(uniform(count));
+  const striped::AdamWSettings settings{0.9f, 0.95f, 1e-8f, 0.1f, 1.0f};
+  const striped::OptimizerStep step{3e-3f, 0.19f, 0.0975f, 0.25f};
+  double norm_on_cpu = 0.5;
+  auto* norm = static_cast<double*>(gpu_->allocate(8));
+  auto* step_on_gpu = static_cast<striped::OptimizerStep*>(gpu_->allocate(sizeof step));
+  gpu_->upload(step_on_gpu, &step, sizeof step);
+  const std::int64_t n = count - offset;
+  check(
+      "adamw " + sizes({count, offset}), 1e-5, {{"parameters", &p}, {"moment1", &m}, {"moment2", &v}},
+      [&] {
+        cpu_->squared_norm(n, g.reference + offset, &norm_on_cpu);
+        cpu_->adamw(n, settings, &step, &norm_on_cpu, g.reference + offset, p.reference + offset,
+                    m.reference + offset, v.reference + offset, compute.reference + offset);
+      },
+      [&] {
+        const double start = 0.5;
+        gpu_->upload(norm, &start, 8);
+        const auto at = [&](Pair& pair) { return static_cast<float*>(pair.device) + offset; };
+        gpu_->squared_norm(n, at(g), norm);
+        gpu_->adamw(n, settings, step_on_gpu, norm, at(g), at(p), at(m), at(v),
+                    static_cast<char*>(compute.device) + offset * striped::size_of(type_));
+      });
+  double norm_on_gpu = 0;
+  gpu_->download(&norm_on_gpu, norm, 8);
+  const double error = std::abs(norm_on_gpu / norm_on_cpu - 1);
+  expect(precision_ + " squared_norm " + sizes({count, offset}), error <= 1e-6, error, 1e-6);
+  expect(precision_ + " adamw compute copy", compute.error() <= (type_ == DType::bf16 ? 4e-3 : 1e-5),
+         compute.error(), 4e-3);
+  gpu_->release(norm);
+  gpu_->release(step_on_gpu);
+}
+
+void Suite::elementwise(std::int64_t count) {
+  Pair x = activations(uniform(count)), y = activations(uniform(count));
+  check(
+      "add " + sizes({count}), limit_, {{"x", &x}}, [&] { cpu_->add(count, x.reference, y.reference); },
+      [&] { gpu_->add(count, x.device, y.device); });
+  Pair a = reals(uniform(count)), b = reals(uniform(count));
+  check(
+      "small arrays " + sizes({count}), 1e-5, {{"product", &a}, {"exponential", &b}},
+      [&] {
+        cpu_->multiply(count, a.reference, y.reference);
+        cpu_->negative_exponential(count, a.reference, b.reference);
+      },
+      [&] {
+        Pair factor = reals(std::vector<double>(y.reference, y.reference + count));
+        gpu_->multiply(count, a.device, factor.device);
+        gpu_->negative_exponential(count, a.device, b.device);
+        gpu_->synchronize();
+      });
+}
+
+// A recorded sequence, replayed, gives the bits of the calls themselves.
+void Suite::recording() {
+  const std::int64_t rows = 96, width = 128;
+  const striped::DenseShape shape{rows, width, width, 0, true};
+  const striped::AttentionShape attention{1, rows, 2, 2, 64, 0, 10000, 1};
+  Pair x = activations(uniform(rows * width)), w = activations(uniform(width * width)),
+       y = activations(rows * width);
+  Pair wide = activations(uniform(width * 3 * width)), qkv = activations(rows * 3 * width),
+       out = activations(rows * width);
+  Pair statistics = reals(2 * rows), dqkv = activations(rows * 3 * width);
+  void* workspace = gpu_->allocate(gpu_->attention_workspace(attention));
+  const auto step = [&] {
+    gpu_->dense(shape, x.device, w.device, nullptr, y.device);
+    gpu_->dense({rows, width, 3 * width, 1, true}, y.device, wide.device, nullptr, qkv.device);
+    gpu_->attention(attention, qkv.device, out.device, statistics.device, workspace);
+    gpu_->attention_backward(attention, qkv.device, out.device, statistics.device, y.device, dqkv.device,
+                             workspace);
+  };
+  step();
+  const std::vector<char> direct = dqkv.bits();
+  dqkv.reset_device();
+  if (!gpu_->begin_recording()) return expect("recording", false, 0, 0);
+  step();
+  gpu_->end_recording();
+  gpu_->replay();
+  expect(precision_ + " a replayed step gives the same bits", dqkv.bits() == direct, 0, 1);
+  gpu_->release(workspace);
+}
+
+void Suite::run() {
+  worst = 0;
+  dense(37, 19, 5, true);
+  dense(64, 128, 96, false);
+  dense(256, 384, 512, true);
+  dense(1024, 512, 48, false);
+  if (precision_ != "fp8") {
+    embedding(1, 8, 4, 4);
+    embedding(1000, 24, 5, 4);
+    embedding(3001, 136, 512, 4);
+    embedding(2048, 64, 70000, 70000);
+    embedding(4099, 13, 300, 1);
+    for (const std::int64_t width : {1, 13, 64, 320, 1920, 4096}) rms_norm(67, width);
+    rms_norm(5, 8192);
+    rms_norm(3, 12288);
+    gated(33, 40);
+    gated(17, 13);
+    for (const std::int64_t vocab : {4, 5, 130, 512, 1000, 1021, 32768}) cross_entropy(41, vocab);
+    elementwise(4099);
+    optimizer(10007, 0);
+    optimizer(10007, 3);
+    optimizer(3, 0);
+  }
+  attention({2, 100, 2, 2, 16, 0, 0, 1});
+  attention({1, 257, 4, 2, 64, 0, 10000, 1});
+  attention({2, 200, 6, 2, 128, 0, 1e6, 16});
+  attention({1, 300, 4, 1, 64, 50, 10000, 1});
+  attention({1, 130, 2, 1, 20, 7, 10000, 1});
+  attention({1, 70, 2, 2, 256, 0, 10000, 1});
+  attention({1, 1, 1, 1, 64, 0, 10000, 1});
+  recording();
+  std::printf("%s on %s: largest error %.3g of its limit\n", precision_.c_str(), gpu_->device_name().c_str(),
+              worst);
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  std::vector<std::string> precisions(arguments + 1, arguments + count);
+  if (precisions.empty()) precisions = {"fp32", "bf16", "fp8"};
+  for (const std::string& precision : precisions) {
+    try {
+      Suite(precision).run();
+    } catch (const striped::Error& error) {
+      ++failed;
+      std::printf("FAILED %s: %s [%s]\n", precision.c_str(), error.what(), error.code().c_str());
+    }
+  }
+  try {
+    striped::make_cuda_backend("fp64", 0);
+    expect("fp64 is refused", false, 0, 0);
+  } catch (const striped::Error&) {
+    expect("fp64 is refused", true, 0, 1);
+  }
+  std::printf("%d passed, %d failed\n", passed, failed);
+  return failed == 0 ? 0 : 1;
+}
