@@ -1,29 +1,24 @@
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import importX from 'eslint-plugin-import-x';
 import tseslint from 'typescript-eslint';
+import stripedPlugin from './scripts/support/eslint-walls.mjs';
 
 const root = dirname(fileURLToPath(import.meta.url));
 
-/** `folder` must not import from `from`, apart from the files in `except` (relative to `from`). */
-const wall = (folder, from, message, except = []) => ({
-  target: `./${folder}`,
-  from: `./${from}`,
-  except: except.map((file) => `./${file}`),
-  message,
-});
-
 /** design.md: webview -> (message types) <- extension -> language. */
 const WALLS = [
-  wall('language', 'extension', 'the language knows no front end'),
-  wall('language', 'webview', 'the language knows no front end'),
-  wall('webview', 'extension', 'webviews share message types with the extension, nothing else', [
-    'runs/run-directory.ts',
-  ]),
-  wall('extension', 'extension/main.ts', 'main.ts wires and is imported by nothing'),
-  wall('extension/runs', 'extension/views', 'launching and watching runs knows no editor'),
-  wall('extension/runs', 'extension/cli', 'launching and watching runs knows no command line'),
-  wall('extension/cli', 'extension/views', 'the command line knows no editor'),
+  { target: 'language', from: 'extension', message: 'the language knows no front end' },
+  { target: 'language', from: 'webview', message: 'the language knows no front end' },
+  {
+    target: 'webview',
+    from: 'extension',
+    except: ['extension/runs/run-directory.ts'],
+    message: 'webviews share message types with the extension, nothing else',
+  },
+  { target: 'extension', from: 'extension/main.ts', message: 'it wires, and nothing imports it' },
+  { target: 'extension/runs', from: 'extension/views', message: 'runs know no editor' },
+  { target: 'extension/runs', from: 'extension/cli', message: 'runs know no command line' },
+  { target: 'extension/cli', from: 'extension/views', message: 'the command line knows no editor' },
 ];
 
 const NO_VSCODE = {
@@ -46,19 +41,10 @@ export default tseslint.config(
   {
     files: ['**/*.ts'],
     extends: [...tseslint.configs.recommendedTypeChecked],
-    plugins: { 'import-x': importX },
+    plugins: { striped: stripedPlugin },
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: root } },
-    settings: {
-      'import-x/resolver-next': [
-        importX.createNodeResolver({
-          extensions: ['.ts', '.js', '.json'],
-          extensionAlias: { '.js': ['.ts', '.js'] },
-        }),
-      ],
-    },
     rules: {
-      'import-x/no-restricted-paths': ['error', { zones: WALLS, basePath: root }],
-      'import-x/no-cycle': ['error', { maxDepth: 6 }],
+      'striped/walls': ['error', { root, walls: WALLS }],
       'max-lines': ['error', { max: 400, skipBlankLines: true, skipComments: true }],
       'max-lines-per-function': ['error', { max: 60, skipBlankLines: true, skipComments: true }],
       eqeqeq: ['error', 'always', { null: 'ignore' }],
