@@ -15,6 +15,7 @@ import {
   runsOf,
   type CompileError,
 } from './server/compile.js';
+import { messageOf } from './server/messages.js';
 import type { PreviewOptions } from './server/previews.js';
 import type { PreviewModel } from './server/protocol.js';
 import { createServices, type StripedServices } from './server/striped-module.js';
@@ -85,7 +86,7 @@ export function diagnose(document: LangiumDocument): Diagnosis[] {
       endLine: diagnostic.range.end.line + 1,
       endColumn: diagnostic.range.end.character + 1,
       severity: SEVERITIES[(diagnostic.severity ?? 1) - 1]!,
-      message: String(diagnostic.message),
+      message: messageOf(diagnostic),
       code: String(diagnostic.code ?? 'striped/syntax'),
     }))
     .sort((a, b) => a.line - b.line || a.column - b.column);

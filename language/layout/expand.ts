@@ -30,6 +30,8 @@ function expandItems(items: readonly LayoutItem[], into: Expansion, inside: Set<
 }
 
 function expandItem(item: LayoutItem, into: Expansion, inside: Set<Stripe>): StructureNode[] {
+  // Stripes of stripes double fast: past the limit there is nothing left to learn.
+  if (into.truncated) return [];
   const start = into.blocks.length;
   const children = expandOnce(item, into, inside);
   const blocks = into.blocks.length - start;
@@ -56,7 +58,7 @@ function expandOnce(item: LayoutItem, into: Expansion, inside: Set<Stripe>): Str
     into.blocks.push(item);
     return [{ kind: 'block', index: into.blocks.length - 1 }];
   }
-  const stripe = item.stripe.ref;
+  const stripe = item.stripe?.ref;
   if (!stripe || inside.has(stripe)) return [];
   inside.add(stripe);
   const children = expandItems(stripe.items, into, inside);
@@ -64,17 +66,47 @@ function expandOnce(item: LayoutItem, into: Expansion, inside: Set<Stripe>): Str
   return [{ kind: 'stripe', name: stripe.name, children, node: item }];
 }
 
-/** Blocks the layout would have without a limit; infinite in effect for absurd repeats. */
-export function countBlocks(items: readonly LayoutItem[], inside: Set<Stripe> = new Set()): number {
-  let total = 0;
+/** What is added up over a layout. */
+export interface Tally {
+  blocks: number;
+  parameters: number;
+  ms: number;
+}
+
+/** Sums `ofBlock` over all repetitions, each stripe once: also where the expansion would be far too long. */
+export function tally(
+  items: readonly LayoutItem[],
+  ofBlock: (block: Block) => Tally,
+  stripes = new Map<Stripe, Tally>(),
+): Tally {
+  const sum: Tally = { blocks: 0, parameters: 0, ms: 0 };
   for (const item of items) {
-    let once = 1;
-    if (isGroup(item)) once = countBlocks(item.items, inside);
-    else if (!isBlock(item)) {
-      const stripe = item.stripe.ref;
-      once = stripe && !inside.has(stripe) ? countBlocks(stripe.items, new Set([...inside, stripe])) : 0;
-    }
-    total += once * repeatCount(item);
+    const once = tallyOnce(item, ofBlock, stripes);
+    const count = repeatCount(item);
+    sum.blocks += once.blocks * count;
+    sum.parameters += once.parameters * count;
+    sum.ms += once.ms * count;
+  }
+  return sum;
+}
+
+function tallyOnce(item: LayoutItem, ofBlock: (block: Block) => Tally, stripes: Map<Stripe, Tally>): Tally {
+  if (isBlock(item)) return ofBlock(item);
+  if (isGroup(item)) return tally(item.items, ofBlock, stripes);
+  const nothing = { blocks: 0, parameters: 0, ms: 0 };
+  const stripe = item.stripe?.ref;
+  if (!stripe) return nothing;
+  let total = stripes.get(stripe);
+  if (!total) {
+    // A stripe inside itself adds nothing (and has an error of its own).
+    stripes.set(stripe, nothing);
+    total = tally(stripe.items, ofBlock, stripes);
+    stripes.set(stripe, total);
   }
   return total;
+}
+
+/** Blocks the layout would have without a limit. */
+export function countBlocks(items: readonly LayoutItem[]): number {
+  return tally(items, () => ({ blocks: 1, parameters: 0, ms: 0 })).blocks;
 }

@@ -22,7 +22,7 @@ export class Layouts {
   }
 
   modelOfRun(run: Run): ModelLayout | undefined {
-    const model = runModelUse(run)?.model.ref;
+    const model = runModelUse(run)?.model?.ref;
     return model && this.ofModel(model);
   }
 

@@ -21,9 +21,11 @@ export function parseNumber(literal: string, kilo: 1000 | 1024): ParsedNumber {
   return { value: digits * kilo ** power, suffix, known: true };
 }
 
+const GROUPED = new Intl.NumberFormat('en-US', { maximumFractionDigits: 6 });
+
 /** `12,345` */
 export function grouped(value: number): string {
-  return value.toLocaleString('en-US', { maximumFractionDigits: 6 });
+  return GROUPED.format(value);
 }
 
 /** Short form for hints: `8K` where 1024 divides exactly, else grouped digits. */

@@ -70,7 +70,7 @@ class Lookup {
 }
 
 export function resolveBlock(block: Block, model: ModelContext): ResolvedBlock {
-  const operator = block.operator as Operator;
+  const operator = block.operator;
   const section = model.sections.get(operator);
   const overrides = readOverrides(block.overrides, operator, []);
   const settings = section ? readSettings(section.settings, operator, []) : new Map();

@@ -53,7 +53,7 @@ export function runClusterUse(run: Run): ClusterUse | undefined {
 export function resolveRun(run: Run, model: Pick<ModelLayout, 'sequence'> | undefined): RunLayout {
   const settings = readSettings(runSettings(run), 'run', []);
   const parallelSettings = readSettings(parallelSection(run)?.settings ?? [], 'parallel', []);
-  const clusterNode = runClusterUse(run)?.cluster.ref;
+  const clusterNode = runClusterUse(run)?.cluster?.ref;
   const cluster = clusterNode && resolveCluster(clusterNode);
   const devices = cluster && cluster.plan.nodes * cluster.plan.gpusPerNode;
   const assumed: Assumption[] = [];

@@ -117,13 +117,18 @@ function readNumber(
   if (value.unit && !number.units?.includes(value.unit)) {
     return refuse('striped/unit', `\`${spec.key}\` is not counted in ${value.unit}.`, 'unit');
   }
-  const shown = grouped(parsed.value);
   if (number.integer && !Number.isInteger(parsed.value)) {
-    return refuse('striped/value-range', `\`${spec.key}\` must be a whole number, not ${shown}.`);
+    return refuse(
+      'striped/value-range',
+      `\`${spec.key}\` must be a whole number, not ${grouped(parsed.value)}.`,
+    );
   }
   const low = number.above ? parsed.value <= number.min : parsed.value < number.min;
   if (low || parsed.value > number.max || !Number.isFinite(parsed.value)) {
-    return refuse('striped/value-range', `\`${spec.key}\` must be ${rangeText(number)}, not ${shown}.`);
+    return refuse(
+      'striped/value-range',
+      `\`${spec.key}\` must be ${rangeText(number)}, not ${grouped(parsed.value)}.`,
+    );
   }
   return { kind: 'number', value: parsed.value, unit: value.unit };
 }

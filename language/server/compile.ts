@@ -1,18 +1,10 @@
 import { AstUtils, type AstNode, type LangiumDocument } from 'langium';
 import { DiagnosticSeverity, type Diagnostic } from 'vscode-languageserver-types';
-import {
-  isFile,
-  isModel,
-  isRun,
-  isStripe,
-  type Definition,
-  type File,
-  type Model,
-  type Run,
-} from '../generated/ast.js';
+import { isFile, isModel, isRun, isStripe, type Definition, type Model, type Run } from '../generated/ast.js';
 import { runClusterUse, runModelUse } from '../layout/resolve-run.js';
 import { compilePlan, previewPlan } from '../plan/compile.js';
 import type { Plan } from '../plan/plan.js';
+import { messageOf } from './messages.js';
 import type { StripedServices } from './striped-module.js';
 
 /** An error that stands between a run and its plan; the range is as in LSP, 0-based. */
@@ -30,7 +22,7 @@ export interface Compiled {
 
 export function definitionsOf(document: LangiumDocument): Definition[] {
   const root = document.parseResult.value;
-  return isFile(root) ? (root as File).definitions : [];
+  return isFile(root) ? root.definitions : [];
 }
 
 export function modelsOf(document: LangiumDocument): Model[] {
@@ -53,8 +45,8 @@ export function compileRun(services: StripedServices, document: LangiumDocument,
       errors: [{ message, code: 'striped/unknown-name', range: START, uri: document.uri.toString() }],
     };
   }
-  const model = runModelUse(run)?.model.ref;
-  const cluster = runClusterUse(run)?.cluster.ref;
+  const model = runModelUse(run)?.model?.ref;
+  const cluster = runClusterUse(run)?.cluster?.ref;
   const errors = errorsAmong(services, [run, model, cluster]);
   const layout = services.layout.Layouts.modelOfRun(run);
   if (errors.length > 0) return { errors };
@@ -94,7 +86,7 @@ function errorsAmong(services: StripedServices, used: readonly (AstNode | undefi
       .filter((diagnostic) => diagnostic.severity === DiagnosticSeverity.Error)
       .filter((diagnostic) => !unused.some((node) => contains(node, diagnostic)))
       .map((diagnostic) => ({
-        message: String(diagnostic.message),
+        message: messageOf(diagnostic),
         code: String(diagnostic.code ?? 'striped/syntax'),
         range: diagnostic.range,
         uri: document.uri.toString(),

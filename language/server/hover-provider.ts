@@ -47,7 +47,7 @@ export class StripedHoverProvider extends AstNodeHoverProvider {
     if (isModel(node)) return hoverOfModel(node, this.services);
     if (isRun(node)) return hoverOfRun(node, this.services);
     if (isCluster(node)) return hoverOfCluster(node);
-    const stripe = isStripeUse(node) ? node.stripe.ref : node;
+    const stripe = isStripeUse(node) ? node.stripe?.ref : node;
     if (isStripe(stripe)) {
       const model = AstUtils.getContainerOfType(stripe, isModel);
       return hoverOfStripe(stripe, model && this.services.layout.Layouts.ofModel(model));

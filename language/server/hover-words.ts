@@ -90,7 +90,7 @@ function contextOf(container: AstNode | undefined): Context | undefined {
   if (isRun(container)) return 'run';
   if (isCluster(container)) return 'cluster';
   if (isSection(container))
-    return isOperator(container.key) || container.key === 'parallel' ? (container.key as Context) : undefined;
+    return isOperator(container.key) || container.key === 'parallel' ? container.key : undefined;
   return undefined;
 }
 

@@ -2,8 +2,6 @@ import { AstUtils, type AstNode, type LangiumDocument } from 'langium';
 import { AbstractInlayHintProvider, type InlayHintAcceptor } from 'langium/lsp';
 import { InlayHintKind, type InlayHint, type InlayHintParams } from 'vscode-languageserver-protocol';
 import {
-  isBlock,
-  isGroup,
   isModel,
   isRun,
   isSection,
@@ -13,7 +11,7 @@ import {
   type Run,
   type Section,
 } from '../generated/ast.js';
-import { repeatCount } from '../layout/expand.js';
+import { tally, type Tally } from '../layout/expand.js';
 import type { Assumption } from '../layout/layout.js';
 import { countText, lengthText } from '../layout/numbers.js';
 import { modelLayoutItem } from '../layout/resolve-model.js';
@@ -22,10 +20,7 @@ import type { CostedModel } from './previews.js';
 import type { StripedServices } from './striped-module.js';
 import { millisecondsText } from './texts.js';
 
-interface Cost {
-  parameters: number;
-  ms: number;
-}
+const NOTHING: Tally = { blocks: 0, parameters: 0, ms: 0 };
 
 /** Parameters and time of what is written, and the defaults nobody wrote. `striped.inlayHints` turns them off. */
 export class StripedInlayHints extends AbstractInlayHintProvider {
@@ -79,18 +74,18 @@ export class StripedInlayHints extends AbstractInlayHintProvider {
 }
 
 /** Cost of each block text, for one occurrence. */
-function blockCostsOf(costed: CostedModel): Map<Block, Cost> {
-  const costs = new Map<Block, Cost>();
+function blockCostsOf(costed: CostedModel): Map<Block, Tally> {
+  const costs = new Map<Block, Tally>();
   for (const { index, resolved } of costed.layout.blocks) {
     if (costs.has(resolved.node)) continue;
     const { forwardMs, backwardMs } = costed.costs[index]!;
-    costs.set(resolved.node, { parameters: resolved.parameters, ms: forwardMs + backwardMs });
+    costs.set(resolved.node, { blocks: 1, parameters: resolved.parameters, ms: forwardMs + backwardMs });
   }
   return costs;
 }
 
-function itemHint(item: LayoutItem, costs: ReadonlyMap<Block, Cost>, acceptor: InlayHintAcceptor): void {
-  const cost = costOf(item, costs, new Set());
+function itemHint(item: LayoutItem, costs: ReadonlyMap<Block, Tally>, acceptor: InlayHintAcceptor): void {
+  const cost = tally([item], (block) => costs.get(block) ?? NOTHING);
   const end = item.$cstNode?.range.end;
   if (!end || cost.parameters === 0) return;
   acceptor({
@@ -100,25 +95,6 @@ function itemHint(item: LayoutItem, costs: ReadonlyMap<Block, Cost>, acceptor: I
     kind: InlayHintKind.Type,
     paddingLeft: true,
   });
-}
-
-function costOf(item: LayoutItem, costs: ReadonlyMap<Block, Cost>, inside: Set<AstNode>): Cost {
-  if (inside.has(item)) return { parameters: 0, ms: 0 };
-  const count = repeatCount(item);
-  if (isBlock(item)) {
-    const cost = costs.get(item) ?? { parameters: 0, ms: 0 };
-    return { parameters: cost.parameters * count, ms: cost.ms * count };
-  }
-  const children = isGroup(item) ? item.items : (item.stripe.ref?.items ?? []);
-  const sum = { parameters: 0, ms: 0 };
-  inside.add(item);
-  for (const child of children) {
-    const cost = costOf(child, costs, inside);
-    sum.parameters += cost.parameters * count;
-    sum.ms += cost.ms * count;
-  }
-  inside.delete(item);
-  return sum;
 }
 
 /** Defaults of an operator, shown in its settings: those that every block of it takes. */

@@ -51,7 +51,7 @@ export class Previews {
     const { Layouts } = this.services.layout;
     const layout = Layouts.ofModel(model);
     if (!layout) return undefined;
-    const run = runsOf(document).find((candidate) => runModelUse(candidate)?.model.ref === model);
+    const run = runsOf(document).find((candidate) => runModelUse(candidate)?.model?.ref === model);
     const plan = run
       ? compilePlan(layout, Layouts.ofRun(run), document.uri)
       : previewPlan(layout, document.uri, {

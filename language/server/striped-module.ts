@@ -22,6 +22,7 @@ import { StripedFormatter } from './formatter.js';
 import { StripedHoverProvider } from './hover-provider.js';
 import { StripedInlayHints } from './inlay-hints.js';
 import { StripedNodeKinds } from './node-kinds.js';
+import { createSafeParser } from './parser.js';
 import { Previews } from './previews.js';
 import { StripedScopeProvider } from './scope-provider.js';
 import { StripedSemanticTokens } from './semantic-tokens.js';
@@ -51,7 +52,10 @@ export const StripedModule: Module<StripedServices, PartialLangiumServices & Str
     InlayHintProvider: (services) => new StripedInlayHints(services),
     SemanticTokenProvider: (services) => new StripedSemanticTokens(services),
   },
-  parser: { TokenBuilder: () => new StripedTokenBuilder() },
+  parser: {
+    LangiumParser: (services) => createSafeParser(services),
+    TokenBuilder: () => new StripedTokenBuilder(),
+  },
   references: { ScopeProvider: (services) => new StripedScopeProvider(services) },
   validation: { DocumentValidator: (services) => new StripedDocumentValidator(services) },
 };
@@ -76,7 +80,7 @@ export function createServices(context: DefaultSharedModuleContext): {
   registerChecks(striped);
   if (!context.connection) {
     // No editor will send a configuration, so nothing must wait for one.
-    shared.workspace.ConfigurationProvider.initialized({});
+    void shared.workspace.ConfigurationProvider.initialized({});
   }
   return { shared, striped };
 }

@@ -10,5 +10,5 @@ export interface FindingData {
 export function accept(finding: Finding, acceptor: ValidationAcceptor): void {
   const { severity, message, node, property, index, code, fixes } = finding;
   const data: FindingData = { code, ...(fixes && { fixes }) };
-  acceptor(severity, message, { node, property, index, code, data } as Parameters<ValidationAcceptor>[2]);
+  acceptor(severity, message, { node, property, index, code, data });
 }

@@ -5,6 +5,7 @@ import {
   type ValidationOptions,
 } from 'langium';
 import type { Diagnostic } from 'vscode-languageserver-types';
+import { messageOf } from '../server/messages.js';
 import type { StripedServices } from '../server/striped-module.js';
 import { accept } from './accept.js';
 import { unresolvedName } from './linking.js';
@@ -27,13 +28,8 @@ export class StripedDocumentValidator extends DefaultDocumentValidator {
     super.processLexingErrors(parseResult, diagnostics, options);
     for (const diagnostic of diagnostics.slice(from)) {
       diagnostic.code = 'striped/syntax';
-      const character = /character: ->(.*?)<-/su.exec(String(diagnostic.message))?.[1];
-      if (character !== undefined) {
-        diagnostic.message =
-          character === '"' || character === "'"
-            ? `This text has no closing ${character} on its line.`
-            : `\`${character}\` has no meaning here.`;
-      }
+      const character = /character: ->(.*?)<-/su.exec(messageOf(diagnostic))?.[1];
+      if (character !== undefined) diagnostic.message = strayMessage(character);
     }
   }
 
@@ -44,7 +40,10 @@ export class StripedDocumentValidator extends DefaultDocumentValidator {
   ): void {
     const from = diagnostics.length;
     super.processParsingErrors(parseResult, diagnostics, options);
-    for (const diagnostic of diagnostics.slice(from)) diagnostic.code = 'striped/syntax';
+    for (const diagnostic of diagnostics.slice(from)) {
+      diagnostic.code = 'striped/syntax';
+      diagnostic.message = plainSyntaxMessage(messageOf(diagnostic));
+    }
   }
 
   protected override processLinkingErrors(document: LangiumDocument, diagnostics: Diagnostic[]): void {
@@ -57,4 +56,33 @@ export class StripedDocumentValidator extends DefaultDocumentValidator {
       });
     }
   }
+}
+
+/** The parser's own words, shorter. */
+function plainSyntaxMessage(message: string): string {
+  const found = /found:? ?[`'](.*?)[`']\.?$/s.exec(message)?.[1];
+  const here = found === undefined ? undefined : found === '' ? 'the file ends here' : `not \`${found}\``;
+  const expected = /^Expecting token of type '(.+?)'/.exec(message)?.[1];
+  if (expected && here) return `Expected ${tokenName(expected)}, ${here}.`;
+  if (message.startsWith('Expecting end of file') && found) return `\`${found}\` is left over here.`;
+  if (message.startsWith('Expecting') && here) {
+    return found === '' ? 'Something is missing: the file ends here.' : `\`${found}\` makes no sense here.`;
+  }
+  return message;
+}
+
+function tokenName(token: string): string {
+  const names: Record<string, string> = {
+    ID: 'a name',
+    NUMBER: 'a number',
+    STRING: 'a text in quotes',
+    EOF: 'a definition (import, model, stripe, cluster or run)',
+  };
+  return names[token] ?? `\`${token}\``;
+}
+
+function strayMessage(character: string): string {
+  if (character === '"' || character === "'") return `This text has no closing ${character} on its line.`;
+  if (character === '/') return '`/` has no meaning here. A comment is `// …`, or `/* … */` with its end.';
+  return `\`${character}\` has no meaning here.`;
 }

@@ -57,7 +57,7 @@ function hasUnresolved(items: readonly LayoutItem[]): boolean {
 export function checkItem(item: LayoutItem): Finding[] {
   const findings: Finding[] = [];
   if (item.count !== undefined) findings.push(...checkRepeat(item, item.count));
-  if (item.stray !== undefined && !(isStripeUse(item) && !item.stripe.ref)) {
+  if (item.stray !== undefined && !(isStripeUse(item) && !item.stripe?.ref)) {
     const start = item.$cstNode!.text.slice(0, -item.stray.length).trimEnd();
     findings.push({
       severity: 'error',
@@ -73,11 +73,11 @@ export function checkItem(item: LayoutItem): Finding[] {
       ],
     });
   }
-  if (isStripeUse(item) && item.overrides.length > 0 && item.stripe.ref) {
+  if (isStripeUse(item) && item.overrides.length > 0 && item.stripe?.ref) {
     findings.push({
       severity: 'error',
       code: 'striped/stripe-override',
-      message: `\`${item.stripe.$refText}\` is a stripe; settings in parentheses go to single blocks, e.g. \`SE(filter: 5)\`.`,
+      message: `\`${item.stripe?.$refText}\` is a stripe; settings in parentheses go to single blocks, e.g. \`SE(filter: 5)\`.`,
       node: item,
     });
   }
@@ -124,7 +124,7 @@ function cycleFrom(
 ): string[] | undefined {
   for (const item of items) {
     if (isBlock(item)) continue;
-    const stripe = isStripeUse(item) ? item.stripe.ref : undefined;
+    const stripe = isStripeUse(item) ? item.stripe?.ref : undefined;
     if (stripe === target) return [...path, target.name];
     if (stripe && seen.has(stripe)) continue;
     if (stripe) seen.add(stripe);

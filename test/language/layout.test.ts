@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { loadFile } from '../../language/index.js';
 import { modelsOf } from '../../language/server/compile.js';
-import { EXAMPLES, layoutOf, model, nodeHost } from './support.js';
+import { EXAMPLES, layoutOf, model, nodeHost, only } from './support.js';
 
 const D = 64;
 const PROJECTIONS = 3 * D * D + 3 * D * 3 + D * D;
@@ -199,5 +199,21 @@ describe('structure', () => {
   it('goes up to 100,000 blocks, and not beyond', async () => {
     assert.equal((await layoutOf(model('layout LI x 100000'))).blocks.length, 100_000);
     await assert.rejects(layoutOf(model('layout LI x 100001')), /does not resolve/);
+  });
+});
+
+describe('stripes that double sixty times', () => {
+  const doubling = Array.from(
+    { length: 60 },
+    (_, i) => `stripe s${i} = ${i ? `s${i - 1} s${i - 1}` : 'LI'}`,
+  ).join(' ');
+
+  it('are refused at once, with their number', async () => {
+    const found = await only(model(`${doubling} layout s59`), 'striped/too-many-blocks');
+    assert.match(found.message, /576,460,752,303,423,\d+ blocks/);
+  });
+
+  it('do no harm while nobody uses them', async () => {
+    assert.equal((await layoutOf(model(`${doubling} layout s3`))).blocks.length, 8);
   });
 });

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
+import { messageOf } from '../../language/server/messages.js';
 import { describe, it } from 'mocha';
 import { isLayout, isModel, type File, type LayoutItem } from '../../language/generated/ast.js';
 import { parseNumber } from '../../language/layout/numbers.js';
-import { check, codes, only } from './support.js';
+import { check, codes, model, only } from './support.js';
 
 /** The text of the example in the design, whole. */
 const SKETCH = `
@@ -79,9 +80,18 @@ describe('parsing', () => {
 
   it('reports an unclosed text and a stray character in words of its own', async () => {
     const text = await check('run r { data bytes("a) }');
-    assert.ok(text.diagnostics?.some(({ message }) => /no closing "/.test(String(message))));
+    assert.ok(text.diagnostics?.some((found) => /no closing "/.test(messageOf(found))));
     const stray = await only('model M { width 16 vocab 2 layout LI § }', 'striped/syntax');
     assert.match(stray.message, /`§` has no meaning here/);
+  });
+
+  it('refuses absurd nesting, with the place', async () => {
+    const nested = (depth: number) => model(`layout ${'('.repeat(depth)}MHA${')'.repeat(depth)}`);
+    assert.deepEqual(await codes(nested(60)), []);
+    const found = await only(nested(20_000), 'striped/syntax');
+    assert.match(found.message, /nested more than 64 deep/);
+    assert.equal(found.text, '(');
+    assert.equal(found.range.start.character, nested(1).indexOf('(') + 63);
   });
 
   it('survives bytes that are no text', async () => {

@@ -139,7 +139,7 @@ describe('the language server over LSP', () => {
     );
     assert.deepEqual(result.preview?.blocks[0]?.range.start, { line: 2, character: 16 });
     assert.equal(result.preview?.structure[1]?.kind, 'repeat');
-    assert.ok(result.preview!.blocks.every(({ forwardMs, backwardMs }) => forwardMs > 0 && backwardMs > 0));
+    assert.ok(result.preview.blocks.every(({ forwardMs, backwardMs }) => forwardMs > 0 && backwardMs > 0));
     assert.equal(result.preview?.context.hardware, 'h200-sxm');
   });
 

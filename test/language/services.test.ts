@@ -106,7 +106,7 @@ describe('quick fixes', () => {
 describe('names', () => {
   it('are outlined', async () => {
     const { host, document, textDocument } = await opened();
-    const symbols = (await host.striped.lsp.DocumentSymbolProvider!.getSymbols(document, { textDocument }))!;
+    const symbols = await host.striped.lsp.DocumentSymbolProvider!.getSymbols(document, { textDocument });
     assert.deepEqual(
       symbols.map(({ name, children }) => [name, children?.map((child) => child.name) ?? []]),
       [
@@ -124,8 +124,8 @@ describe('names', () => {
       position: position(document),
     });
     assert.equal(links?.length, 1);
-    assert.equal(document.textDocument.getText(links![0]!.targetSelectionRange), 'trio');
-    assert.equal(links![0]!.targetSelectionRange.start.line, 2);
+    assert.equal(document.textDocument.getText(links[0]!.targetSelectionRange), 'trio');
+    assert.equal(links[0]!.targetSelectionRange.start.line, 2);
   });
 
   it('are renamed everywhere', async () => {
@@ -143,7 +143,7 @@ describe('names', () => {
   it('fold', async () => {
     const { host, document, textDocument } = await opened();
     const ranges = await host.striped.lsp.FoldingRangeProvider!.getFoldingRanges(document, { textDocument });
-    assert.ok(ranges!.some(({ startLine, endLine }) => startLine === 0 && endLine >= 3));
+    assert.ok(ranges.some(({ startLine, endLine }) => startLine === 0 && endLine >= 3));
   });
 
   it('have semantic tokens', async () => {

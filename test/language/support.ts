@@ -1,4 +1,5 @@
 /** What the language tests share: services over memory, parsing with checks, a marker for positions. */
+import { messageOf } from '../../language/server/messages.js';
 import { EmptyFileSystem, URI, type LangiumDocument } from 'langium';
 import { NodeFileSystem } from 'langium/node';
 import type { Diagnostic, Position } from 'vscode-languageserver-types';
@@ -45,13 +46,13 @@ export async function only(
   const document = await check(text);
   const found = (document.diagnostics ?? []).filter((diagnostic) => diagnostic.code === code);
   if (found.length !== 1) {
-    const all = (document.diagnostics ?? []).map(({ code, message }) => `${code}: ${String(message)}`);
+    const all = (document.diagnostics ?? []).map((found) => `${found.code}: ${messageOf(found)}`);
     throw new Error(`expected one ${code}, found ${found.length} among:\n${all.join('\n')}`);
   }
   const [diagnostic] = found;
   return {
     ...diagnostic!,
-    message: String(diagnostic!.message),
+    message: messageOf(diagnostic!),
     text: document.textDocument.getText(diagnostic!.range),
   };
 }

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { messageOf } from '../../language/server/messages.js';
 import { describe, it } from 'mocha';
 import type { FindingData } from '../../language/validation/accept.js';
 import { check, codes, memoryHost, model, only } from './support.js';
@@ -532,7 +533,7 @@ describe('checks', () => {
 
   it('follows stripes around a circle', async () => {
     const document = await check(model('stripe a = SE b stripe b = LI (a x 2) layout a MHA'));
-    const messages = (document.diagnostics ?? []).map(({ message }) => String(message));
+    const messages = (document.diagnostics ?? []).map(messageOf);
     assert.deepEqual(messages, [
       'The stripe contains itself: a → b → a.',
       'The stripe contains itself: b → a → b.',
@@ -568,6 +569,6 @@ describe('imports', () => {
       ['striped/import-cycle'],
     );
     const self = await check('import "c.striped"', host, 'c.striped');
-    assert.match(String(self.diagnostics?.[0]?.message), /cannot import itself/);
+    assert.match(messageOf(self.diagnostics![0]!), /cannot import itself/);
   });
 });
