@@ -69,7 +69,8 @@ SafetensorsReader::SafetensorsReader(const std::filesystem::path& file)
   file_.read(header.data(), static_cast<std::streamsize>(header_size));
   data_start_ = sizeof header_size + header_size;
   try {
-    for (const auto& [name, entry] : json::parse(header).items()) {
+    const json entries = json::parse(header);
+    for (const auto& [name, entry] : entries.items()) {
       if (name == "__metadata__") continue;
       const auto& range = entry.at("data_offsets");
       TensorInfo info{entry.at("dtype"), entry.at("shape"), range.at(0), range.at(1)};

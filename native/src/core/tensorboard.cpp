@@ -53,9 +53,10 @@ std::uint32_t masked_crc(const void* data, std::size_t bytes) {
 }  // namespace
 
 TensorBoard::TensorBoard(const std::filesystem::path& directory, std::int64_t first_step) {
+  // TensorBoard looks for "tfevents" in the name; it must not end in .striped, which is a layout's extension.
   const std::string name = "events.out.tfevents." +
                            std::to_string(static_cast<std::int64_t>(unix_seconds())) + "." +
-                           std::to_string(::getpid()) + ".striped";
+                           std::to_string(::getpid());
   file_ = std::make_unique<OutputFile>(directory / name);
   std::string version = event_at(0);
   put_text(version, kFileVersion, "brain.Event:2");

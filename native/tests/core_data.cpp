@@ -1,0 +1,169 @@
+// Reading genomes, sample order, weights and the held-out tail.
+#include <doctest/doctest.h>
+#if defined(STRIPED_HAS_ZLIB)
+#include <zlib.h>
+#endif
+
+#include <cmath>
+#include <fstream>
+#include <set>
+
+#include "core/data.h"
+#include "core/fasta.h"
+#include "core/schedule.h"
+#include "core_fixture.h"
+
+using fixture::error_of;
+using fixture::ScratchFolder;
+
+namespace {
+
+void write(const std::filesystem::path& file, const std::string& text) {
+  std::ofstream(file, std::ios::binary) << text;
+}
+
+std::string tokens_of(const std::filesystem::path& file, std::int64_t vocab = 256) {
+  std::vector<std::uint8_t> tokens;
+  striped::append_tokens(file, vocab, tokens);
+  return {tokens.begin(), tokens.end()};
+}
+
+striped::PlanData plan_of(const ScratchFolder& scratch, std::vector<std::string> files) {
+  return {scratch.path(), std::move(files), 1.0, 0.1};
+}
+
+std::vector<std::uint8_t> counting(std::size_t count) {
+  std::vector<std::uint8_t> tokens(count);
+  for (std::size_t i = 0; i < count; ++i) tokens[i] = static_cast<std::uint8_t>(i % 251);
+  return tokens;
+}
+
+}  // namespace
+
+TEST_CASE("FASTA: headers and line ends go, records are separated by token 0") {
+  const ScratchFolder scratch;
+  write(scratch / "a.fa", ">one\r\nACGT\r\nac\n\n>two > more\nNN\n>three\n>four\nT");
+  CHECK(tokens_of(scratch / "a.fa") == std::string("ACGTac\0NN\0T", 11));
+}
+
+TEST_CASE("other files are taken byte for byte") {
+  const ScratchFolder scratch;
+  write(scratch / "a.txt", "AC\n>GT\n");
+  CHECK(tokens_of(scratch / "a.txt") == "AC\n>GT\n");
+}
+
+#if defined(STRIPED_HAS_ZLIB)
+TEST_CASE("gzip is known by its magic, several members and a cut included") {
+  const ScratchFolder scratch;
+  for (const char* part : {">x\nACG", "T\n"}) {
+    gzFile file = gzopen((scratch / "a.fa").c_str(), "ab");
+    gzputs(file, part);
+    gzclose(file);
+  }
+  CHECK(tokens_of(scratch / "a.fa") == "ACGT");
+  std::filesystem::resize_file(scratch / "a.fa", std::filesystem::file_size(scratch / "a.fa") - 6);
+  CHECK(error_of([&] { tokens_of(scratch / "a.fa"); }).first == "data-unreadable");
+}
+#endif
+
+TEST_CASE("files that cannot be trained on are named") {
+  const ScratchFolder scratch;
+  write(scratch / "empty.fa", "");
+  write(scratch / "headers.fa", ">one\n>two\n\n");
+  write(scratch / "bytes.bin", "AC\xff");
+  CHECK(error_of([&] { tokens_of(scratch / "absent.fa"); }).first == "data-unreadable");
+  CHECK(error_of([&] { tokens_of(scratch / "empty.fa"); }).first == "data-empty");
+  CHECK(error_of([&] { tokens_of(scratch / "headers.fa"); }).first == "data-no-bases");
+  const auto [code, message] = error_of([&] { tokens_of(scratch / "bytes.bin", 128); });
+  CHECK(code == "data-token");
+  CHECK(message.find("255") != std::string::npos);
+  CHECK(message.find("offset 2") != std::string::npos);
+}
+
+TEST_CASE("patterns are relative to the root, sorted, each file once") {
+  const ScratchFolder scratch;
+  for (const char* name : {"b.fa", "a.fa", "c.txt"}) write(scratch / name, "ACGT");
+  const auto files = striped::data_files(plan_of(scratch, {"*.fa", "a.*"}));
+  REQUIRE(files.size() == 2);
+  CHECK(files[0].filename() == "a.fa");
+  CHECK(files[1].filename() == "b.fa");
+  const auto [code, message] = error_of([&] { striped::data_files(plan_of(scratch, {"*.gb"})); });
+  CHECK(code == "data-missing");
+  CHECK(message.find("*.gb") != std::string::npos);
+}
+
+TEST_CASE("too little data is refused") {
+  CHECK(error_of([] { striped::Dataset(counting(100), 1, 0.1, 90); }).first == "data-short");
+  CHECK(error_of([] { striped::Dataset(counting(100), 1, 0.1, 89); }).first.empty());
+}
+
+TEST_CASE("an epoch shows every window once, epochs differ, and no sample touches the tail") {
+  const striped::Dataset data(counting(1000), 1, 0.1, 16);
+  CHECK(data.train_tokens() == 900);
+  const std::uint64_t windows = (900 - 16) / 16;
+  std::vector<std::int64_t> orders[2];
+  for (std::uint64_t epoch = 0; epoch < 2; ++epoch) {
+    std::set<std::int64_t> starts;
+    for (std::uint64_t i = 0; i < windows; ++i) {
+      const std::int64_t start = data.sample_start(5, epoch * windows + i);
+      CHECK(start >= 0);
+      CHECK(start + 16 + 1 <= 900);
+      starts.insert(start);
+      orders[epoch].push_back(start);
+    }
+    CHECK(starts.size() == windows);
+    CHECK(*starts.rbegin() - *starts.begin() == static_cast<std::int64_t>((windows - 1) * 16));
+  }
+  CHECK(orders[0] != orders[1]);
+  CHECK(data.sample_start(5, 3) == data.sample_start(5, 3));
+  CHECK(data.sample_start(5, 0) != data.sample_start(6, 0));
+}
+
+TEST_CASE("targets are the next tokens") {
+  const striped::Dataset data(counting(200), 1, 0, 10);
+  const striped::SampleBatch batch = data.training(1, 0, 3);
+  REQUIRE(batch.tokens.size() == 30);
+  for (std::size_t i = 0; i < 30; ++i) CHECK(batch.targets[i] == (batch.tokens[i] + 1) % 251);
+  CHECK(batch.total_weight == 30);
+}
+
+TEST_CASE("a case weight folds the tokens and weighs the targets") {
+  const std::string text = "ACgtACgtACgt";
+  const striped::Dataset data({text.begin(), text.end()}, 0.1, 0, 11);
+  const striped::SampleBatch batch = data.training(1, 0, 1);
+  for (std::size_t i = 0; i < 11; ++i) {
+    CHECK(batch.tokens[i] == std::toupper(text[i]));
+    CHECK(batch.weights[i] == (std::islower(text[i + 1]) != 0 ? 0.1f : 1.0f));
+  }
+  const striped::Dataset plain({text.begin(), text.end()}, 1, 0, 11);
+  CHECK(plain.training(1, 0, 1).tokens[2] == 'g');
+}
+
+TEST_CASE("the held-out windows cover a short tail, padding has no weight") {
+  const striped::Dataset data(counting(1000), 1, 0.1, 32);
+  CHECK(data.held_out_windows() == 4);  // 99 targets
+  CHECK(data.held_out_targets() == 99);
+  const striped::SampleBatch batch = data.held_out(0, 6);
+  CHECK(batch.tokens.size() == 6 * 32);
+  CHECK(batch.total_weight == 99);
+  CHECK(batch.tokens[0] == 900 % 251);
+  CHECK(batch.weights[98] == 1);
+  CHECK(batch.weights[99] == 0);
+  CHECK(striped::Dataset(counting(100), 1, 0, 32).held_out_windows() == 0);
+}
+
+TEST_CASE("the composition entropy is that of the held-out tokens") {
+  std::vector<std::uint8_t> tokens(900, 'A');
+  for (int i = 0; i < 100; ++i) tokens.push_back("ACGT"[i % 4]);
+  CHECK(striped::Dataset(tokens, 1, 0.1, 8).composition_entropy() == doctest::Approx(std::log(4.0)));
+}
+
+TEST_CASE("the learning rate rises, falls and ends where it should") {
+  const striped::PlanSchedule cosine{true, 10, 0.1}, constant{false, 10, 0.1};
+  CHECK(striped::learning_rate(cosine, 1, 1, 110) == doctest::Approx(0.1));
+  CHECK(striped::learning_rate(cosine, 1, 10, 110) == doctest::Approx(1));
+  CHECK(striped::learning_rate(cosine, 1, 60, 110) == doctest::Approx(0.55));
+  CHECK(striped::learning_rate(cosine, 1, 110, 110) == doctest::Approx(0.1));
+  CHECK(striped::learning_rate(constant, 1, 5, 110) == doctest::Approx(0.5));
+  CHECK(striped::learning_rate(constant, 1, 110, 110) == 1);
+}

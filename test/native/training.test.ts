@@ -1,0 +1,134 @@
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { eventually } from '../support/eventually.js';
+import { Scratch, checkpointBytes, curveOf, eventsOf, genome, start, statusOf, train, ON_CPU } from './engine.js';
+
+const TIMEOUT_MS = 120_000;
+
+describe('native training, as processes', function () {
+  this.timeout(TIMEOUT_MS);
+  let scratch: Scratch;
+  let plan: string;
+
+  beforeEach(() => {
+    scratch = new Scratch();
+    scratch.write('genome.fa', genome(20_000));
+    plan = scratch.plan();
+  });
+  afterEach(() => scratch.remove());
+
+  it('learns, and tells it in status, events, log, checkpoints and TensorBoard', async () => {
+    const ended = await train(plan, scratch.file('run'));
+    assert.equal(ended.code, 0, ended.stderr);
+    const result = JSON.parse(ended.stdout) as { state: string; heldOutLoss: number; compositionEntropy: number };
+    assert.equal(result.state, 'completed');
+    assert.ok(result.compositionEntropy > 1.2 && result.compositionEntropy < Math.log(4) + 0.01);
+    const curve = curveOf(scratch.file('run'));
+    assert.deepEqual(
+      curve.map(([step]) => step),
+      Array.from({ length: 40 }, (_, i) => i + 1),
+    );
+    assert.ok(curve.at(-1)![1] < curve[0]![1] / 2, `${curve[0]![1]} fell only to ${curve.at(-1)![1]}`);
+    const status = statusOf(scratch.file('run'));
+    assert.equal(status.state, 'completed');
+    assert.equal(status.step, 40);
+    assert.equal(status.model, 'Tiny');
+    const events = eventsOf(scratch.file('run'));
+    assert.deepEqual(
+      events.filter((event) => event.type === 'evaluation').map((event) => event.step),
+      [10, 20, 30, 40],
+    );
+    const norms = events.flatMap((event) => (event.type === 'step' && event.filterNorms ? [event] : []));
+    assert.deepEqual(
+      norms.map((event) => event.step),
+      [1, 10, 20, 30, 40],
+    );
+    assert.equal(norms[0]!.filterNorms![0]!.layer, 1);
+    assert.equal(norms[0]!.filterNorms![0]!.norms.length, 20);
+    assert.match(readFileSync(scratch.file('run', 'log.txt'), 'utf8'), /completed at step 40/);
+    assert.equal(events.at(-1)!.type, 'end');
+  });
+
+  it('40 steps are 20, kill -9 and resume: bit for bit, with one curve', async () => {
+    const whole = await train(plan, scratch.file('whole'));
+    assert.equal(whole.code, 0, whole.stderr);
+
+    const run = scratch.file('killed');
+    const first = start('train', '--plan', plan, '--out', run, ...ON_CPU);
+    await eventually('a committed checkpoint and steps behind it', () =>
+      Promise.resolve(
+        existsSync(scratch.file('killed', 'checkpoints', 'step-000020')) && curveOf(run).length > 21,
+      ),
+    );
+    first.process.kill('SIGKILL');
+    const killed = await first.ended;
+    assert.equal(killed.signal, 'SIGKILL');
+    assert.equal(statusOf(run).state, 'running');
+
+    const resumed = await train(plan, run, '--resume');
+    assert.equal(resumed.code, 0, resumed.stderr);
+    assert.deepEqual(checkpointBytes(run, 40), checkpointBytes(scratch.file('whole'), 40));
+    assert.deepEqual(curveOf(run), curveOf(scratch.file('whole')));
+    assert.equal(resumed.stdout, whole.stdout);
+    assert.ok(eventsOf(run).some((event) => event.type === 'start' && event.resumed && event.step === 20));
+  });
+
+  it('SIGTERM checkpoints and stops with exit code 0; resuming ends as if nothing had been', async () => {
+    const whole = await train(plan, scratch.file('whole'));
+    const run = scratch.file('stopped');
+    const first = start('train', '--plan', plan, '--out', run, ...ON_CPU);
+    await eventually('a few steps', () => Promise.resolve(curveOf(run).length > 3));
+    first.process.kill('SIGTERM');
+    const stopped = await first.ended;
+    assert.equal(stopped.code, 0, stopped.stderr);
+    const status = statusOf(run);
+    assert.equal(status.state, 'stopped');
+    assert.ok(status.step >= 4 && status.step < 40);
+    assert.equal((JSON.parse(stopped.stdout) as { state: string }).state, 'stopped');
+    checkpointBytes(run, status.step);
+    const resumed = await train(plan, run, '--resume');
+    assert.equal(resumed.stdout, whole.stdout);
+    assert.deepEqual(curveOf(run), curveOf(scratch.file('whole')));
+  });
+
+  it('passes over a damaged checkpoint and says so', async () => {
+    await train(plan, scratch.file('run'));
+    const model = scratch.file('run', 'checkpoints', 'step-000040', 'model.safetensors');
+    const bytes = readFileSync(model);
+    const expected = Buffer.from(bytes);
+    bytes[bytes.length - 100]! ^= 1;
+    writeFileSync(model, bytes);
+    const resumed = await train(plan, scratch.file('run'), '--resume');
+    assert.equal(resumed.code, 0, resumed.stderr);
+    assert.match(resumed.stderr, /step-000040.*damaged.*model\.safetensors/);
+    assert.deepEqual(readFileSync(model), expected);
+    assert.equal(curveOf(scratch.file('run')).length, 40);
+  });
+
+  it('starts over when a run was killed before its first checkpoint', async () => {
+    await train(plan, scratch.file('run'));
+    rmSync(scratch.file('run', 'checkpoints'), { recursive: true });
+    const resumed = await train(plan, scratch.file('run'), '--resume');
+    assert.equal(resumed.code, 0, resumed.stderr);
+    assert.match(resumed.stderr, /no whole checkpoint/);
+    assert.equal(curveOf(scratch.file('run')).length, 40);
+  });
+
+  it('goes on further with more steps, and refuses another plan', async () => {
+    await train(plan, scratch.file('run'), '--steps', '10');
+    const further = await train(plan, scratch.file('run'), '--resume', '--steps', '12');
+    assert.equal(further.code, 0, further.stderr);
+    assert.equal(curveOf(scratch.file('run')).length, 12);
+    const other = scratch.plan((changed) => (changed.run.seed = 2));
+    const refused = await train(other, scratch.file('run'), '--resume');
+    assert.equal(refused.code, 1);
+    assert.match(refused.stderr, /another plan.*\[resume-plan\]/);
+  });
+
+  it('recomputing blocks gives the same curve', async () => {
+    await train(plan, scratch.file('kept'), '--steps', '5');
+    const recomputing = scratch.plan((changed) => (changed.run.recompute = 'blocks'));
+    await train(recomputing, scratch.file('recomputed'), '--steps', '5');
+    assert.deepEqual(curveOf(scratch.file('recomputed')), curveOf(scratch.file('kept')));
+  });
+});
