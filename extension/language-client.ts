@@ -15,7 +15,6 @@ import {
 export class StripedClient implements vscode.Disposable {
   private readonly client: LanguageClient;
   private readonly updated = new vscode.EventEmitter<UpdatedParams>();
-  private readonly watcher = vscode.workspace.createFileSystemWatcher('**/*.striped');
   private starting: Promise<void> | undefined;
 
   /** A document was built anew: what was shown of it is stale. */
@@ -35,7 +34,6 @@ export class StripedClient implements vscode.Disposable {
           { scheme: 'file', language: 'striped' },
           { scheme: 'untitled', language: 'striped' },
         ],
-        synchronize: { fileEvents: this.watcher },
         middleware: {
           provideInlayHints: (document, range, token, next) =>
             hintsWanted(document) ? next(document, range, token) : [],
@@ -82,7 +80,6 @@ export class StripedClient implements vscode.Disposable {
 
   dispose(): void {
     this.updated.dispose();
-    this.watcher.dispose();
   }
 }
 

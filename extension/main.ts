@@ -1,5 +1,5 @@
 /** Composition root: makes the parts, connects them, and hands everything to the window for disposal. */
-import * as vscode from 'vscode';
+import type * as vscode from 'vscode';
 import { registerCommands } from './commands.js';
 import { StripedClient } from './language-client.js';
 import { MonitorPanels } from './views/monitor-panel.js';

@@ -33,7 +33,9 @@ export class MonitorPanels implements vscode.WebviewPanelSerializer, vscode.Disp
   open(directory: string): void {
     const existing = this.panels.get(directory);
     if (existing) return existing.show();
-    const panel = vscode.window.createWebviewPanel(VIEW_TYPE, titleOf(directory), vscode.ViewColumn.Active);
+    // Beside a text, so that it stays in sight; over another page.
+    const column = vscode.window.activeTextEditor ? vscode.ViewColumn.Beside : vscode.ViewColumn.Active;
+    const panel = vscode.window.createWebviewPanel(VIEW_TYPE, titleOf(directory), column);
     this.adopt(panel, { directory });
   }
 

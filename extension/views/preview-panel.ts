@@ -38,12 +38,15 @@ export class PreviewPanels implements vscode.WebviewPanelSerializer, vscode.Disp
   }
 
   async deserializeWebviewPanel(panel: vscode.WebviewPanel, state: unknown): Promise<void> {
-    if (!isDiagramState(state)) return panel.dispose();
+    if (!isDiagramState(state)) {
+      panel.dispose();
+      return;
+    }
     this.adopt(panel, state);
     // Opening the document makes it known to the server, which then sends its first update.
-    await vscode.workspace
-      .openTextDocument(vscode.Uri.parse(state.uri))
-      .then(undefined, () => panel.dispose());
+    await vscode.workspace.openTextDocument(vscode.Uri.parse(state.uri)).then(undefined, () => {
+      panel.dispose();
+    });
   }
 
   dispose(): void {

@@ -20,7 +20,7 @@ interface ServeOptions {
 interface Scripts {
   packageExtension(options: { production: boolean }): Promise<string>;
   serveWorkbench(options: ServeOptions): Promise<{ base: string; child: ChildProcess }>;
-  workbenchUrl(base: string, folder: string, file: string): string;
+  workbenchUrl(base: string, folder: string, file?: string): string;
 }
 
 /** The scripts behind `npm start` and `npm run package`: what users get is what is tested. */
@@ -33,7 +33,7 @@ async function loadScripts(): Promise<Scripts> {
 export class Workbench {
   readonly folder: string;
   page!: Page;
-  private url = '';
+  private address: (file?: string) => string = () => '';
   private browser: Browser | undefined;
   private server: ChildProcess | undefined;
 
@@ -69,14 +69,14 @@ export class Workbench {
     this.browser = await chromium.launch({ executablePath: findBrowser(), args: BROWSER_FLAGS });
     const context = await this.browser.newContext({ viewport: { width: 1440, height: 900 } });
     this.page = await context.newPage();
-    this.url = scripts.workbenchUrl(base, this.folder, file);
-    await this.load();
+    this.address = (opened) => scripts.workbenchUrl(base, this.folder, opened);
+    await this.load(file);
   }
 
-  /** Loads the window (again), as a user who closed and reopened it. */
-  async load(): Promise<void> {
-    await this.page.goto(this.url);
-    await this.page.waitForSelector('.monaco-editor .view-line', { timeout: WAIT_MS });
+  /** Loads the window, with a file opened in it or, as after a closed window, with what it had open. */
+  async load(file?: string): Promise<void> {
+    await this.page.goto(this.address(file));
+    await this.page.waitForSelector('.monaco-editor .view-line, .webview.ready', { timeout: WAIT_MS });
   }
 
   async stop(): Promise<void> {
@@ -89,6 +89,12 @@ export class Workbench {
     }
     // The server's own children may still be writing their last words.
     await rm(this.home, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
+  }
+
+  /** Errors and warnings as the status bar counts them. */
+  async problems(): Promise<string> {
+    const label = await this.page.locator('.statusbar-item#status\\.problems a').getAttribute('aria-label');
+    return label ?? '';
   }
 
   async screenshot(name: string): Promise<void> {

@@ -85,7 +85,7 @@ describe('pages in a browser', function () {
 
   const tell = (update: DiagramUpdate | MonitorUpdate) =>
     page.evaluate((data) => window.postMessage(data), update);
-  const sent = () => page.evaluate('sent') as Promise<{ type: string }[]>;
+  const sent = () => page.evaluate<{ type: string }[]>('sent');
   const hasSent = (type: string) =>
     eventually(`the message ${type}`, async () => (await sent()).some((message) => message.type === type));
   const preview = (): DiagramUpdate => ({
@@ -123,8 +123,8 @@ describe('pages in a browser', function () {
       await tell({ ...preview(), preview: changed } as DiagramUpdate);
       await page.getByText('heads 16', { exact: true }).waitFor();
       assert.equal(await transform(), before);
-      const kept = (await page.evaluate('kept')) as { viewport: unknown };
-      await open('diagram', { ...(kept as object), expanded: ['/2'] });
+      const kept = await page.evaluate<object>('kept');
+      await open('diagram', { ...kept, expanded: ['/2'] });
       await tell(preview());
       await page.waitForSelector('svg .block');
       assert.equal(await transform(), before);

@@ -1,5 +1,4 @@
 /** Characters that XML 1.0 cannot hold at all, escaped or not. */
-// eslint-disable-next-line no-control-regex
 const FORBIDDEN = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g;
 
 /** Text content, cut with an ellipsis after `limit` characters. */

@@ -82,6 +82,8 @@ export class Charts {
   update(): void {
     for (const { spec, plot, holder } of this.plots) {
       plot.setData(this.data(spec));
+      // Without a pointer over the chart the legend says the newest values.
+      if ((plot.cursor.left ?? -1) < 0) plot.setLegend({ idxs: newestIndices(plot.data) }, false);
       holder.setAttribute('aria-label', this.describe(spec));
     }
   }
@@ -103,6 +105,14 @@ export class Charts {
       if (holder.clientWidth > 0) plot.setSize({ width: holder.clientWidth, height: HEIGHT });
     }
   }
+}
+
+/** For each series, where its last value is. */
+function newestIndices(data: uPlot.AlignedData): number[] {
+  return data.map((column) => {
+    for (let index = column.length - 1; index >= 0; index--) if (column[index] !== null) return index;
+    return 0;
+  });
 }
 
 function options(spec: ChartSpec, width: number): uPlot.Options {

@@ -11,6 +11,8 @@ import 'uplot/dist/uPlot.min.css';
 import './main.css';
 
 const LOG_LINES = 500;
+/** Figures with more characters get two columns. */
+const WIDE_FACT = 18;
 const ALIVE = new Set(['starting', 'running', 'stopping']);
 
 registerControls();
@@ -130,12 +132,7 @@ function facts(current: RunSummary, step: number): [string, string][] {
     ['MFU', last?.mfu ? `${(100 * last.mfu).toFixed(1)}%` : null],
     ['Memory', last ? formatBytes(last.memoryBytes) : null],
     ['Parameters', start ? formatCount(start.parameters) : null],
-    [
-      'Device',
-      start
-        ? `${start.device || start.backend}${start.threads > 1 ? `, ${start.threads} threads` : ''}`
-        : null,
-    ],
+    ['Device', start ? start.device || start.backend : null],
     ['Time', timeFact(current, step)],
   ];
   return rows.filter((row): row is [string, string] => row[1] !== null);
@@ -150,7 +147,12 @@ function timeFact(current: RunSummary, step: number): string | null {
 }
 
 function fact(name: string, value: string): HTMLElement {
-  return make('div', 'fact', make('dt', '', name), make('dd', '', value));
+  return make(
+    'div',
+    value.length > WIDE_FACT ? 'fact wide' : 'fact',
+    make('dt', '', name),
+    make('dd', '', value),
+  );
 }
 
 function drawLog(): void {

@@ -17,10 +17,7 @@ export function chartTheme(style: CSSStyleDeclaration = getComputedStyle(documen
   return {
     foreground,
     muted: value(['--vscode-descriptionForeground'], foreground),
-    grid: value(
-      ['--vscode-contrastBorder', '--vscode-editorIndentGuide-background1', '--vscode-panel-border'],
-      '#8884',
-    ),
+    grid: value(['--vscode-contrastBorder', '--vscode-panel-border'], '#8884'),
     background: value(['--vscode-editor-background'], 'transparent'),
     series: [value(['--vscode-charts-blue'], '#56b4e9'), value(['--vscode-charts-orange'], '#e69f00')],
   };
