@@ -15,6 +15,7 @@ import {
   runsOf,
   type CompileError,
 } from './server/compile.js';
+import { ListedDataFiles } from './server/data-files.js';
 import { messageOf } from './server/messages.js';
 import type { PreviewOptions } from './server/previews.js';
 import type { PreviewModel } from './server/protocol.js';
@@ -50,7 +51,9 @@ const SEVERITIES = ['error', 'warning', 'info', 'hint'] as const;
 export function createStripedServices(
   fileSystem: { fileSystemProvider: () => FileSystemProvider } = EmptyFileSystem,
 ): StripedHost {
-  return createServices(fileSystem);
+  // Without files there is nothing to say about data.
+  if (fileSystem === EmptyFileSystem) return createServices(fileSystem);
+  return createServices({ ...fileSystem, dataFiles: new ListedDataFiles(fileSystem.fileSystemProvider()) });
 }
 
 /** Reads, links and checks a file and all it imports. Throws LayoutFileError. */

@@ -36,6 +36,7 @@ export type FindingCode =
   | 'striped/batch'
   | 'striped/parallel'
   | 'striped/data'
+  | 'striped/data-not-found'
   | 'striped/hardware'
   | 'striped/schedule';
 

@@ -2,10 +2,15 @@
 import { startLanguageServer } from 'langium/lsp';
 import { NodeFileSystem } from 'langium/node';
 import { createConnection, ProposedFeatures } from 'vscode-languageserver/node';
+import { ListedDataFiles } from './data-files.js';
 import { registerRequests } from './requests.js';
 import { createServices } from './striped-module.js';
 
 const connection = createConnection(ProposedFeatures.all);
-const { shared, striped } = createServices({ connection, ...NodeFileSystem });
+const { shared, striped } = createServices({
+  connection,
+  ...NodeFileSystem,
+  dataFiles: new ListedDataFiles(NodeFileSystem.fileSystemProvider()),
+});
 registerRequests(connection, striped);
 startLanguageServer(shared);

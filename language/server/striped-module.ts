@@ -16,6 +16,7 @@ import { StripedCodeActions } from './code-actions.js';
 import { StripedCodeLensProvider } from './code-lens-provider.js';
 import { StripedCommentProvider } from './comment-provider.js';
 import { StripedCompletionProvider } from './completion-provider.js';
+import type { DataFiles } from './data-files.js';
 import { StripedDocumentBuilder } from './document-builder.js';
 import { StripedDocumentationProvider } from './documentation-provider.js';
 import { StripedFormatter } from './formatter.js';
@@ -29,12 +30,14 @@ import { StripedSemanticTokens } from './semantic-tokens.js';
 import { StripedTokenBuilder } from './token-builder.js';
 
 export interface StripedAddedServices {
+  data: { Files: DataFiles | undefined };
   layout: { Layouts: Layouts; Previews: Previews };
 }
 
 export type StripedServices = LangiumServices & StripedAddedServices;
 
 export const StripedModule: Module<StripedServices, PartialLangiumServices & StripedAddedServices> = {
+  data: { Files: () => undefined },
   layout: {
     Layouts: (services) => new Layouts(services.shared),
     Previews: (services) => new Previews(services),
@@ -66,7 +69,7 @@ export const StripedSharedModule: Module<LangiumSharedServices, DeepPartial<Part
 };
 
 /** All services, with or without a connection to an editor. */
-export function createServices(context: DefaultSharedModuleContext): {
+export function createServices(context: DefaultSharedModuleContext & { dataFiles?: DataFiles }): {
   shared: LangiumSharedServices;
   striped: StripedServices;
 } {
@@ -75,7 +78,9 @@ export function createServices(context: DefaultSharedModuleContext): {
     StripedGeneratedSharedModule,
     StripedSharedModule,
   );
-  const striped = inject(createDefaultModule({ shared }), StripedGeneratedModule, StripedModule);
+  const striped = inject(createDefaultModule({ shared }), StripedGeneratedModule, StripedModule, {
+    data: { Files: () => context.dataFiles },
+  });
   shared.ServiceRegistry.register(striped);
   registerChecks(striped);
   if (!context.connection) {

@@ -4,6 +4,7 @@ import type { Finding } from '../layout/finding.js';
 import { runModelUse } from '../layout/resolve-run.js';
 import type { StripedServices } from '../server/striped-module.js';
 import { accept } from './accept.js';
+import { checkDataFiles } from './data.js';
 import { checkBalance, checkFilters } from './filters.js';
 import { checkItem, checkLayoutOnce, checkStripeCycle } from './layouts.js';
 import { checkDuplicateNames, checkImport, checkShadowing } from './names.js';
@@ -34,7 +35,14 @@ export function registerChecks(services: StripedServices): void {
     StripeUse: each(item),
     Block: each(item, checkOverrides),
     Cluster: each<Cluster>(checkDefinitionSettings, checkCluster),
-    Run: each<Run>(checkDefinitionSettings, (run) => checkRun(run, services)),
+    Run: [
+      each<Run>(checkDefinitionSettings, (run) => checkRun(run, services)),
+      async (run, acceptor) => {
+        const files = services.data.Files;
+        const findings = files ? await checkDataFiles(run, Layouts.ofRun(run), files) : [];
+        for (const finding of findings) accept(finding, acceptor);
+      },
+    ],
   };
   services.validation.ValidationRegistry.register(checks);
 }
