@@ -1,4 +1,6 @@
 // Dense layers: matrix products split over threads along whichever side leaves the largest pieces.
+#include <algorithm>
+
 #include "gemm.h"
 #include "operators.h"
 
@@ -6,22 +8,31 @@ namespace striped::cpu {
 namespace {
 
 constexpr std::int64_t kGrain = 16;
+// Every range packs the operand it shares with the others, so it should have rows enough to make up for that.
+constexpr std::int64_t kRangeRows = 256;
 
 // C[m, n] = op(A)·op(B) (+ C), split over rows or columns of C.
 template <class T>
 void parallel_gemm(ThreadPool& pool, Transpose ta, Transpose tb, std::int64_t m, std::int64_t n,
                    std::int64_t k, const T* a, std::int64_t lda, const T* b, std::int64_t ldb, T beta, T* c,
                    std::int64_t ldc) {
+  const std::int64_t ranges = std::clamp<std::int64_t>(std::max(m, n) / (kRangeRows * pool.threads()), 1, 4);
   if (m >= n) {
-    pool.split(m, kGrain, [&](std::int64_t begin, std::int64_t end) {
-      const T* part = a + begin * (ta == Transpose::yes ? 1 : lda);
-      gemm<T>(ta, tb, end - begin, n, k, T(1), part, lda, b, ldb, beta, c + begin * ldc, ldc);
-    });
+    pool.split(
+        m, kGrain,
+        [&](std::int64_t begin, std::int64_t end) {
+          const T* part = a + begin * (ta == Transpose::yes ? 1 : lda);
+          gemm<T>(ta, tb, end - begin, n, k, T(1), part, lda, b, ldb, beta, c + begin * ldc, ldc);
+        },
+        ranges);
   } else {
-    pool.split(n, kGrain, [&](std::int64_t begin, std::int64_t end) {
-      const T* part = b + begin * (tb == Transpose::yes ? ldb : 1);
-      gemm<T>(ta, tb, m, end - begin, k, T(1), a, lda, part, ldb, beta, c + begin, ldc);
-    });
+    pool.split(
+        n, kGrain,
+        [&](std::int64_t begin, std::int64_t end) {
+          const T* part = b + begin * (tb == Transpose::yes ? ldb : 1);
+          gemm<T>(ta, tb, m, end - begin, k, T(1), a, lda, part, ldb, beta, c + begin, ldc);
+        },
+        ranges);
   }
 }
 

@@ -17,13 +17,16 @@ void embedding(Context& context, std::int64_t rows, std::int64_t width, const st
 template <class T>
 void embedding_gradient(Context& context, std::int64_t rows, std::int64_t width, const std::int32_t* tokens,
                         const T* dx, T* dtable) {
-  context.pool.split(width, 16, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t r = 0; r < rows; ++r) {
-      T* __restrict target = dtable + tokens[r] * width;
-      const T* __restrict source = dx + r * width;
-      for (std::int64_t c = begin; c < end; ++c) target[c] += source[c];
-    }
-  });
+  context.pool.split(
+      width, 16,
+      [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t r = 0; r < rows; ++r) {
+          T* __restrict target = dtable + tokens[r] * width;
+          const T* __restrict source = dx + r * width;
+          for (std::int64_t c = begin; c < end; ++c) target[c] += source[c];
+        }
+      },
+      1);
 }
 
 #define STRIPED_INSTANTIATE(T)                                                                      \

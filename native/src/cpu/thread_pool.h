@@ -31,12 +31,13 @@ class ThreadPool {
           });
   }
 
-  // Splits [0, count) into one contiguous range a thread, bounds being multiples of `grain`, and calls
-  // task(begin, end). The split depends on the thread count alone.
+  // Splits [0, count) into contiguous ranges, bounds being multiples of `grain`, and calls task(begin, end).
+  // The split depends on the thread count alone; several ranges a thread keep a thread that is held up by
+  // others on the machine from holding up all.
   template <class Task>
-  void split(std::int64_t count, std::int64_t grain, Task&& task) {
-    const std::int64_t units = (count + grain - 1) / grain;
-    const std::int64_t parts = units < threads() ? units : threads();
+  void split(std::int64_t count, std::int64_t grain, Task&& task, std::int64_t ranges_a_thread = 4) {
+    const std::int64_t units = (count + grain - 1) / grain, wanted = ranges_a_thread * threads();
+    const std::int64_t parts = units < wanted ? units : wanted;
     run(parts, [&](std::int64_t part, int) {
       const std::int64_t begin = units * part / parts * grain;
       const std::int64_t end = units * (part + 1) / parts * grain;
