@@ -14,6 +14,8 @@ file(GLOB STRIPED_CUDA_SOURCES CONFIGURE_DEPENDS src/cuda/*.cu src/cuda/*.cpp)
 add_library(striped_cuda STATIC ${STRIPED_CUDA_SOURCES})
 target_include_directories(striped_cuda PUBLIC include PRIVATE src)
 target_link_libraries(striped_cuda PRIVATE striped_options CUDA::cudart_static ${CMAKE_DL_LIBS})
+# The two libraries use each other: the core makes the backend, whose base class the core defines.
+target_link_libraries(striped_cuda INTERFACE striped_core)
 foreach(architecture IN LISTS STRIPED_CUDA_ARCHITECTURES)
   target_compile_options(striped_cuda PRIVATE
     "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:-gencode=arch=compute_${architecture},code=sm_${architecture}>")
