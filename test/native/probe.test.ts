@@ -11,7 +11,7 @@ const ADDON = fileURLToPath(new URL('../../build/native/striped.node', import.me
 interface Tensor {
   dtype: string;
   shape: number[];
-  values: Float32Array | Float64Array;
+  values: Float64Array;
 }
 
 function readSafetensors(file: string): Map<string, Tensor> {
@@ -24,7 +24,7 @@ function readSafetensors(file: string): Map<string, Tensor> {
   return new Map(
     Object.entries(header).map(([name, { dtype, shape, data_offsets: [begin, end] }]) => {
       const data = Uint8Array.from(bytes.subarray(8 + headerLength + begin, 8 + headerLength + end)).buffer;
-      return [name, { dtype, shape, values: dtype === 'F64' ? new Float64Array(data) : new Float32Array(data) }];
+      return [name, { dtype, shape, values: dtype === 'F64' ? new Float64Array(data) : Float64Array.from(new Float32Array(data)) }];
     }),
   );
 }
