@@ -83,7 +83,8 @@ export class Charts {
     for (const { spec, plot, holder } of this.plots) {
       plot.setData(this.data(spec));
       // Without a pointer over the chart the legend says the newest values.
-      if ((plot.cursor.left ?? -1) < 0) plot.setLegend({ idxs: newestIndices(plot.data) }, false);
+      if (plot.data[0].length > 0 && (plot.cursor.left ?? -1) < 0)
+        plot.setLegend({ idxs: newestIndices(plot.data) }, false);
       holder.setAttribute('aria-label', this.describe(spec));
     }
   }
@@ -122,7 +123,7 @@ function options(spec: ChartSpec, width: number): uPlot.Options {
     grid: { stroke: theme.grid, width: 1 },
     ticks: { stroke: theme.grid, width: 1 },
   };
-  const show = (value: number | null) => (value === null ? '–' : spec.format(value));
+  const show = (value: number | null | undefined) => (typeof value === 'number' ? spec.format(value) : '–');
   return {
     title: spec.title,
     width,
