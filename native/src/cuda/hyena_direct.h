@@ -1,0 +1,17 @@
+// Hyena-SE and Hyena-MR for any shape on CUDA cores: any group size and filter length, fp32 or bf16. The
+// tensor-core kernels (hyena_fir.h) are preferred where they apply.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include "hyena.h"
+
+namespace striped::cuda {
+
+std::size_t direct_workspace(const HyenaShape&, ElementType);
+void direct_forward(const HyenaShape&, const HyenaWeights&, ElementType, const void* z, void* y,
+                    cudaStream_t);
+void direct_backward(const HyenaShape&, const HyenaWeights&, ElementType, const void* z, const void* dy,
+                     void* dz, const HyenaGradients&, void* workspace, cudaStream_t);
+
+}  // namespace striped::cuda

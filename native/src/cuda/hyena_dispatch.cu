@@ -1,0 +1,32 @@
+// Which kernel runs an inner Hyena operator.
+#include "hyena.h"
+#include "hyena_direct.h"
+#include "hyena_fir.h"
+#include "hyena_modal.h"
+
+namespace striped::cuda {
+
+std::size_t hyena_workspace(const HyenaShape& shape, ElementType type) {
+  if (shape.kind == HyenaKind::long_implicit) return modal_workspace(shape, type);
+  return fir_supports(shape, type) ? fir_workspace(shape) : direct_workspace(shape, type);
+}
+
+void hyena_forward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type, const void* z,
+                   void* y, void* workspace, cudaStream_t stream) {
+  if (shape.kind == HyenaKind::long_implicit)
+    return modal_forward(shape, weights, type, z, y, workspace, stream);
+  if (fir_supports(shape, type)) return fir_forward(shape, weights, z, y, stream);
+  direct_forward(shape, weights, type, z, y, stream);
+}
+
+void hyena_backward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type, const void* z,
+                    const void* dy, void* dz, const HyenaGradients& gradients, void* workspace,
+                    cudaStream_t stream) {
+  if (shape.kind == HyenaKind::long_implicit) {
+    return modal_backward(shape, weights, type, z, dy, dz, gradients, workspace, stream);
+  }
+  if (fir_supports(shape, type)) return fir_backward(shape, weights, z, dy, dz, gradients, workspace, stream);
+  direct_backward(shape, weights, type, z, dy, dz, gradients, workspace, stream);
+}
+
+}  // namespace striped::cuda

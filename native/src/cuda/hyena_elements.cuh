@@ -1,0 +1,110 @@
+// The featurizer as the Hyena kernels for any shape see it: one channel a thread, fp32.
+#pragma once
+
+#include "hyena_general.h"
+#include "vector.cuh"
+
+namespace striped::cuda::general {
+
+// What every thread needs to find its data.
+template <class T>
+struct Tensors {
+  const T *z, *dy;
+  const float* featurizer;
+  int length, width, featurizer_taps;
+};
+
+template <class T>
+Tensors<T> tensors_of(const HyenaShape& shape, const HyenaWeights& weights, const void* z, const void* dy) {
+  return {static_cast<const T*>(z),
+          static_cast<const T*>(dy),
+          static_cast<const float*>(weights.featurizer),
+          static_cast<int>(shape.length),
+          static_cast<int>(shape.width),
+          shape.featurizer_taps};
+}
+
+// A featurized projection of one channel of one sequence.
+template <class T>
+struct Projection {
+  const T* column;
+  std::int64_t stride;
+  int length, taps;
+  float tap[kMaxFeaturizerTaps];
+
+  // part: 0, 1, 2 for q, k, v.
+  __device__ Projection(const Tensors<T>& t, int batch, int part, int channel)
+      : column(t.z + (static_cast<std::int64_t>(batch) * t.length * 3 + part) * t.width + channel),
+        stride(std::int64_t{3} * t.width),
+        length(t.length),
+        taps(t.featurizer_taps) {
+    const float* weights = t.featurizer + (static_cast<std::int64_t>(part) * t.width + channel) * taps;
+#pragma unroll
+    for (int i = 0; i < kMaxFeaturizerTaps; ++i) tap[i] = i < taps ? weights[i] : 0.0f;
+  }
+  __device__ float raw(int token) const {
+    return token >= 0 && token < length ? to_float(column[token * stride]) : 0.0f;
+  }
+  // Tokens first … first + Rows - 1; zero where the sequence has none near.
+  template <int Rows>
+  __device__ void run(int first, float (&out)[Rows]) const {
+    constexpr int reach = kMaxFeaturizerTaps - 1;
+    float z[Rows + reach];
+#pragma unroll
+    for (int i = 0; i < Rows + reach; ++i) z[i] = i + taps > reach ? raw(first - reach + i) : 0.0f;
+#pragma unroll
+    for (int r = 0; r < Rows; ++r) {
+      out[r] = 0;
+#pragma unroll
+      for (int i = 0; i < kMaxFeaturizerTaps; ++i) out[r] += tap[i] * z[r + reach - i];
+    }
+  }
+};
+
+template <class T>
+struct OutputGradient {
+  const T* column;
+  std::int64_t stride;
+  int length;
+  __device__ OutputGradient(const Tensors<T>& t, int batch, int channel)
+      : column(t.dy + static_cast<std::int64_t>(batch) * t.length * t.width + channel),
+        stride(t.width),
+        length(t.length) {}
+  __device__ float operator()(int token) const {
+    return token >= 0 && token < length ? to_float(column[token * stride]) : 0.0f;
+  }
+};
+
+// Writes d, the gradients of the featurized projections, in place of dz, and keeps the first rows of each
+// block of tokens for the block before (see featurizer_backward).
+template <class T>
+struct ProjectionGradient {
+  T* dz;
+  float* reach;
+  int length, width, taps, rows, blocks;
+
+  __device__ void write(int batch, int token, int part, int channel, float d) const {
+    if (token >= length) return;
+    const std::int64_t column = static_cast<std::int64_t>(part) * width + channel,
+                       columns = std::int64_t{3} * width;
+    dz[(static_cast<std::int64_t>(batch) * length + token) * columns + column] = from_float<T>(d);
+    const int row = token % rows;
+    if (row < taps - 1) {
+      reach[((static_cast<std::int64_t>(batch) * blocks + token / rows) * (taps - 1) + row) * columns +
+            column] = d;
+    }
+  }
+};
+
+template <class T>
+ProjectionGradient<T> projection_gradient(const HyenaShape& shape, void* dz, float* reach, int rows) {
+  return {static_cast<T*>(dz),
+          reach,
+          static_cast<int>(shape.length),
+          static_cast<int>(shape.width),
+          shape.featurizer_taps,
+          rows,
+          static_cast<int>(ceil_div(shape.length, rows))};
+}
+
+}  // namespace striped::cuda::general

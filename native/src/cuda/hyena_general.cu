@@ -1,0 +1,129 @@
+#include "hyena_general.h"
+
+#include "cuda_check.h"
+#include "hyena_elements.cuh"
+
+namespace striped::cuda::general {
+namespace {
+
+constexpr int kColumns = 32, kSlices = 16;
+
+__global__ void reduce_kernel(const float* partials, std::int64_t parts, std::int64_t inner,
+                              std::int64_t channels, std::int64_t groups, const float* scale, float* out) {
+  __shared__ float sums[kSlices][kColumns];
+  const std::int64_t g = blockIdx.x * static_cast<std::int64_t>(kColumns) + threadIdx.x, i = blockIdx.y;
+  const std::int64_t size = channels / groups;
+  float sum = 0;
+  if (g < groups) {
+    for (std::int64_t term = threadIdx.y; term < parts * size; term += kSlices) {
+      sum += partials[(term / size * inner + i) * channels + g * size + term % size];
+    }
+  }
+  sums[threadIdx.y][threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.y != 0 || g >= groups) return;
+  for (int s = 1; s < kSlices; ++s) sum += sums[s][threadIdx.x];
+  out[g * inner + i] += scale == nullptr ? sum : scale[g * inner + i] * sum;
+}
+
+struct FeaturizerArguments {
+  const float *weights, *reach;
+  float* partials;
+  int length, columns, taps, rows, blocks;
+};
+
+// A thread walks one column of one block of tokens forwards, eight at a time: d of the next tokens and z of
+// the last ones stay in registers.
+template <class T>
+__global__ void featurizer_kernel(const FeaturizerArguments a, const T* z, T* dz) {
+  constexpr int step = kMaxFeaturizerTaps;
+  const int column = blockIdx.x * blockDim.x + threadIdx.x, block = blockIdx.y, batch = blockIdx.z;
+  if (column >= a.columns) return;
+  const int begin = block * a.rows, end = min(begin + a.rows, a.length);
+  const std::int64_t columns = a.columns, part = static_cast<std::int64_t>(batch) * a.blocks + block;
+  const T* z_column = z + static_cast<std::int64_t>(batch) * a.length * columns + column;
+  T* dz_column = dz + static_cast<std::int64_t>(batch) * a.length * columns + column;
+  const float* beyond = a.reach + (part + 1) * (a.taps - 1) * columns + column;
+  const auto gradient = [&](int token) {
+    if (token < end) return to_float(dz_column[token * columns]);
+    if (token >= a.length || token - end >= a.taps - 1) return 0.0f;
+    return beyond[(token - end) * columns];
+  };
+
+  float tap[step], sum[step] = {}, d[2 * step], past[2 * step];
+#pragma unroll
+  for (int i = 0; i < step; ++i) {
+    tap[i] = i < a.taps ? a.weights[static_cast<std::int64_t>(column) * a.taps + i] : 0.0f;
+    d[step + i] = gradient(begin + i);
+    const int token = begin - step + i;
+    past[step + i] = token >= 0 ? to_float(z_column[token * columns]) : 0.0f;
+  }
+  for (int t = begin; t < end; t += step) {
+#pragma unroll
+    for (int i = 0; i < step; ++i) {
+      d[i] = d[step + i];
+      d[step + i] = gradient(t + step + i);
+      past[i] = past[step + i];
+      past[step + i] = t + i < end ? to_float(z_column[(t + i) * columns]) : 0.0f;
+    }
+#pragma unroll
+    for (int i = 0; i < step; ++i) {
+      float out = 0;
+#pragma unroll
+      for (int j = 0; j < step; ++j) {
+        out += tap[j] * d[i + j];
+        if (t + i < end) sum[j] += d[i] * past[step + i - j];
+      }
+      if (t + i < end) dz_column[(t + i) * columns] = from_float<T>(out);
+    }
+  }
+  for (int j = 0; j < step; ++j) {
+    if (j < a.taps) a.partials[(part * a.taps + j) * columns + column] = sum[j];
+  }
+}
+
+}  // namespace
+
+void reduce(const float* partials, std::int64_t parts, std::int64_t inner, std::int64_t channels,
+            std::int64_t groups, const void* scale, void* out, cudaStream_t stream) {
+  if (out == nullptr) return;
+  const dim3 grid(static_cast<unsigned>(ceil_div(groups, kColumns)), static_cast<unsigned>(inner));
+  reduce_kernel<<<grid, dim3(kColumns, kSlices), 0, stream>>>(
+      partials, parts, inner, channels, groups, static_cast<const float*>(scale), static_cast<float*>(out));
+  check(cudaGetLastError());
+}
+
+std::int64_t reach_size(const HyenaShape& shape, int rows) {
+  return shape.batch * ceil_div(shape.length, rows) * (shape.featurizer_taps - 1) * 3 * shape.width;
+}
+
+std::int64_t featurizer_partials_size(const HyenaShape& shape, int rows) {
+  return shape.batch * ceil_div(shape.length, rows) * shape.featurizer_taps * 3 * shape.width;
+}
+
+void featurizer_backward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type,
+                         const void* z, void* dz, int rows, const FeaturizerScratch& scratch, void* gradient,
+                         cudaStream_t stream) {
+  const std::int64_t columns = 3 * shape.width, blocks = ceil_div(shape.length, rows);
+  const FeaturizerArguments a{static_cast<const float*>(weights.featurizer),
+                              scratch.reach,
+                              scratch.partials,
+                              static_cast<int>(shape.length),
+                              static_cast<int>(columns),
+                              shape.featurizer_taps,
+                              rows,
+                              static_cast<int>(blocks)};
+  constexpr int threads = 128;
+  const dim3 grid(static_cast<unsigned>(ceil_div(columns, threads)), static_cast<unsigned>(blocks),
+                  static_cast<unsigned>(shape.batch));
+  if (type == ElementType::bf16) {
+    featurizer_kernel<<<grid, threads, 0, stream>>>(a, static_cast<const bf16*>(z), static_cast<bf16*>(dz));
+  } else {
+    featurizer_kernel<<<grid, threads, 0, stream>>>(a, static_cast<const float*>(z), static_cast<float*>(dz));
+  }
+  check(cudaGetLastError());
+  reduce(scratch.partials, shape.batch * blocks, shape.featurizer_taps, columns, columns, nullptr, gradient,
+         stream);
+}
+
+}  // namespace striped::cuda::general

@@ -1,0 +1,32 @@
+// What the Hyena kernels for any shape have in common: see hyena_general.cu.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "hyena.h"
+
+namespace striped::cuda::general {
+
+constexpr int kMaxFeaturizerTaps = 8;
+
+// out[g, i] += scale[g, i] · Σ_part Σ_{c in group g} partials[part, i, c], in a fixed order; scale may be
+// null, and a null `out` (a gradient nobody wants) does nothing.
+void reduce(const float* partials, std::int64_t parts, std::int64_t inner, std::int64_t channels,
+            std::int64_t groups, const void* scale, void* out, cudaStream_t);
+
+// Workspace of featurizer_backward: what crosses the boundaries of blocks of `rows` tokens, and partial sums.
+struct FeaturizerScratch {
+  float* reach;     // [batch, blocks, featurizer_taps - 1, 3·width]: first rows of each block of d
+  float* partials;  // [batch · blocks, featurizer_taps, 3·width]
+};
+std::int64_t reach_size(const HyenaShape&, int rows);
+std::int64_t featurizer_partials_size(const HyenaShape&, int rows);
+
+// dz holds d, the gradients of the featurized projections, and becomes that of z; the featurizer's gradient
+// is added. `scratch.reach` must hold the first rows of each block of d.
+void featurizer_backward(const HyenaShape&, const HyenaWeights&, ElementType, const void* z, void* dz,
+                         int rows, const FeaturizerScratch& scratch, void* gradient, cudaStream_t);
+
+}  // namespace striped::cuda::general

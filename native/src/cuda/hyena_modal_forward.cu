@@ -1,0 +1,256 @@
+#include "cuda_check.h"
+#include "hyena_modal_arguments.cuh"
+
+namespace striped::cuda::modal {
+namespace {
+
+// ---- states
+// ---------------------------------------------------------------------------------------------------------
+
+constexpr int kStateStages = 4;
+constexpr int kStateBytes = kStateStages * 2 * kHeadBytes + 2 * kTileBytes;
+
+// A tile's inputs go through shared memory twice, as projections and as u (or g): while one tile is
+// multiplied, the next is featurized, with one barrier a tile.
+template <bool reversed>
+__global__ __launch_bounds__(kThreads, 1) void states_kernel(const Arguments a, const States states) {
+#if __CUDA_ARCH__ >= 900
+  extern __shared__ __align__(128) std::uint8_t raw[];
+  __shared__ FeaturizerTable table;
+  const std::uint32_t inputs = ptx::shared_address(raw);
+  const std::uint32_t tiles = inputs + kStateStages * 2 * kHeadBytes;
+  const Lane lane;
+  const Run run;
+  const int warp = threadIdx.x / 32, first_channel = blockIdx.x * kChannels, strip = blockIdx.y,
+            batch = blockIdx.z;
+  const int begin = strip * a.layout.strip_tiles, end = min(begin + a.layout.strip_tiles, a.layout.tiles);
+  const int count = end - begin;
+  const auto tile_of = [&](int i) { return reversed ? end - 1 - i : begin + i; };
+
+  const Source first = a.projection(reversed ? 0 : 1, batch, first_channel);
+  const Source second =
+      reversed ? a.output_gradient(batch, first_channel) : a.projection(2, batch, first_channel);
+  const auto start_fetch = [&](int i) {
+    if (i < count) {
+      const std::uint32_t buffer = inputs + i % kStateStages * 2 * kHeadBytes;
+      fetch<true, false>(first, buffer, tile_of(i) * kRows, a.length);
+      fetch<!reversed, false>(second, buffer + kHeadBytes, tile_of(i) * kRows, a.length);
+    }
+    copy_async_commit();
+  };
+  for (int i = 0; i + 1 < kStateStages; ++i) start_fetch(i);
+  table.load(a.featurizer, first_channel, a.width);
+
+  InputOperand input[2];
+  Decay decay[2];
+#pragma unroll
+  for (int c = 0; c < 2; ++c) {
+    const FilterSource filter = a.filter(first_channel + 2 * warp + c);
+    input[c].make(filter, lane);
+    decay[c].make(filter, lane);
+  }
+  float carry[2][2] = {};
+  const auto save = [&](float* to, std::int64_t index) {
+    if (to == nullptr || lane.q != 0) return;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      to[a.state(index, first_channel + 2 * warp + i / 2, lane.g + i % 2 * 8)] = carry[i / 2][i % 2];
+    }
+  };
+
+  for (int i = -1; i < count; ++i) {
+    copy_async_wait<kStateStages - 2>();
+    __syncthreads();
+    start_fetch(i + kStateStages);
+    if (i >= 0) {
+      save(states.tiles, static_cast<std::int64_t>(batch) * a.layout.tiles + tile_of(i));
+#pragma unroll
+      for (int c = 0; c < 2; ++c) {
+        std::uint32_t x[4];
+        ptx::load_matrix(x, matrix_address(tiles + i % 2 * kTileBytes, 2 * warp + c, lane));
+        float e[2][4] = {};
+        multiply(e, input[c].v, x);
+        scan<reversed>(e, decay[c], carry[c], lane);
+      }
+    }
+    if (i + 1 < count) {
+      const std::uint32_t buffer = inputs + (i + 1) % kStateStages * 2 * kHeadBytes;
+      float2 x[kRun], by[kRun];
+      Featurizer(table, reversed ? 0 : 1, run.pair).run(run, buffer, x);
+      if (reversed) {
+#pragma unroll
+        for (int t = 0; t < kRun; ++t) by[t] = run.at(buffer + kHeadBytes, t);
+      } else {
+        Featurizer(table, 2, run.pair).run(run, buffer + kHeadBytes, by);
+      }
+#pragma unroll
+      for (int t = 0; t < kRun; ++t) x[t] = {x[t].x * by[t].x, x[t].y * by[t].y};
+      store_run<reversed>(tiles + (i + 1) % 2 * kTileBytes, run, x);
+    }
+  }
+  save(states.ends, static_cast<std::int64_t>(batch) * a.layout.strips + strip);
+#endif
+}
+
+// Strip ends become strip entries, in place: a thread a mode of a channel, double precision.
+__global__ void combine_kernel(const Arguments a, float* ends, bool reversed) {
+  const std::int64_t i = blockIdx.x * static_cast<std::int64_t>(blockDim.x) + threadIdx.x;
+  const std::int64_t row = static_cast<std::int64_t>(a.width) * kModes;
+  if (i >= row) return;
+  const int channel = static_cast<int>(i / kModes);
+  const double factor = exp(static_cast<double>(a.filter(channel).log_pole(static_cast<int>(i % kModes))) *
+                            kRows * a.layout.strip_tiles);
+  float* states = ends + blockIdx.y * a.layout.strips * row + i;
+  double state = 0;
+  for (int s = 0; s < a.layout.strips; ++s) {
+    float& end = states[(reversed ? a.layout.strips - 1 - s : s) * row];
+    const double leaving = end;
+    end = static_cast<float>(state);
+    state = state * factor + leaving;
+  }
+}
+
+// ---- forward
+// --------------------------------------------------------------------------------------------------------
+
+constexpr int kStages = 3;
+constexpr int kForwardBytes = kStages * (3 * kHeadBytes + kTileBytes);
+
+// Between two barriers a block gates tile i-1, multiplies tile i and featurizes tile i+1, so that memory,
+// tensor cores and arithmetic overlap; q arrives two tiles later than k and v.
+__global__ __launch_bounds__(kThreads, 1) void forward_kernel(const Arguments a, const float* entries,
+                                                              __nv_bfloat16* y_out) {
+#if __CUDA_ARCH__ >= 900
+  extern __shared__ __align__(128) std::uint8_t raw[];
+  __shared__ FeaturizerTable table;
+  const std::uint32_t keys = ptx::shared_address(raw);
+  const std::uint32_t queries = keys + kStages * 2 * kHeadBytes;
+  const std::uint32_t tiles = queries + kStages * kHeadBytes;
+  const Lane lane;
+  const Run run;
+  const int warp = threadIdx.x / 32, first_channel = blockIdx.x * kChannels, strip = blockIdx.y,
+            batch = blockIdx.z;
+  const int begin = strip * a.layout.strip_tiles, count = min(a.layout.strip_tiles, a.layout.tiles - begin);
+
+  const Source q = a.projection(0, batch, first_channel), k = a.projection(1, batch, first_channel),
+               v = a.projection(2, batch, first_channel);
+  const auto start_fetch = [&](int interval) {
+    const int key = interval + 3, query = interval + 1;
+    if (key < count) {
+      const std::uint32_t buffer = keys + key % kStages * 2 * kHeadBytes;
+      fetch<true, false>(k, buffer, (begin + key) * kRows, a.length);
+      fetch<true, false>(v, buffer + kHeadBytes, (begin + key) * kRows, a.length);
+    }
+    if (query >= 0 && query < count) {
+      fetch<true, false>(q, queries + query % kStages * kHeadBytes, (begin + query) * kRows, a.length);
+    }
+    copy_async_commit();
+  };
+  start_fetch(-3);
+  start_fetch(-2);
+  table.load(a.featurizer, first_channel, a.width);
+
+  InputOperand input[2];
+  OutputOperands output[2];
+  Decay decay[2];
+  float carry[2][2] = {};
+#pragma unroll
+  for (int c = 0; c < 2; ++c) {
+    const int channel = first_channel + 2 * warp + c;
+    const FilterSource filter = a.filter(channel);
+    input[c].make(filter, lane);
+    output[c].make(filter, a.skip == nullptr ? 0.0f : a.skip[channel], lane);
+    decay[c].make(filter, lane);
+    if (a.layout.strips > 1) {
+      const std::int64_t index = static_cast<std::int64_t>(batch) * a.layout.strips + strip;
+#pragma unroll
+      for (int m = 0; m < 2; ++m) carry[c][m] = entries[a.state(index, channel, lane.g + 8 * m)];
+    }
+  }
+
+  for (int i = -1; i <= count; ++i) {
+    copy_async_wait<1>();
+    __syncthreads();
+    start_fetch(i);
+    if (i >= 0 && i < count) {
+#pragma unroll
+      for (int c = 0; c < 2; ++c) {
+        const std::uint32_t address = matrix_address(tiles + i % kStages * kTileBytes, 2 * warp + c, lane);
+        std::uint32_t x[4];
+        ptx::load_matrix(x, address);
+        float states[2][4] = {};
+        multiply(states, input[c].v, x);
+        scan<false>(states, decay[c], carry[c], lane);
+        store_output(address, output[c], x, states);
+      }
+    }
+    if (i + 1 < count) {
+      const std::uint32_t buffer = keys + (i + 1) % kStages * 2 * kHeadBytes;
+      float2 x[kRun], by[kRun];
+      Featurizer(table, 1, run.pair).run(run, buffer, x);
+      Featurizer(table, 2, run.pair).run(run, buffer + kHeadBytes, by);
+#pragma unroll
+      for (int t = 0; t < kRun; ++t) x[t] = {x[t].x * by[t].x, x[t].y * by[t].y};
+      store_run<false>(tiles + (i + 1) % kStages * kTileBytes, run, x);
+    }
+    if (i >= 1) {
+      const int tile = i - 1;
+      float2 gate[kRun], y[kRun];
+      Featurizer(table, 0, run.pair).run(run, queries + tile % kStages * kHeadBytes, gate);
+      load_run<false>(tiles + tile % kStages * kTileBytes, run, y);
+      const int token = (begin + tile) * kRows + run.run * kRun;
+      std::uint32_t* out = reinterpret_cast<std::uint32_t*>(
+          y_out + (static_cast<std::int64_t>(batch) * a.length + token) * a.width + first_channel +
+          2 * run.pair);
+#pragma unroll
+      for (int t = 0; t < kRun; ++t) {
+        if (token + t < a.length) {
+          out[static_cast<std::int64_t>(t) * (a.width / 2)] =
+              ptx::pack_bf16(y[t].x * gate[t].x, y[t].y * gate[t].y);
+        }
+      }
+    }
+  }
+#endif
+}
+
+template <bool reversed>
+void run_states(const HyenaShape& shape, const Arguments& a, const States& states, cudaStream_t stream) {
+  static const cudaError_t raised =
+      cudaFuncSetAttribute(states_kernel<reversed>, cudaFuncAttributeMaxDynamicSharedMemorySize, kStateBytes);
+  check(raised);
+  states_kernel<reversed><<<grid_of(shape, a.layout), kThreads, kStateBytes, stream>>>(a, states);
+  check(cudaGetLastError());
+}
+
+}  // namespace
+
+void launch_states(const HyenaShape& shape, const HyenaWeights& weights, const void* z, const void* dy,
+                   bool reversed, const States& states, cudaStream_t stream) {
+  const Arguments a = arguments_of(shape, weights, z, dy);
+  if (reversed) {
+    run_states<true>(shape, a, states, stream);
+  } else {
+    run_states<false>(shape, a, states, stream);
+  }
+  if (a.layout.strips == 1) return;
+  const dim3 blocks(static_cast<unsigned>((shape.width * kModes + 255) / 256),
+                    static_cast<unsigned>(shape.batch));
+  combine_kernel<<<blocks, 256, 0, stream>>>(a, states.ends, reversed);
+  check(cudaGetLastError());
+}
+
+void tensor_forward(const HyenaShape& shape, const HyenaWeights& weights, const void* z, void* y,
+                    void* workspace, cudaStream_t stream) {
+  float* entries = static_cast<float*>(workspace);
+  const Arguments a = arguments_of(shape, weights, z, nullptr);
+  if (a.layout.strips > 1) launch_states(shape, weights, z, nullptr, false, {nullptr, entries}, stream);
+  static const cudaError_t raised =
+      cudaFuncSetAttribute(forward_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kForwardBytes);
+  check(raised);
+  forward_kernel<<<grid_of(shape, a.layout), kThreads, kForwardBytes, stream>>>(
+      a, entries, static_cast<__nv_bfloat16*>(y));
+  check(cudaGetLastError());
+}
+
+}  // namespace striped::cuda::modal

@@ -1,0 +1,18 @@
+// Hyena-LI for any shape on CUDA cores, behind hyena_modal.h: fp32 or bf16, up to 32 exponentials.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include "hyena.h"
+
+namespace striped::cuda::modal {
+
+constexpr int kMaxOrder = 32;
+
+std::size_t scan_workspace(const HyenaShape&);
+void scan_forward(const HyenaShape&, const HyenaWeights&, ElementType, const void* z, void* y,
+                  void* workspace, cudaStream_t);
+void scan_backward(const HyenaShape&, const HyenaWeights&, ElementType, const void* z, const void* dy,
+                   void* dz, const HyenaGradients&, void* workspace, cudaStream_t);
+
+}  // namespace striped::cuda::modal

@@ -1,0 +1,39 @@
+// Hyena-LI on tensor cores (sm_90, bf16): kernels and launchers behind hyena_modal.h. See docs/kernels.md,
+// "LI".
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+
+#include "striped/backend.h"
+
+namespace striped::cuda::modal {
+
+// How a call is spread: sequences are cut into strips only where channels and batch alone would leave the
+// device idle, since a strip needs its first state from a pass of its own.
+struct Layout {
+  int tiles;        // of 256 tokens, a sequence
+  int strips;       // a sequence
+  int strip_tiles;  // tiles a strip; the last may have fewer
+};
+Layout layout(const HyenaShape&);
+
+// States of one direction, fp32 [..., width, 16]; those of a strip begin from zero.
+struct States {
+  float* tiles;  // [batch, tiles]: before each tile (after it, for gradients), or null
+  float* ends;   // [batch, strips]: leaving each strip; then, in place, entering it
+};
+
+bool tensor_supports(const HyenaShape&);
+std::size_t tensor_workspace(const HyenaShape&);
+void tensor_forward(const HyenaShape&, const HyenaWeights&, const void* z, void* y, void* workspace,
+                    cudaStream_t);
+void tensor_backward(const HyenaShape&, const HyenaWeights&, const void* z, const void* dy, void* dz,
+                     const HyenaGradients&, void* workspace, cudaStream_t);
+
+// First pass: u = k' ⊙ v' forwards in time, or g = dy ⊙ q' backwards (`reversed`, dy not null).
+void launch_states(const HyenaShape&, const HyenaWeights&, const void* z, const void* dy, bool reversed,
+                   const States&, cudaStream_t);
+
+}  // namespace striped::cuda::modal
