@@ -4,6 +4,7 @@
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 build=${1:-$here/../build/cuda}
+mkdir -p "$(dirname "$build")"
 steps=${STRIPED_CHECK:-test bench}
 if [ -z "${STRIPED_CUDNN_PATH:-}" ] && command -v python3 >/dev/null; then
   # cuDNN often comes with a Python package.

@@ -57,7 +57,8 @@ struct Context {
   std::string name;
   ElementType type = ElementType::f32;
   Scratch scratch;
-  bool recorded = false;  // a step has been recorded
+  std::uint64_t calls = 0;  // of the backend, so far
+  bool recorded = false;    // a step has been recorded
   std::map<std::vector<double>, RopeTable> rope_tables;
 
   Context() = default;

@@ -118,10 +118,12 @@ class CudaBackend final : public Backend {
   }
   void release(void* pointer) override {
     enter();
+    gemm_->forget_all();
     check(cudaFree(pointer), "cudaFree");
   }
   void upload(void* device, const void* host, std::size_t bytes) override {
     enter();
+    gemm_->forget(device, bytes);
     check(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, context_.stream), "upload");
     // The caller may change its copy at once.
     check(cudaStreamSynchronize(context_.stream), "upload");
@@ -133,6 +135,7 @@ class CudaBackend final : public Backend {
   }
   void zero(void* device, std::size_t bytes) override {
     enter();
+    gemm_->forget(device, bytes);
     check(cudaMemsetAsync(device, 0, bytes, context_.stream), "zero");
   }
   void synchronize() override {
@@ -236,6 +239,7 @@ class CudaBackend final : public Backend {
              const double* squared_norm, const void* gradients, void* parameters, void* moment1,
              void* moment2, void* compute) override {
     enter();
+    if (compute) gemm_->forget(compute, static_cast<std::size_t>(count) * size_of(activation_type()));
     cuda::adamw(context_, count, settings, step, squared_norm, real(gradients), real(parameters),
                 real(moment1), real(moment2), compute);
   }
@@ -266,15 +270,19 @@ class CudaBackend final : public Backend {
   }
   void replay() override {
     enter();
+    gemm_->forget_all();
     check(cudaGraphLaunch(recording_, context_.stream), "replay");
   }
 
  private:
   // A thread starts out on device 0.
-  void enter() const { check(cudaSetDevice(context_.device), "cudaSetDevice"); }
+  void enter() const {
+    check(cudaSetDevice(context_.device), "cudaSetDevice");
+    ++context_.calls;
+  }
 
   Precision precision_;
-  Context context_;
+  mutable Context context_;
   std::unique_ptr<Gemm> gemm_;
   std::unique_ptr<Attention> attention_;
   cudaGraphExec_t recording_ = nullptr;

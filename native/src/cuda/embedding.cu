@@ -11,8 +11,8 @@ namespace striped::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kShare = 128;  // sorted rows a block sums
-constexpr int kAhead = 8;    // loads in flight
+constexpr int kShare = 64;  // sorted rows a block sums
+constexpr int kAhead = 8;   // loads in flight
 
 template <class T, int N>
 __global__ void gather(std::int64_t packs, std::int64_t packs_a_row, const std::int32_t* tokens,
@@ -61,8 +61,10 @@ __global__ void __launch_bounds__(kThreads)
     for (int k = 0; k < kAhead; ++k) {
       const int i = base + k;
       if (i >= count) break;
+      float values[N];
+      unpack<N>(ahead[k], values);
 #pragma unroll
-      for (int j = 0; j < N; ++j) sum[j] += to_float(ahead[k].values[j]);
+      for (int j = 0; j < N; ++j) sum[j] += values[j];
       const std::int32_t token = token_of[i + 1];
       const bool ends_here = token_of[i + 2] != token;
       if (!ends_here && i + 1 < count) continue;

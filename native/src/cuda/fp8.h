@@ -6,39 +6,79 @@
 // transposed.
 #pragma once
 
+#include <array>
+#include <vector>
+
 #include "context.h"
 
 namespace striped::cuda {
 
-enum class Fp8Format { e4m3, e5m2 };
+// Dense layers beyond this many run in bf16.
+constexpr int kMaxSites = 4096;
+
+enum class Fp8Role : int { input, weight, gradient, count };
+
+// A bf16 array[rows, columns] of dense layer `site`, rows and columns multiples of 16.
+struct Fp8Source {
+  Fp8Role role;
+  int site;
+  std::int64_t rows, columns;
+  const void* data;
+};
 
 struct Fp8Operand {
   const void* data;
   const float* scale;  // of the stored values, on the device
 };
 
+// Operands stay valid until the next call with the same role.
 class Fp8Quantizer {
  public:
   explicit Fp8Quantizer(Context&);
   ~Fp8Quantizer();
 
-  // Role says where in scratch memory the operand lives; it stays valid until the next call with that role.
-  enum class Role : int { left, right, count };
-  // x[rows, columns] in bf16 to FP8, row-major.
-  Fp8Operand quantize(Role, Fp8Format, std::int64_t rows, std::int64_t columns, const void* x);
-  // The same, stored as [columns, rows]. Rows and columns must be multiples of 16.
-  Fp8Operand quantize_transposed(Role, Fp8Format, std::int64_t rows, std::int64_t columns, const void* x);
+  // An input to a forward pass is measured anew, a weight only after it has changed.
+  Fp8Operand row_major(const Fp8Source&);
+  // Stored as [columns, rows]. An input is scaled as in its forward pass, if that was the last of this site.
+  Fp8Operand transposed(const Fp8Source&);
+  // A gradient is wanted in both layouts by two calls in a row: the first of them writes both.
+  Fp8Operand gradient(const Fp8Source&, bool transposed);
+
+  // The values in [data, data + bytes) change: measurements of them no longer hold.
+  void forget(const void* data, std::size_t bytes);
+  void forget_all();
 
  private:
-  struct Scale {
-    unsigned largest;  // bits of the largest magnitude, a non-negative float
+  // cuBLASLt wants the factors 16-byte aligned.
+  struct alignas(16) Scale {
     float inverse;
+    unsigned largest;  // bits of the largest magnitude, a non-negative float
   };
-  Scale* measure(Role, std::int64_t count, const void* x);
+  // What a scale was measured of; in a recording it holds within that recording only.
+  struct Known {
+    const void* data = nullptr;
+    unsigned long long recording = 0;
+  };
+  struct GradientPair {
+    Fp8Source source{};
+    std::uint64_t call = 0;
+    unsigned long long recording = 0;
+    Fp8Operand rows{}, columns{};
+  };
+
+  Scale* scale_of(const Fp8Source&) const;
+  Scale* measure(const Fp8Source&);
+  Scale* measure_if_changed(const Fp8Source&);
+  Known& known(const Fp8Source&);
+  // Writes the layouts whose target is given.
+  void convert(const Fp8Source&, Scale*, std::uint8_t* rows, std::uint8_t* columns);
 
   Context& context_;
   Scale* scales_ = nullptr;
-  Scratch operands_[static_cast<int>(Role::count)];
+  std::vector<Known> known_;
+  std::array<Scratch, static_cast<int>(Fp8Role::count)> operands_;
+  Scratch gradient_columns_;
+  GradientPair pair_;
 };
 
 }  // namespace striped::cuda

@@ -16,7 +16,7 @@ struct Gate {
 template <Activation kActivation>
 __device__ __forceinline__ Gate activate(float g) {
   if constexpr (kActivation == Activation::silu) {
-    const float sigmoid = 1.0f / (1.0f + __expf(-g));
+    const float sigmoid = __fdividef(1.0f, 1.0f + __expf(-g));
     return {g * sigmoid, sigmoid * (1.0f + g * (1.0f - sigmoid))};
   } else if constexpr (kActivation == Activation::gelu) {
     const float cumulative = 0.5f * (1.0f + erff(g * 0.70710678118654752f));

@@ -36,6 +36,9 @@ class Gemm {
   void dense(const DenseShape&, const void* x, const void* w, const float* bias, void* y);
   void dense_input_gradient(const DenseShape&, const void* dy, const void* w, void* dx, bool accumulate);
   void dense_weight_gradient(const DenseShape&, const void* dy, const void* x, float* dw, float* dbias);
+  // The values in [data, data + bytes) change other than by a dense layer.
+  void forget(const void* data, std::size_t bytes);
+  void forget_all();
 
  private:
   struct Plan;
@@ -43,6 +46,8 @@ class Gemm {
   Plan& plan_for(const Product&, const ProductPointers&);
   void tune(Plan&, const Product&);
   void run(const Plan&, const Product&, const ProductPointers&, const cublaslt::Algorithm&);
+  static void use_fp8(Product&, ProductPointers&, const Fp8Operand& a, const Fp8Operand& b,
+                      cudaDataType_t b_type);
   bool runs_fp8(const DenseShape&) const;
   const void* bias_in_activation_type(const DenseShape&, const float* bias);
   void check(int status, const char* what) const;

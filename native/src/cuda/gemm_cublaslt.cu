@@ -232,15 +232,15 @@ void Gemm::tune(Plan& plan, const Product& p) {
   fill_operand(p.b, size_b, b.get(), context_.stream);
   cuda::check(cudaMemsetAsync(extra.get(), 0, p.m * 4 + 4096, context_.stream), "tune");
   auto* hash = static_cast<unsigned long long*>(extra.get());
-  float* scales = reinterpret_cast<float*>(hash + 1);
-  fill_operand(CUDA_R_32F, 2, scales, context_.stream);
+  float* scales = static_cast<float*>(extra.get()) + 16;
+  fill_operand(CUDA_R_32F, 32, scales, context_.stream);
   const bool fp8 = bytes_of(p.a) == 1;
   const ProductPointers pointers{a.get(),
                                  b.get(),
                                  d.get(),
                                  static_cast<char*>(extra.get()) + 256,
                                  fp8 ? scales : nullptr,
-                                 fp8 ? scales + 1 : nullptr};
+                                 fp8 ? scales + 16 : nullptr};
   Stopwatch watch;
   unsigned long long reference = 0;
   float fastest = 0;
@@ -293,7 +293,8 @@ void Gemm::multiply(const Product& p, const ProductPointers& pointers) {
 }
 
 bool Gemm::runs_fp8(const DenseShape& s) const {
-  return fp8_ && s.allow_fp8 && s.rows % 16 == 0 && s.in % 16 == 0 && s.out % 16 == 0;
+  return fp8_ && s.allow_fp8 && s.site >= 0 && s.site < kMaxSites && s.rows % 16 == 0 && s.in % 16 == 0 &&
+         s.out % 16 == 0;
 }
 
 const void* Gemm::bias_in_activation_type(const DenseShape& s, const float* bias) {
@@ -303,17 +304,20 @@ const void* Gemm::bias_in_activation_type(const DenseShape& s, const float* bias
   return converted;
 }
 
+void Gemm::use_fp8(Product& p, ProductPointers& pointers, const Fp8Operand& a, const Fp8Operand& b,
+                   cudaDataType_t b_type) {
+  p.transpose_a = true, p.transpose_b = false, p.a = CUDA_R_8F_E4M3, p.b = b_type;
+  pointers.a = a.data, pointers.b = b.data, pointers.scale_a = a.scale, pointers.scale_b = b.scale;
+}
+
 void Gemm::dense(const DenseShape& s, const void* x, const void* w, const float* bias, void* y) {
   if (s.rows == 0) return;
   const cudaDataType_t type = context_.type == ElementType::bf16 ? CUDA_R_16BF : CUDA_R_32F;
   Product p{s.out, s.rows, s.in, true, false, false, bias != nullptr, true, type, type, type};
   ProductPointers pointers{w, x, y, bias_in_activation_type(s, bias), nullptr, nullptr};
   if (runs_fp8(s)) {
-    const Fp8Operand left = fp8_->quantize(Fp8Quantizer::Role::left, Fp8Format::e4m3, s.out, s.in, w);
-    const Fp8Operand right = fp8_->quantize(Fp8Quantizer::Role::right, Fp8Format::e4m3, s.rows, s.in, x);
-    p.a = p.b = CUDA_R_8F_E4M3;
-    pointers.a = left.data, pointers.b = right.data, pointers.scale_a = left.scale,
-    pointers.scale_b = right.scale;
+    use_fp8(p, pointers, fp8_->row_major({Fp8Role::weight, s.site, s.out, s.in, w}),
+            fp8_->row_major({Fp8Role::input, s.site, s.rows, s.in, x}), CUDA_R_8F_E4M3);
   }
   multiply(p, pointers);
 }
@@ -325,12 +329,8 @@ void Gemm::dense_input_gradient(const DenseShape& s, const void* dy, const void*
   Product p{s.in, s.rows, s.out, false, false, accumulate, false, false, type, type, type};
   ProductPointers pointers{w, dy, dx, nullptr, nullptr, nullptr};
   if (runs_fp8(s)) {
-    const Fp8Operand left =
-        fp8_->quantize_transposed(Fp8Quantizer::Role::left, Fp8Format::e4m3, s.out, s.in, w);
-    const Fp8Operand right = fp8_->quantize(Fp8Quantizer::Role::right, Fp8Format::e5m2, s.rows, s.out, dy);
-    p.transpose_a = true, p.a = CUDA_R_8F_E4M3, p.b = CUDA_R_8F_E5M2;
-    pointers.a = left.data, pointers.b = right.data, pointers.scale_a = left.scale,
-    pointers.scale_b = right.scale;
+    use_fp8(p, pointers, fp8_->transposed({Fp8Role::weight, s.site, s.out, s.in, w}),
+            fp8_->gradient({Fp8Role::gradient, s.site, s.rows, s.out, dy}, false), CUDA_R_8F_E5M2);
   }
   multiply(p, pointers);
 }
@@ -342,16 +342,19 @@ void Gemm::dense_weight_gradient(const DenseShape& s, const void* dy, const void
   Product p{s.in, s.out, s.rows, false, true, true, false, false, type, type, CUDA_R_32F};
   ProductPointers pointers{x, dy, dw, nullptr, nullptr, nullptr};
   if (runs_fp8(s)) {
-    const Fp8Operand left =
-        fp8_->quantize_transposed(Fp8Quantizer::Role::left, Fp8Format::e4m3, s.rows, s.in, x);
-    const Fp8Operand right =
-        fp8_->quantize_transposed(Fp8Quantizer::Role::right, Fp8Format::e5m2, s.rows, s.out, dy);
-    p.transpose_a = true, p.transpose_b = false, p.a = CUDA_R_8F_E4M3, p.b = CUDA_R_8F_E5M2;
-    pointers.a = left.data, pointers.b = right.data, pointers.scale_a = left.scale,
-    pointers.scale_b = right.scale;
+    use_fp8(p, pointers, fp8_->transposed({Fp8Role::input, s.site, s.rows, s.in, x}),
+            fp8_->gradient({Fp8Role::gradient, s.site, s.rows, s.out, dy}, true), CUDA_R_8F_E5M2);
   }
   multiply(p, pointers);
   if (dbias) add_column_sums(context_, s.rows, s.out, dy, dbias);
+}
+
+void Gemm::forget(const void* data, std::size_t bytes) {
+  if (fp8_) fp8_->forget(data, bytes);
+}
+
+void Gemm::forget_all() {
+  if (fp8_) fp8_->forget_all();
 }
 
 }  // namespace striped::cuda

@@ -43,18 +43,39 @@ struct alignas(sizeof(T) * N) Pack {
 };
 
 template <int N, class T>
-__device__ __forceinline__ void load(const T* source, float (&target)[N]) {
-  const Pack<T, N> pack = *reinterpret_cast<const Pack<T, N>*>(source);
+__device__ __forceinline__ void unpack(const Pack<T, N>& pack, float (&target)[N]) {
+  if constexpr (sizeof(T) == 2 && N % 2 == 0) {
+    // A bf16 is the upper half of an fp32.
+    const unsigned* words = reinterpret_cast<const unsigned*>(&pack);
 #pragma unroll
-  for (int i = 0; i < N; ++i) target[i] = to_float(pack.values[i]);
+    for (int i = 0; i < N / 2; ++i) {
+      target[2 * i] = __uint_as_float(words[i] << 16);
+      target[2 * i + 1] = __uint_as_float(words[i] & 0xffff0000u);
+    }
+  } else {
+#pragma unroll
+    for (int i = 0; i < N; ++i) target[i] = to_float(pack.values[i]);
+  }
+}
+
+template <int N, class T>
+__device__ __forceinline__ void load(const T* source, float (&target)[N]) {
+  unpack<N>(*reinterpret_cast<const Pack<T, N>*>(source), target);
 }
 
 template <int N, class T>
 __device__ __forceinline__ void store(T* target, const float (&source)[N]) {
-  Pack<T, N> pack;
+  if constexpr (sizeof(T) == 2 && N % 2 == 0) {
+    Pack<__nv_bfloat162, N / 2> pack;
 #pragma unroll
-  for (int i = 0; i < N; ++i) pack.values[i] = from_float<T>(source[i]);
-  *reinterpret_cast<Pack<T, N>*>(target) = pack;
+    for (int i = 0; i < N / 2; ++i) pack.values[i] = __floats2bfloat162_rn(source[2 * i], source[2 * i + 1]);
+    *reinterpret_cast<Pack<__nv_bfloat162, N / 2>*>(target) = pack;
+  } else {
+    Pack<T, N> pack;
+#pragma unroll
+    for (int i = 0; i < N; ++i) pack.values[i] = from_float<T>(source[i]);
+    *reinterpret_cast<Pack<T, N>*>(target) = pack;
+  }
 }
 
 // fp32 parameters beside N activations: as many 16-byte accesses as needed.
