@@ -1,4 +1,4 @@
-import type { Plan } from '../plan/plan.js';
+import type { Plan, PlanBlock } from '../plan/plan.js';
 import { blockTensors, totalSize } from '../plan/tensors.js';
 import { baselinesOf } from './baselines.js';
 import { byBlock } from './by-block.js';
@@ -7,7 +7,7 @@ import type { CostItem, Estimate } from './estimate.js';
 import { hardwareById, hardwareProfiles } from './hardware.js';
 import { blockActivations, memoryOf, rankParameters } from './memory.js';
 import { modelFlopsPerToken } from './model-flops.js';
-import { blockWork, edgeWork, shardOf } from './operators.js';
+import { blockWork, edgeWork, shardOf, type Shard } from './operators.js';
 import { costOf, deviceFor, type Device, type Work } from './roofline.js';
 
 /** The hardware asked for is not known; the message lists what is. */
@@ -55,17 +55,19 @@ interface StackCost {
   backwardMs: number;
 }
 
+function blockItems(on: Device, plan: Plan, block: PlanBlock, shard: Shard) {
+  const works = blockWork(on, block, shard);
+  const items = works.map((work) => costOf(on, work));
+  if (plan.run.recompute === 'blocks') items.push(recomputed(works, items));
+  return { items, ...sums(items) };
+}
+
 function stackCost(on: Device, plan: Plan): StackCost {
   const shard = shardOf(plan);
   const edge = edgeWork(on, plan, shard);
   const before = edge.before.map((work) => costOf(on, work));
   const after = edge.after.map((work) => costOf(on, work));
-  const ofBlock = byBlock((block) => {
-    const works = blockWork(on, block, shard);
-    const items = works.map((work) => costOf(on, work));
-    if (plan.run.recompute === 'blocks') items.push(recomputed(works, items));
-    return { items, ...sums(items) };
-  });
+  const ofBlock = byBlock((block) => blockItems(on, plan, block, shard));
   const blocks = plan.model.blocks.map(ofBlock);
   const all = [sums(before), sums(after), ...blocks];
   return {
@@ -228,22 +230,13 @@ export interface BlockCost {
   activationBytes: number;
 }
 
-/** Sums an estimate's breakdown by block; `estimate` must be of `plan`. */
-export function blockCosts(plan: Plan, estimate: Estimate): BlockCost[] {
-  const on = device(plan, { hardware: estimate.hardware });
+/** Costs of each block where an estimate of the plan was made; equal blocks share their entry. */
+export function blockCosts(plan: Plan, { hardware }: Pick<Estimate, 'hardware'>): BlockCost[] {
+  const on = device(plan, { hardware });
   const shard = shardOf(plan);
-  const activations = byBlock((block) => blockActivations(on, block, shard));
-  const costs = plan.model.blocks.map((block) => ({
-    forwardMs: 0,
-    backwardMs: 0,
-    activationBytes: activations(block),
-  }));
-  for (const item of estimate.breakdown) {
-    const index = /^blocks\.(\d+)\./.exec(item.name)?.[1];
-    if (index === undefined) continue;
-    const cost = costs[Number(index)]!;
-    cost.forwardMs += item.forwardMs;
-    cost.backwardMs += item.backwardMs;
-  }
-  return costs;
+  const ofBlock = byBlock((block): BlockCost => {
+    const { forwardMs, backwardMs } = blockItems(on, plan, block, shard);
+    return { forwardMs, backwardMs, activationBytes: blockActivations(on, block, shard) };
+  });
+  return plan.model.blocks.map(ofBlock);
 }

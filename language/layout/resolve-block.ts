@@ -8,7 +8,6 @@ import type {
   PlanHyenaSE,
   PlanMixer,
 } from '../plan/plan.js';
-import { blockTensors, totalSize } from '../plan/tensors.js';
 import type { Assumption, ResolvedBlock } from './layout.js';
 import {
   argumentReads,
@@ -21,6 +20,7 @@ import {
   wordOf,
   type SettingReads,
 } from './settings.js';
+import type { SharedParts } from './shared-parts.js';
 import type { Reading } from './values.js';
 import type { Operator } from './vocabulary.js';
 
@@ -31,6 +31,7 @@ export interface ModelContext {
   bias: boolean;
   settings: SettingReads;
   sections: ReadonlyMap<string, Section>;
+  shared: SharedParts;
 }
 
 /** Exponents of ten of the presets (facts of the public configurations). */
@@ -76,19 +77,15 @@ export function resolveBlock(block: Block, model: ModelContext): ResolvedBlock {
   const settings = section ? readSettings(section.settings, operator, []) : new Map();
   const lookup = new Lookup(layered(overrides, settings));
   const mixer = resolveMixer(operator, lookup, model);
-  const ffn = resolveFfn(lookup, model);
-  const tensors = blockTensors({ mixer, ffn }, model.width);
+  const parts = model.shared.of(mixer, resolveFfn(lookup, model), model.width);
   const written = new Map<string, AstNode>();
   for (const [key, read] of lookup.reads) written.set(key, read.node);
   return {
     node: block,
     settings: section,
-    mixer,
-    ffn,
+    ...parts,
     written,
     assumed: lookup.assumed,
-    tensors,
-    parameters: totalSize(tensors),
   };
 }
 

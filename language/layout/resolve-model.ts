@@ -6,6 +6,7 @@ import { expand } from './expand.js';
 import type { Assumption, LayoutBlock, ModelLayout, ResolvedBlock } from './layout.js';
 import { defaultInner, resolveBlock, type ModelContext } from './resolve-block.js';
 import { argumentReads, callOf, flagOf, isOperator, numberOf, readSettings } from './settings.js';
+import { SharedParts } from './shared-parts.js';
 
 export function modelSettings(model: Model): Setting[] {
   return model.items.filter(isSetting);
@@ -42,6 +43,7 @@ export function resolveModel(model: Model): ModelLayout | undefined {
     bias: flagOf(settings, 'bias') ?? false,
     settings,
     sections: operatorSections(model),
+    shared: new SharedParts(),
   };
   const embeddings = model.items.find(isEmbeddings);
   const assumed: Assumption[] = [];
@@ -71,9 +73,16 @@ export function resolveModel(model: Model): ModelLayout | undefined {
 
 function resolveBlocks(nodes: readonly Block[], context: ModelContext): LayoutBlock[] {
   const resolved = new Map<Block, ResolvedBlock>();
+  const plain = new Map<string, ResolvedBlock>();
   return nodes.map((node, index) => {
     let block = resolved.get(node);
-    if (!block) resolved.set(node, (block = resolveBlock(node, context)));
+    if (!block) {
+      // Without settings of their own, blocks of an operator differ in their place only.
+      const like = node.overrides.length === 0 ? plain.get(node.operator) : undefined;
+      block = like ? { ...like, node } : resolveBlock(node, context);
+      if (node.overrides.length === 0) plain.set(node.operator, block);
+      resolved.set(node, block);
+    }
     return { index, resolved: block };
   });
 }
