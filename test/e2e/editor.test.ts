@@ -15,7 +15,8 @@ describe('the editor, in a real workbench', function () {
 
   before(async function () {
     this.timeout(300_000);
-    workbench = await Workbench.start(LAYOUT);
+    // Long enough that the run is stopped by us and not by its end.
+    workbench = await Workbench.start(LAYOUT, (text) => text.replace(/\bsteps \d+/, 'steps 20000'));
     source = await readFile(path.join(workbench.folder, LAYOUT), 'utf8');
   });
   after(() => workbench?.stop());
@@ -117,9 +118,11 @@ describe('the editor, in a real workbench', function () {
   it('finds the run again, alive, after the window was closed', async () => {
     const before = await step();
     await workbench.load();
+    await workbench.command('View: Show Striped');
     await workbench.page.locator('.monaco-list-row', { hasText: /running \d+\/\d+ · loss/ }).waitFor();
-    // The monitor comes back by itself.
+    // The pages that were open come back by themselves; the monitor is in front.
     await workbench.webviewWith('#charts canvas');
+    await workbench.page.locator('.tab', { hasText: 'Preview' }).waitFor();
     await eventually('later steps', async () => (await step()) > before);
     await workbench.screenshot('8-reopened');
   });

@@ -1,9 +1,10 @@
 import type { ChildProcess } from 'node:child_process';
-import { cp, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import * as path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { chromium, type Browser, type Frame, type Locator, type Page } from 'playwright-core';
+import { findRunDirectories, stopRun, waitForEnd } from '../../extension/runs/index.js';
 import { BROWSER_FLAGS, findBrowser } from '../support/browser.js';
 import { eventually } from '../support/eventually.js';
 
@@ -41,10 +42,15 @@ export class Workbench {
     this.folder = path.join(home, 'examples');
   }
 
-  static async start(file: string, settings: Record<string, unknown> = {}): Promise<Workbench> {
+  /** Opens a file of the examples; `edit` changes the copy first. */
+  static async start(
+    file: string,
+    edit: (source: string) => string = (source) => source,
+    settings: Record<string, unknown> = {},
+  ): Promise<Workbench> {
     const workbench = new Workbench(await mkdtemp(path.join(tmpdir(), 'striped-e2e-')));
     try {
-      await workbench.open(file, settings);
+      await workbench.open(file, edit, settings);
       return workbench;
     } catch (error) {
       await workbench.stop();
@@ -52,7 +58,11 @@ export class Workbench {
     }
   }
 
-  private async open(file: string, settings: Record<string, unknown>): Promise<void> {
+  private async open(
+    file: string,
+    edit: (source: string) => string,
+    settings: Record<string, unknown>,
+  ): Promise<void> {
     const scripts = await loadScripts();
     const examples = path.join(ROOT, 'examples');
     // Not the runs of whoever tried the examples before.
@@ -60,6 +70,8 @@ export class Workbench {
       recursive: true,
       filter: (source) => path.basename(source) !== 'runs',
     });
+    const opened = path.join(this.folder, file);
+    await writeFile(opened, edit(await readFile(opened, 'utf8')));
     await mkdir(SCREENSHOTS, { recursive: true });
     delete process.env.XDG_STATE_HOME;
     delete process.env.STRIPED_STATE;
@@ -87,8 +99,17 @@ export class Workbench {
       server.kill('SIGTERM');
       await gone;
     }
+    await this.endRuns();
     // The server's own children may still be writing their last words.
     await rm(this.home, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
+  }
+
+  /** Runs outlive windows: those that a failed test left behind are ended here. */
+  private async endRuns(): Promise<void> {
+    for (const directory of await findRunDirectories(this.folder)) {
+      await stopRun(directory).catch(() => undefined);
+      await waitForEnd(directory, WAIT_MS);
+    }
   }
 
   /** Errors and warnings as the status bar counts them. */
