@@ -221,10 +221,7 @@ describe('pages in a browser', function () {
       assert.equal(await page.locator('#progress').getAttribute('aria-valuenow'), '4');
       assert.equal(await page.locator('#charts canvas').count(), 4);
       assert.match((await page.locator('figure').first().getAttribute('aria-label')) ?? '', /train 1\.9600/);
-      assert.match(
-        await page.locator('figure .u-legend').first().innerText(),
-        /step\s*4\s*train\s*1\.9600/,
-      );
+      assert.match(await page.locator('figure .u-legend').first().innerText(), /step\s*4\s*train\s*1\.9600/);
       assert.deepEqual(complaints, []);
     });
 
