@@ -11,8 +11,8 @@ namespace striped::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kShare = 64;  // sorted rows a block sums
-constexpr int kAhead = 8;   // loads in flight
+constexpr int kShare = 128;  // sorted rows a block sums
+constexpr int kAhead = 8;    // loads in flight
 
 template <class T, int N>
 __global__ void gather(std::int64_t packs, std::int64_t packs_a_row, const std::int32_t* tokens,
@@ -88,40 +88,35 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// A block for every share whose last run goes on: it adds up that run from there on. The warps of a block
-// take every 8th partial and are added in order.
+// A block for every share whose last run goes on: it adds up that run from there on, in order, a thread a
+// column.
 __global__ void __launch_bounds__(kThreads)
     sum_runs(std::int64_t rows, std::int64_t width, const std::int32_t* sorted, const float* partial,
              float* dtable) {
-  __shared__ float sums[kThreads / 32][32];
   const std::int64_t share = blockIdx.x, last = share * kShare + kShare - 1;
   if (last + 1 >= rows || sorted[last] != sorted[last + 1]) return;
   const std::int32_t token = sorted[last];
   const bool began_before =
       share > 0 && sorted[share * kShare] == token && sorted[share * kShare - 1] == token;
-  if (began_before) return;                     // the share where the run began does it
-  std::int64_t below = last + 1, above = rows;  // sorted[below] is the token, sorted[above] is not
+  if (began_before) return;  // the share where the run began does it
+  // Most runs are short: double the reach, then halve it. sorted[below] is the token, sorted[above] is not.
+  std::int64_t below = last + 1, above = below + kShare;
+  while (above < rows && sorted[above] == token) {
+    below = above;
+    above += 2 * (above - last);
+  }
+  above = min(above, rows);
   while (above - below > 1) {
     const std::int64_t middle = (below + above) / 2;
     (sorted[middle] == token ? below : above) = middle;
   }
-  const std::int64_t end = below / kShare;
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const std::int64_t column = static_cast<std::int64_t>(blockIdx.y) * 32 + lane;
-  float sum = 0;
-  if (column < width) {
-#pragma unroll 4
-    for (std::int64_t s = share + warp; s <= end; s += kThreads / 32) {
-      sum += partial[(2 * s + (s == share ? 1 : 0)) * width + column];
-    }
-  }
-  sums[warp][lane] = sum;
-  __syncthreads();
-  if (warp == 0 && column < width) {
-    float total = dtable[token * width + column];
-    for (int w = 0; w < kThreads / 32; ++w) total += sums[w][lane];
-    dtable[token * width + column] = total;
-  }
+  const std::int64_t end = below / kShare,
+                     column = static_cast<std::int64_t>(blockIdx.y) * kThreads + threadIdx.x;
+  if (column >= width) return;
+  float sum = partial[(2 * share + 1) * width + column];
+#pragma unroll 8
+  for (std::int64_t s = share + 1; s <= end; ++s) sum += partial[2 * s * width + column];
+  dtable[token * width + column] += sum;
 }
 
 struct Sorted {
@@ -168,8 +163,8 @@ void launch_gradient(Context& context, std::int64_t rows, std::int64_t width, st
   sum_shares<T, N><<<dim3(shares, ceil_div(width, kThreads * N)), kThreads, 0, context.stream>>>(
       rows, width, s.tokens, s.order, dx, s.partial, dtable);
   check_launch("sum_shares");
-  sum_runs<<<dim3(shares, ceil_div(width, 32)), kThreads, 0, context.stream>>>(rows, width, s.tokens,
-                                                                               s.partial, dtable);
+  sum_runs<<<dim3(shares, ceil_div(width, kThreads)), kThreads, 0, context.stream>>>(rows, width, s.tokens,
+                                                                                     s.partial, dtable);
   check_launch("sum_runs");
 }
 

@@ -154,10 +154,10 @@ constexpr int kRoles = static_cast<int>(Fp8Role::count);
 
 }  // namespace
 
-Fp8Quantizer::Fp8Quantizer(Context& context) : context_(context), known_(kMaxSites * kRoles) {
+Fp8Quantizer::Fp8Quantizer(Context& context) : context_(context) {
   static_assert(sizeof(Scale) == sizeof(DeviceScale) &&
                 offsetof(Scale, largest) == offsetof(DeviceScale, largest));
-  scales_ = static_cast<Scale*>(device_allocate(sizeof(Scale) * known_.size()));
+  scales_ = static_cast<Scale*>(device_allocate(sizeof(Scale) * kMaxSites * kRoles));
 }
 
 Fp8Quantizer::~Fp8Quantizer() { cudaFree(scales_); }
@@ -167,7 +167,9 @@ Fp8Quantizer::Scale* Fp8Quantizer::scale_of(const Fp8Source& x) const {
 }
 
 Fp8Quantizer::Known& Fp8Quantizer::known(const Fp8Source& x) {
-  return known_[static_cast<std::size_t>(x.site * kRoles + static_cast<int>(x.role))];
+  const auto index = static_cast<std::size_t>(x.site * kRoles + static_cast<int>(x.role));
+  if (index >= known_.size()) known_.resize(index + 1);
+  return known_[index];
 }
 
 Fp8Quantizer::Scale* Fp8Quantizer::measure(const Fp8Source& x) {
