@@ -156,6 +156,11 @@ void dense(Bench& bench, std::int64_t rows, std::int64_t in, std::int64_t out) {
   bench.time("dense " + name, 0, flops, [&] { b.dense(shape, x, w, nullptr, y); });
   bench.time("  input gradient", 0, flops, [&] { b.dense_input_gradient(shape, y, w, dx, false); });
   bench.time("  weight gradient", 0, flops, [&] { b.dense_weight_gradient(shape, y, x, dw, nullptr); });
+  bench.time("  forward and both gradients", 0, 3 * flops, [&] {
+    b.dense(shape, x, w, nullptr, y);
+    b.dense_weight_gradient(shape, y, x, dw, nullptr);
+    b.dense_input_gradient(shape, y, w, dx, false);
+  });
   bench.forget();
 }
 

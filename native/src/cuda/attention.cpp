@@ -1,6 +1,7 @@
 #include "attention.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "cudnn_graph.h"
 #include "operators.h"
@@ -9,8 +10,14 @@
 namespace striped::cuda {
 namespace {
 
-// A deterministic backward pass may take this much more memory.
-constexpr std::size_t kDeterministicLimit = std::size_t{2} << 30;
+// MiB of workspace that a backward pass with sums in a fixed order may take: one head of 32K tokens. The
+// environment variable STRIPED_ATTENTION_WORKSPACE sets another number; 0 is fastest, and not reproducible.
+constexpr unsigned long kDeterministicMebibytes = 2048;
+
+std::size_t deterministic_limit() {
+  const char* given = std::getenv("STRIPED_ATTENTION_WORKSPACE");
+  return static_cast<std::size_t>(given ? std::strtoul(given, nullptr, 10) : kDeterministicMebibytes) << 20;
+}
 
 std::size_t size_of_element(ElementType type) { return type == ElementType::bf16 ? 2 : 4; }
 
@@ -21,7 +28,7 @@ struct Attention::Heads {
   HeadView q, k, v;
 };
 
-Attention::Attention(Context& context) : context_(context) {
+Attention::Attention(Context& context) : context_(context), deterministic_limit_(deterministic_limit()) {
   if (context.type != ElementType::bf16) return;
   try {
     session_ = std::make_unique<cudnn::Session>(context.stream);
@@ -41,7 +48,7 @@ const FusedAttention* Attention::fused(const AttentionShape& s) {
   if (found != plans_.end()) return found->second.get();
   std::unique_ptr<FusedAttention> plan;
   try {
-    plan = std::make_unique<FusedAttention>(*session_, s, kDeterministicLimit);
+    plan = std::make_unique<FusedAttention>(*session_, s, deterministic_limit_);
   } catch (const Error& error) {
     missing_ = error.what();
   }

@@ -37,6 +37,10 @@ class FusedAttention {
  private:
   struct Forward;
   struct Backward;
+  static std::int64_t kv_heads_together(const AttentionShape&, std::int64_t sequences, std::size_t limit);
+
+  AttentionShape shape_;
+  std::int64_t part_batch_ = 0, part_kv_heads_ = 0;  // of one call of the backward pass
   std::unique_ptr<Forward> forward_;
   std::unique_ptr<Backward> backward_;
 };
@@ -62,6 +66,7 @@ class Attention {
 
   Context& context_;
   std::unique_ptr<cudnn::Session> session_;
+  std::size_t deterministic_limit_;
   std::map<std::vector<std::int64_t>, std::unique_ptr<FusedAttention>> plans_;
   std::string missing_;
 };

@@ -20,17 +20,25 @@ using cudnn::Tensor;
 constexpr std::size_t kAlign = 256;
 std::size_t align(std::size_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
 
-// Shapes and strides of the arrays as they lie in memory. q and k may have been rotated into rows of their
-// own.
+// Shapes and strides of the arrays as they lie in memory, for some of the sequences and heads of an
+// attention. q and k may have been rotated into rows of their own.
 struct Geometry {
   std::int64_t batch, heads, kv_heads, length, dim;
-  std::int64_t rotated_stride;  // of a token in the array with q and k
-  std::int64_t packed_stride;   // of a token in qkv and dqkv
+  std::int64_t rotated_stride;    // of a token in the array with q and k
+  std::int64_t packed_stride;     // of a token in qkv and dqkv
+  std::int64_t output_stride;     // of a token in y and dy
+  std::int64_t statistic_stride;  // of a sequence in the statistics
 
-  explicit Geometry(const AttentionShape& s)
-      : batch(s.batch), heads(s.heads), kv_heads(s.kv_heads), length(s.length), dim(s.head_dim) {
-    packed_stride = (heads + 2 * kv_heads) * dim;
-    rotated_stride = s.rope_base != 0 ? (heads + kv_heads) * dim : packed_stride;
+  Geometry(const AttentionShape& s, std::int64_t sequences, std::int64_t kv_heads_of_part)
+      : batch(sequences),
+        heads(s.heads / s.kv_heads * kv_heads_of_part),
+        kv_heads(kv_heads_of_part),
+        length(s.length),
+        dim(s.head_dim) {
+    packed_stride = static_cast<std::int64_t>(s.heads + 2 * s.kv_heads) * dim;
+    rotated_stride = s.rope_base != 0 ? static_cast<std::int64_t>(s.heads + s.kv_heads) * dim : packed_stride;
+    output_stride = s.heads * dim;
+    statistic_stride = s.heads * length;
   }
   Dimensions rows(std::int64_t count) const { return {batch, count, length, dim}; }
   Dimensions row_strides(std::int64_t stride) const { return {length * stride, dim, stride, 1}; }
@@ -43,7 +51,10 @@ struct Geometry {
     return {heads * length * length, length * length, 1, length};
   }
   Dimensions statistics() const { return {batch, heads, length, 1}; }
-  Dimensions statistic_strides() const { return {heads * length, length, 1, 1}; }
+  Dimensions statistic_strides() const { return {statistic_stride, length, 1, 1}; }
+  // Of scratch arrays, packed.
+  Dimensions sum_strides() const { return {heads * length, length, 1, 1}; }
+  Dimensions packed_row_strides() const { return {heads * length * dim, length * dim, dim, 1}; }
 };
 
 // Scores of keys after the query, or before its window, become -inf.
@@ -82,12 +93,12 @@ struct FusedAttention::Forward {
   cudnn::Plan plan;
 
   static Forward build(const cudnn::Session& session, const AttentionShape& s) {
-    const Geometry g(s);
+    const Geometry g(s, s.batch, s.kv_heads);
     Graph graph(session);
     const Tensor q = graph.array(Data::bfloat16, g.rows(g.heads), g.row_strides(g.rotated_stride));
     const Tensor k = graph.array(Data::bfloat16, g.columns(g.kv_heads), g.column_strides(g.rotated_stride));
     const Tensor v = graph.array(Data::bfloat16, g.rows(g.kv_heads), g.row_strides(g.packed_stride));
-    const Tensor y = graph.array(Data::bfloat16, g.rows(g.heads), g.row_strides(g.heads * g.dim));
+    const Tensor y = graph.array(Data::bfloat16, g.rows(g.heads), g.row_strides(g.output_stride));
     const Tensor statistics = graph.array(Data::float32, g.statistics(), g.statistic_strides());
 
     const Tensor products = graph.virtual_array(Data::float32, g.scores(), g.score_strides());
@@ -96,11 +107,11 @@ struct FusedAttention::Forward {
     const Tensor scaled = graph.pointwise(Pointwise::multiply, products, &scale);
     const Tensor scores = mask(graph, s, scaled, hidden_score(session));
 
-    const Tensor peak = graph.virtual_array(Data::float32, g.statistics(), g.statistic_strides());
+    const Tensor peak = graph.virtual_array(Data::float32, g.statistics(), g.sum_strides());
     graph.reduce(Reduction::maximum, scores, peak);
     const Tensor shifted = graph.pointwise(Pointwise::subtract, scores, &peak);
     const Tensor exponentials = graph.pointwise(Pointwise::exponential, shifted);
-    const Tensor total = graph.virtual_array(Data::float32, g.statistics(), g.statistic_strides());
+    const Tensor total = graph.virtual_array(Data::float32, g.statistics(), g.sum_strides());
     graph.reduce(Reduction::sum, exponentials, total);
     const Tensor logarithm = graph.pointwise(Pointwise::logarithm, total);
     graph.pointwise(Pointwise::add, peak, &logarithm, nullptr, Data::float32, Data::float32, statistics);
@@ -125,17 +136,16 @@ struct FusedAttention::Backward {
       graph.matmul(turned, rows, result);
       return;
     }
-    const Tensor all_heads = graph.virtual_array(Data::bfloat16, g.rows(g.heads),
-                                                 {g.heads * g.length * g.dim, g.length * g.dim, g.dim, 1});
+    const Tensor all_heads = graph.virtual_array(Data::bfloat16, g.rows(g.heads), g.packed_row_strides());
     graph.matmul(turned, rows, all_heads);
     graph.reduce(Reduction::sum, all_heads, result);
   }
 
-  static Backward build(const cudnn::Session& session, const AttentionShape& s, bool deterministic) {
-    const Geometry g(s);
+  static Backward build(const cudnn::Session& session, const AttentionShape& s, const Geometry& g,
+                        bool deterministic) {
     Graph graph(session);
     const auto output = [&] {
-      return graph.array(Data::bfloat16, g.rows(g.heads), g.row_strides(g.heads * g.dim));
+      return graph.array(Data::bfloat16, g.rows(g.heads), g.row_strides(g.output_stride));
     };
     const auto gradient = [&](std::int64_t heads) {
       return graph.array(Data::bfloat16, g.rows(heads), g.row_strides(g.packed_stride));
@@ -152,9 +162,9 @@ struct FusedAttention::Backward {
     const Tensor products = graph.virtual_array(
         Data::float32, g.rows(g.heads), {g.heads * g.length * g.dim, g.length * g.dim, g.heads * g.dim, 1});
     graph.pointwise(Pointwise::multiply, dy, &y, nullptr, Data::float32, Data::float32, products);
-    const Tensor sums = graph.virtual_array(Data::float32, g.statistics(), g.statistic_strides());
+    const Tensor sums = graph.virtual_array(Data::float32, g.statistics(), g.sum_strides());
     graph.reduce(Reduction::sum, products, sums);
-    const Tensor output_sums = graph.array(Data::float32, g.statistics(), g.statistic_strides());
+    const Tensor output_sums = graph.array(Data::float32, g.statistics(), g.sum_strides());
     graph.pointwise(Pointwise::multiply, sums, &one, nullptr, Data::float32, Data::float32, output_sums);
 
     // The weights once more, and dv.
@@ -181,8 +191,7 @@ struct FusedAttention::Backward {
     if (deterministic) {
       graph.matmul(score_gradients, key_rows, dq);
     } else {
-      dq_sums = graph.array(Data::float32, g.rows(g.heads),
-                            {g.heads * g.length * g.dim, g.length * g.dim, g.dim, 1});
+      dq_sums = graph.array(Data::float32, g.rows(g.heads), g.packed_row_strides());
       graph.matmul(score_gradients, key_rows, *dq_sums);
       graph.pointwise(Pointwise::identity, *dq_sums, nullptr, nullptr, Data::float32, Data::float32, dq);
     }
@@ -206,17 +215,41 @@ struct FusedAttention::Backward {
   std::size_t workspace() const { return output_sums_bytes + dq_sums_bytes + plan.workspace(); }
 };
 
+// Sums of dq in a fixed order need the gradients of the scores in memory: two bytes a pair of tokens and
+// head. Heads (and sequences) are independent, so as many go together as fit.
+std::int64_t FusedAttention::kv_heads_together(const AttentionShape& s, std::int64_t sequences,
+                                               std::size_t limit) {
+  const double padded = std::ceil(static_cast<double>(s.length) / 64) * 64;
+  const double bytes = 2 * padded * padded * static_cast<double>(sequences * (s.heads / s.kv_heads));
+  for (std::int64_t count = s.kv_heads; count > 0; --count) {
+    if (s.kv_heads % count == 0 && bytes * static_cast<double>(count) <= static_cast<double>(limit))
+      return count;
+  }
+  return 0;
+}
+
 FusedAttention::FusedAttention(const cudnn::Session& session, const AttentionShape& s,
                                std::size_t deterministic_limit)
-    : forward_(std::make_unique<Forward>(Forward::build(session, s))) {
-  try {
-    backward_ = std::make_unique<Backward>(Backward::build(session, s, true));
-  } catch (const Error&) {
-    backward_ = nullptr;
+    : shape_(s), forward_(std::make_unique<Forward>(Forward::build(session, s))) {
+  part_batch_ = s.batch;
+  part_kv_heads_ = kv_heads_together(s, s.batch, deterministic_limit);
+  if (part_kv_heads_ < s.kv_heads) {
+    part_batch_ = 1;
+    part_kv_heads_ = kv_heads_together(s, 1, deterministic_limit);
   }
-  if (!backward_ || backward_->workspace() > deterministic_limit) {
-    backward_ = std::make_unique<Backward>(Backward::build(session, s, false));
+  if (part_kv_heads_ > 0) {
+    try {
+      backward_ = std::make_unique<Backward>(
+          Backward::build(session, s, Geometry(s, part_batch_, part_kv_heads_), true));
+      return;
+    } catch (const Error&) {
+      // No engine for this shape: the one below serves it.
+    }
   }
+  part_batch_ = s.batch;
+  part_kv_heads_ = s.kv_heads;
+  backward_ =
+      std::make_unique<Backward>(Backward::build(session, s, Geometry(s, s.batch, s.kv_heads), false));
 }
 
 FusedAttention::~FusedAttention() = default;
@@ -234,19 +267,31 @@ void FusedAttention::forward(const Arrays& a, void* workspace) const {
 
 void FusedAttention::backward(const Arrays& a, void* workspace) const {
   const Backward& b = *backward_;
+  const Geometry whole(shape_, shape_.batch, shape_.kv_heads);
   char* memory = static_cast<char*>(workspace);
-  std::vector<std::pair<std::int64_t, const void*>> arrays = {{b.q.id, a.q},
-                                                              {b.k.id, a.k},
-                                                              {b.v.id, a.v},
-                                                              {b.y.id, a.y},
-                                                              {b.dy.id, a.dy},
-                                                              {b.dq.id, a.dq},
-                                                              {b.dk.id, a.dk},
-                                                              {b.dv.id, a.dv},
-                                                              {b.statistics.id, a.statistics},
-                                                              {b.output_sums.id, memory}};
-  if (b.dq_sums) arrays.emplace_back(b.dq_sums->id, memory + b.output_sums_bytes);
-  b.plan.run(arrays, memory + b.output_sums_bytes + b.dq_sums_bytes);
+  constexpr std::int64_t kElement = 2;
+  for (std::int64_t sequence = 0; sequence < shape_.batch; sequence += part_batch_) {
+    for (std::int64_t kv_head = 0; kv_head < shape_.kv_heads; kv_head += part_kv_heads_) {
+      const std::int64_t head = kv_head * (shape_.heads / shape_.kv_heads);
+      const auto at = [&](const void* base, std::int64_t stride, std::int64_t first_head) -> const void* {
+        return static_cast<const char*>(base) +
+               (sequence * whole.length * stride + first_head * whole.dim) * kElement;
+      };
+      std::vector<std::pair<std::int64_t, const void*>> arrays = {
+          {b.q.id, at(a.q, whole.rotated_stride, head)},
+          {b.k.id, at(a.k, whole.rotated_stride, kv_head)},
+          {b.v.id, at(a.v, whole.packed_stride, kv_head)},
+          {b.y.id, at(a.y, whole.output_stride, head)},
+          {b.dy.id, at(a.dy, whole.output_stride, head)},
+          {b.dq.id, at(a.dq, whole.packed_stride, head)},
+          {b.dk.id, at(a.dk, whole.packed_stride, kv_head)},
+          {b.dv.id, at(a.dv, whole.packed_stride, kv_head)},
+          {b.statistics.id, a.statistics + sequence * whole.statistic_stride + head * whole.length},
+          {b.output_sums.id, memory}};
+      if (b.dq_sums) arrays.emplace_back(b.dq_sums->id, memory + b.output_sums_bytes);
+      b.plan.run(arrays, memory + b.output_sums_bytes + b.dq_sums_bytes);
+    }
+  }
 }
 
 }  // namespace striped::cuda
