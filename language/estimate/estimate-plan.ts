@@ -191,6 +191,7 @@ export function estimatePlan(plan: Plan, options: EstimateOptions = {}): Estimat
   const devices = run.parallel.tensor * run.parallel.context * run.parallel.data;
   const tokensPerSecond = (tokens / cost.stepTimeMs) * 1e3;
   const flopsPerToken = modelFlopsPerToken(model, run.sequence);
+  let breakdown: CostItem[] | undefined;
   const comparedWith: Estimate['comparedWith'] = {};
   for (const [name, other] of Object.entries(baselinesOf(plan))) {
     const { stepTimeMs } = stepCost(on, other);
@@ -216,7 +217,10 @@ export function estimatePlan(plan: Plan, options: EstimateOptions = {}): Estimat
     modelFlopsPerToken: flopsPerToken,
     mfu: (flopsPerToken * tokensPerSecond) / devices / referencePeak(on),
     memoryBytes: memoryOf(on, plan, shardOf(plan)),
-    breakdown: breakdownOf(cost.stack, cost.optimizer),
+    // Thousands of items in a deep model, and the editor shows few of them.
+    get breakdown() {
+      return (breakdown ??= breakdownOf(cost.stack, cost.optimizer));
+    },
     communication: cost.communication,
     comparedWith,
     assumptions: assumptions(on, plan, cost),

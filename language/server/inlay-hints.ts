@@ -16,13 +16,14 @@ import type { Assumption } from '../layout/layout.js';
 import { countText, lengthText } from '../layout/numbers.js';
 import { modelLayoutItem } from '../layout/resolve-model.js';
 import { parallelSection } from '../layout/resolve-run.js';
+import { definitionsOf } from './compile.js';
 import type { CostedModel } from './previews.js';
 import type { StripedServices } from './striped-module.js';
 import { millisecondsText } from './texts.js';
 
 const NOTHING: Tally = { blocks: 0, parameters: 0, ms: 0 };
 
-/** Parameters and time of what is written, and the defaults nobody wrote. `striped.inlayHints` turns them off. */
+/** Parameters and time of what is written, and the defaults nobody wrote. `striped.hints` turns them off. */
 export class StripedInlayHints extends AbstractInlayHintProvider {
   constructor(private readonly services: StripedServices) {
     super();
@@ -33,8 +34,16 @@ export class StripedInlayHints extends AbstractInlayHintProvider {
     params: InlayHintParams,
   ): Promise<InlayHint[] | undefined> {
     const configuration = this.services.shared.workspace.ConfigurationProvider;
-    const enabled: unknown = await configuration.getConfiguration('striped', 'inlayHints');
-    return enabled === false ? [] : super.getInlayHints(document, params);
+    const enabled: unknown = await configuration.getConfiguration('striped', 'hints');
+    if (enabled === false) return [];
+    const hints: InlayHint[] = [];
+    const { start, end } = params.range;
+    for (const definition of definitionsOf(document)) {
+      this.computeInlayHint(definition, (hint) => {
+        if (start.line <= hint.position.line && hint.position.line <= end.line) hints.push(hint);
+      });
+    }
+    return hints;
   }
 
   computeInlayHint(node: AstNode, acceptor: InlayHintAcceptor): void {

@@ -28,6 +28,7 @@ import { Previews } from './previews.js';
 import { StripedScopeProvider } from './scope-provider.js';
 import { StripedSemanticTokens } from './semantic-tokens.js';
 import { StripedTokenBuilder } from './token-builder.js';
+import { StripedLinker, StripedReferenceDescriptions, StripedScopeComputation } from './tree.js';
 
 export interface StripedAddedServices {
   data: { Files: DataFiles | undefined };
@@ -59,8 +60,15 @@ export const StripedModule: Module<StripedServices, PartialLangiumServices & Str
     LangiumParser: (services) => createSafeParser(services),
     TokenBuilder: () => new StripedTokenBuilder(),
   },
-  references: { ScopeProvider: (services) => new StripedScopeProvider(services) },
+  references: {
+    Linker: (services) => new StripedLinker(services),
+    ScopeComputation: (services) => new StripedScopeComputation(services),
+    ScopeProvider: (services) => new StripedScopeProvider(services),
+  },
   validation: { DocumentValidator: (services) => new StripedDocumentValidator(services) },
+  workspace: {
+    ReferenceDescriptionProvider: (services) => new StripedReferenceDescriptions(services),
+  },
 };
 
 export const StripedSharedModule: Module<LangiumSharedServices, DeepPartial<PartialLangiumSharedServices>> = {

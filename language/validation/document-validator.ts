@@ -1,12 +1,17 @@
 import {
   DefaultDocumentValidator,
+  interruptAndCheck,
+  type AstNode,
   type LangiumDocument,
   type ParseResult,
+  type ValidationAcceptor,
   type ValidationOptions,
 } from 'langium';
+import { CancellationToken } from 'vscode-jsonrpc';
 import type { Diagnostic } from 'vscode-languageserver-types';
 import { messageOf } from '../server/messages.js';
 import type { StripedServices } from '../server/striped-module.js';
+import { treeOf } from '../server/tree.js';
 import { accept } from './accept.js';
 import { unresolvedName } from './linking.js';
 
@@ -17,6 +22,19 @@ export class StripedDocumentValidator extends DefaultDocumentValidator {
   constructor(services: StripedServices) {
     super(services);
     this.scopes = services.references.ScopeProvider;
+  }
+
+  protected override async validateAstNodes(
+    rootNode: AstNode,
+    options: ValidationOptions,
+    acceptor: ValidationAcceptor,
+    cancelToken = CancellationToken.None,
+  ): Promise<void> {
+    for (const node of treeOf(rootNode).nodes) {
+      await interruptAndCheck(cancelToken);
+      const checks = this.validationRegistry.getChecks(node.$type, options.categories);
+      for (const check of checks) await check(node, acceptor, cancelToken);
+    }
   }
 
   protected override processLexingErrors(
