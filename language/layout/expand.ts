@@ -1,5 +1,5 @@
-import type { Block, LayoutItem, Stripe } from '../generated/ast.js';
-import { isBlock, isGroup } from '../generated/ast.js';
+import type { Block, LayoutItem, Stripe, StripeUse, Value } from '../generated/ast.js';
+import { isBlock, isGroup, isQuantity } from '../generated/ast.js';
 import type { StructureNode } from './layout.js';
 import { parseNumber } from './numbers.js';
 import { LIMITS } from './vocabulary.js';
@@ -12,30 +12,52 @@ export interface Expansion {
   truncated: boolean;
 }
 
+/** What names in a layout mean: models that extend others change it (see `Lineage`). */
+export interface LayoutScope {
+  stripe(use: StripeUse): Stripe | undefined;
+  /** How often the item stands there, 1 or more. */
+  count(item: LayoutItem): number;
+}
+
+/** Every stripe the one it is linked to, every parameter its default. */
+const AS_WRITTEN: LayoutScope = {
+  stripe: (use) => use.stripe?.ref,
+  count: (item) => repeatOf(item, item.parameter?.ref?.value),
+};
+
 /** Repeats as written; anything that is not a positive whole number counts once (and is reported). */
-export function repeatCount(item: LayoutItem): number {
-  if (item.count === undefined) return 1;
-  const { value, known } = parseNumber(item.count, 1000);
+export function repeatOf(item: LayoutItem, parameter: Value | undefined): number {
+  const literal = item.count ?? (isQuantity(parameter) ? parameter.literal : undefined);
+  if (literal === undefined) return 1;
+  const { value, known } = parseNumber(literal, 1000);
   return known && Number.isInteger(value) && value >= 1 ? value : 1;
 }
 
-export function expand(items: readonly LayoutItem[]): Expansion {
-  const expansion: Expansion = { blocks: [], structure: [], truncated: false };
-  expansion.structure = expandItems(items, expansion, new Set());
-  return expansion;
+export function expand(items: readonly LayoutItem[], scope: LayoutScope = AS_WRITTEN): Expansion {
+  const walk: Walk = { scope, inside: new Set(), result: { blocks: [], structure: [], truncated: false } };
+  walk.result.structure = expandItems(items, walk);
+  return walk.result;
 }
 
-function expandItems(items: readonly LayoutItem[], into: Expansion, inside: Set<Stripe>): StructureNode[] {
-  return items.flatMap((item) => expandItem(item, into, inside));
+interface Walk {
+  scope: LayoutScope;
+  /** Stripes being expanded. */
+  inside: Set<Stripe>;
+  result: Expansion;
 }
 
-function expandItem(item: LayoutItem, into: Expansion, inside: Set<Stripe>): StructureNode[] {
+function expandItems(items: readonly LayoutItem[], walk: Walk): StructureNode[] {
+  return items.flatMap((item) => expandItem(item, walk));
+}
+
+function expandItem(item: LayoutItem, walk: Walk): StructureNode[] {
+  const into = walk.result;
   // Stripes of stripes double fast: past the limit there is nothing left to learn.
   if (into.truncated) return [];
   const start = into.blocks.length;
-  const children = expandOnce(item, into, inside);
+  const children = expandOnce(item, walk);
   const blocks = into.blocks.length - start;
-  const count = repeatCount(item);
+  const count = walk.scope.count(item);
   if (count === 1 || blocks === 0) return children;
   if (start + blocks * count > LIMITS.blocks) {
     into.truncated = true;
@@ -48,8 +70,9 @@ function expandItem(item: LayoutItem, into: Expansion, inside: Set<Stripe>): Str
   return [{ kind: 'repeat', count, blocks, children, node: item }];
 }
 
-function expandOnce(item: LayoutItem, into: Expansion, inside: Set<Stripe>): StructureNode[] {
-  if (isGroup(item)) return expandItems(item.items, into, inside);
+function expandOnce(item: LayoutItem, walk: Walk): StructureNode[] {
+  if (isGroup(item)) return expandItems(item.items, walk);
+  const into = walk.result;
   if (isBlock(item)) {
     if (into.blocks.length >= LIMITS.blocks) {
       into.truncated = true;
@@ -58,11 +81,11 @@ function expandOnce(item: LayoutItem, into: Expansion, inside: Set<Stripe>): Str
     into.blocks.push(item);
     return [{ kind: 'block', index: into.blocks.length - 1 }];
   }
-  const stripe = item.stripe?.ref;
-  if (!stripe || inside.has(stripe)) return [];
-  inside.add(stripe);
-  const children = expandItems(stripe.items, into, inside);
-  inside.delete(stripe);
+  const stripe = walk.scope.stripe(item);
+  if (!stripe || walk.inside.has(stripe)) return [];
+  walk.inside.add(stripe);
+  const children = expandItems(stripe.items, walk);
+  walk.inside.delete(stripe);
   return [{ kind: 'stripe', name: stripe.name, children, node: item }];
 }
 
@@ -77,12 +100,13 @@ export interface Tally {
 export function tally(
   items: readonly LayoutItem[],
   ofBlock: (block: Block) => Tally,
+  scope: LayoutScope = AS_WRITTEN,
   stripes = new Map<Stripe, Tally>(),
 ): Tally {
   const sum: Tally = { blocks: 0, parameters: 0, ms: 0 };
   for (const item of items) {
-    const once = tallyOnce(item, ofBlock, stripes);
-    const count = repeatCount(item);
+    const once = tallyOnce(item, ofBlock, scope, stripes);
+    const count = scope.count(item);
     sum.blocks += once.blocks * count;
     sum.parameters += once.parameters * count;
     sum.ms += once.ms * count;
@@ -90,23 +114,28 @@ export function tally(
   return sum;
 }
 
-function tallyOnce(item: LayoutItem, ofBlock: (block: Block) => Tally, stripes: Map<Stripe, Tally>): Tally {
+function tallyOnce(
+  item: LayoutItem,
+  ofBlock: (block: Block) => Tally,
+  scope: LayoutScope,
+  stripes: Map<Stripe, Tally>,
+): Tally {
   if (isBlock(item)) return ofBlock(item);
-  if (isGroup(item)) return tally(item.items, ofBlock, stripes);
+  if (isGroup(item)) return tally(item.items, ofBlock, scope, stripes);
   const nothing = { blocks: 0, parameters: 0, ms: 0 };
-  const stripe = item.stripe?.ref;
+  const stripe = scope.stripe(item);
   if (!stripe) return nothing;
   let total = stripes.get(stripe);
   if (!total) {
     // A stripe inside itself adds nothing (and has an error of its own).
     stripes.set(stripe, nothing);
-    total = tally(stripe.items, ofBlock, stripes);
+    total = tally(stripe.items, ofBlock, scope, stripes);
     stripes.set(stripe, total);
   }
   return total;
 }
 
 /** Blocks the layout would have without a limit. */
-export function countBlocks(items: readonly LayoutItem[]): number {
-  return tally(items, () => ({ blocks: 1, parameters: 0, ms: 0 })).blocks;
+export function countBlocks(items: readonly LayoutItem[], scope: LayoutScope = AS_WRITTEN): number {
+  return tally(items, () => ({ blocks: 1, parameters: 0, ms: 0 }), scope).blocks;
 }

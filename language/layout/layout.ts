@@ -1,12 +1,15 @@
 import type { AstNode } from 'langium';
 import type { Block, Model } from '../generated/ast.js';
 import type { PlanFfn, PlanMixer } from '../plan/plan.js';
+import type { Lineage } from './inheritance.js';
 import type { Tensor } from '../plan/tensors.js';
 
 /** A model, resolved: every repeat expanded, every default filled in, with where each thing came from. */
 export interface ModelLayout {
   name: string;
   node: Model;
+  /** The model with those it extends. */
+  lineage: Lineage;
   width: number;
   vocab: number;
   /** Heads written at the model; operators may say otherwise. */

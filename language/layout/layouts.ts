@@ -21,9 +21,13 @@ export class Layouts {
     return this.remember(run, () => resolveRun(run, this.modelOfRun(run)));
   }
 
+  /** With what the run gives for the parameters of the model. */
   modelOfRun(run: Run): ModelLayout | undefined {
-    const model = runModelUse(run)?.model?.ref;
-    return model && this.ofModel(model);
+    const use = runModelUse(run);
+    const model = use?.model?.ref;
+    if (!model) return undefined;
+    if (use.arguments.length === 0) return this.ofModel(model);
+    return this.remember(use, () => resolveModel(model, use.arguments));
   }
 
   private remember<T>(node: AstNode, compute: () => T): T {

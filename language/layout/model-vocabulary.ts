@@ -65,6 +65,17 @@ const FFN_VALUES: ValueSpec[] = [
 const FFN_DOC = 'Feed-forward after the mixer.';
 const BLOCK_FFN = setting('ffn', `${FFN_DOC} For these blocks only.`, FFN_VALUES, 'as the model says');
 
+const ACTIVATION = setting(
+  'activation',
+  'Activation of the gated MLP in these blocks, with the rest of it as `ffn` says.',
+  [
+    word('silu', 'SiLU, as in `swiglu`.'),
+    word('gelu', 'GELU, as in `geglu`.'),
+    word('identity', 'None, as in `bilinear`.'),
+  ],
+  'as ffn says',
+);
+
 const DECAY = setting(
   'decay',
   'Regularisation of the filter: `h_t = ĥ_t · exp(-α_g · t / (taps - 1))`, `α_g` log-spaced over the groups from `10^from` to `10^to`. The filter norm must fall with t; without decay MR converges badly.',
@@ -146,8 +157,8 @@ export const MODEL_SETTINGS: SettingSpec[] = [
 ];
 
 export const OPERATOR_SETTINGS: Record<keyof typeof OPERATOR_DOCS, SettingSpec[]> = {
-  SE: [SE_FILTER, GROUPS, FEATURIZER, skip('no'), BIAS, BLOCK_FFN],
-  MR: [{ ...SE_FILTER, assumed: '128' }, GROUPS, DECAY, FEATURIZER, skip('yes'), BIAS, BLOCK_FFN],
+  SE: [SE_FILTER, GROUPS, FEATURIZER, skip('no'), BIAS, BLOCK_FFN, ACTIVATION],
+  MR: [{ ...SE_FILTER, assumed: '128' }, GROUPS, DECAY, FEATURIZER, skip('yes'), BIAS, BLOCK_FFN, ACTIVATION],
   LI: [
     setting('order', 'Exponentials N a filter.', whole(1, 4096, { examples: ['16'] }), '16'),
     { ...GROUPS, assumed: 'width' },
@@ -155,6 +166,7 @@ export const OPERATOR_SETTINGS: Record<keyof typeof OPERATOR_DOCS, SettingSpec[]
     skip('yes'),
     BIAS,
     BLOCK_FFN,
+    ACTIVATION,
   ],
   MHA: [
     setting('heads', 'Attention heads of these blocks.', whole(1, 1 << 16), 'as the model says'),
@@ -173,5 +185,6 @@ export const OPERATOR_SETTINGS: Record<keyof typeof OPERATOR_DOCS, SettingSpec[]
     ),
     BIAS,
     BLOCK_FFN,
+    ACTIVATION,
   ],
 };

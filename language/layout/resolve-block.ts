@@ -16,12 +16,11 @@ import {
   layered,
   numberOf,
   readOverrides,
-  readSettings,
   wordOf,
   type SettingReads,
 } from './settings.js';
 import type { SharedParts } from './shared-parts.js';
-import type { Reading } from './values.js';
+import type { Bindings, Reading } from './values.js';
 import type { Operator } from './vocabulary.js';
 
 /** What blocks take from their model. */
@@ -30,8 +29,15 @@ export interface ModelContext {
   heads: number | undefined;
   bias: boolean;
   settings: SettingReads;
-  sections: ReadonlyMap<string, Section>;
+  /** Settings of an operator, read once. */
+  operator(operator: Operator): OperatorContext;
+  bindingsOf(block: Block): Bindings;
   shared: SharedParts;
+}
+
+export interface OperatorContext {
+  reads: SettingReads;
+  section: Section | undefined;
 }
 
 /** Exponents of ten of the presets (facts of the public configurations). */
@@ -72,10 +78,9 @@ class Lookup {
 
 export function resolveBlock(block: Block, model: ModelContext): ResolvedBlock {
   const operator = block.operator;
-  const section = model.sections.get(operator);
-  const overrides = readOverrides(block.overrides, operator, []);
-  const settings = section ? readSettings(section.settings, operator, []) : new Map();
-  const lookup = new Lookup(layered(overrides, settings));
+  const { section, reads } = model.operator(operator);
+  const overrides = readOverrides(block.overrides, operator, [], model.bindingsOf(block));
+  const lookup = new Lookup(layered(overrides, reads));
   const mixer = resolveMixer(operator, lookup, model);
   const parts = model.shared.of(mixer, resolveFfn(lookup, model), model.width);
   const written = new Map<string, AstNode>();
@@ -157,11 +162,13 @@ export function defaultInner(width: number): number {
 }
 
 function resolveFfn(lookup: Lookup, model: ModelContext): PlanFfn {
-  const reads = lookup.reads.has('ffn') ? lookup.reads : model.settings;
+  const own = lookup.reads.get('ffn');
+  const reads = own ? layered(new Map([['ffn', own]]), model.settings) : model.settings;
   if (wordOf(reads, 'ffn') === 'none') return { kind: 'none' };
   const call = callOf(reads, 'ffn');
   if (call?.callee === 'SE') return { kind: 'hyena', mixer: resolveFfnHyena(argumentReads(call), model) };
-  const activation = ACTIVATIONS[call?.callee ?? 'swiglu'] ?? 'silu';
+  const written = wordOf(lookup.reads, 'activation') as PlanGatedMlp['activation'] | undefined;
+  const activation = written ?? ACTIVATIONS[call?.callee ?? 'swiglu'] ?? 'silu';
   const inner = numberOf(argumentReads(call), 'inner') ?? defaultInner(model.width);
   return { kind: 'gated', activation, inner };
 }

@@ -1,40 +1,34 @@
-import type { Block, Layout, Model, Section, Setting } from '../generated/ast.js';
-import { isEmbeddings, isLayout, isSection, isSetting } from '../generated/ast.js';
+import { AstUtils } from 'langium';
+import type { Argument, Block, Layout, Model } from '../generated/ast.js';
+import { isLayout } from '../generated/ast.js';
 import type { PlanModel } from '../plan/plan.js';
 import { outerTensors, totalSize } from '../plan/tensors.js';
 import { expand } from './expand.js';
+import { Lineage } from './inheritance.js';
 import type { Assumption, LayoutBlock, ModelLayout, ResolvedBlock } from './layout.js';
 import { defaultInner, resolveBlock, type ModelContext } from './resolve-block.js';
-import { argumentReads, callOf, flagOf, isOperator, numberOf, readSettings } from './settings.js';
+import { argumentReads, callOf, flagOf, numberOf, type SettingReads } from './settings.js';
 import { SharedParts } from './shared-parts.js';
+import type { Operator } from './vocabulary.js';
 
-export function modelSettings(model: Model): Setting[] {
-  return model.items.filter(isSetting);
-}
-
+/** The layout that is written in the model itself. */
 export function modelLayoutItem(model: Model): Layout | undefined {
   return model.items.find(isLayout);
 }
 
-function operatorSections(model: Model): Map<string, Section> {
-  const sections = new Map<string, Section>();
-  for (const item of model.items) {
-    if (isSection(item) && isOperator(item.key) && !sections.has(item.key)) sections.set(item.key, item);
-  }
-  return sections;
-}
-
 /**
- * The model's layout, or undefined while width, vocabulary or a layout with at least one block are
- * missing, or the blocks are beyond the limit. Widths that do not divide are left to the checks.
+ * The model's layout with all it inherits, `given` for its parameters; undefined while width, vocabulary or a
+ * layout with at least one block are missing, or the blocks are beyond the limit. Widths that do not divide
+ * are left to the checks.
  */
-export function resolveModel(model: Model): ModelLayout | undefined {
-  const settings = readSettings(modelSettings(model), 'model', []);
+export function resolveModel(model: Model, given: readonly Argument[] = []): ModelLayout | undefined {
+  const lineage = new Lineage(model, given);
+  const settings = lineage.settings();
   const width = numberOf(settings, 'width');
   const vocab = numberOf(settings, 'vocab');
-  const layout = modelLayoutItem(model);
+  const layout = lineage.layout();
   if (width === undefined || vocab === undefined || !layout) return undefined;
-  const expansion = expand(layout.items);
+  const expansion = expand(layout.items, lineage);
   if (expansion.truncated || expansion.blocks.length === 0) return undefined;
 
   const context: ModelContext = {
@@ -42,21 +36,18 @@ export function resolveModel(model: Model): ModelLayout | undefined {
     heads: numberOf(settings, 'heads'),
     bias: flagOf(settings, 'bias') ?? false,
     settings,
-    sections: operatorSections(model),
+    operator: remembered((operator: Operator) => lineage.operator(operator)),
+    bindingsOf: (block) => lineage.bindingsOf(block),
     shared: new SharedParts(),
   };
-  const embeddings = model.items.find(isEmbeddings);
-  const assumed: Assumption[] = [];
-  if (!settings.has('norm')) assumed.push({ key: 'norm', value: 'rms(eps: 1e-6)' });
-  if (!settings.has('ffn')) assumed.push({ key: 'ffn', value: `swiglu(inner: ${defaultInner(width)})` });
-  if (!embeddings) assumed.push({ key: 'embeddings', value: 'tied' });
-
+  const embeddings = lineage.embeddings();
   const blocks = resolveBlocks(expansion.blocks, context);
   const tiedEmbeddings = embeddings?.mode !== 'untied';
   const tensors = outerTensors({ width, vocab, tiedEmbeddings });
   return {
     name: model.name,
     node: model,
+    lineage,
     width,
     vocab,
     heads: context.heads,
@@ -65,9 +56,25 @@ export function resolveModel(model: Model): ModelLayout | undefined {
     sequence: numberOf(settings, 'sequence'),
     blocks,
     structure: expansion.structure,
-    assumed,
+    assumed: assumptions(settings, width, embeddings !== undefined),
     tensors,
     parameters: totalSize(tensors) + blocks.reduce((sum, block) => sum + block.resolved.parameters, 0),
+  };
+}
+
+function assumptions(settings: SettingReads, width: number, hasEmbeddings: boolean): Assumption[] {
+  const assumed: Assumption[] = [];
+  if (!settings.has('norm')) assumed.push({ key: 'norm', value: 'rms(eps: 1e-6)' });
+  if (!settings.has('ffn')) assumed.push({ key: 'ffn', value: `swiglu(inner: ${defaultInner(width)})` });
+  if (!hasEmbeddings) assumed.push({ key: 'embeddings', value: 'tied' });
+  return assumed;
+}
+
+function remembered<K, V>(compute: (key: K) => V): (key: K) => V {
+  const known = new Map<K, V>();
+  return (key) => {
+    if (!known.has(key)) known.set(key, compute(key));
+    return known.get(key)!;
   };
 }
 
@@ -93,6 +100,7 @@ export function distinctBlocks(layout: ModelLayout): ResolvedBlock[] {
 }
 
 export function planModel(layout: ModelLayout): PlanModel {
+  const document = AstUtils.getDocument(layout.node);
   return {
     name: layout.name,
     width: layout.width,
@@ -100,7 +108,9 @@ export function planModel(layout: ModelLayout): PlanModel {
     tiedEmbeddings: layout.tiedEmbeddings,
     norm: layout.norm,
     blocks: layout.blocks.map(({ resolved }) => {
-      const start = resolved.node.$cstNode?.range.start;
+      // A place in another file would be taken for one in this file.
+      const isHere = AstUtils.getDocument(resolved.node) === document;
+      const start = isHere ? resolved.node.$cstNode?.range.start : undefined;
       return {
         mixer: resolved.mixer,
         ffn: resolved.ffn,

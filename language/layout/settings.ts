@@ -4,7 +4,14 @@ import type { Finding } from './finding.js';
 import { CLUSTER_SETTINGS, PARALLEL_SETTINGS, RUN_SETTINGS } from './run-vocabulary.js';
 import { MODEL_SETTINGS, OPERATOR_SETTINGS } from './model-vocabulary.js';
 import { nearest, suggestion } from './suggest.js';
-import { readSetting, readValue, type Reading } from './values.js';
+import {
+  NO_BINDINGS,
+  readSetting,
+  readValue,
+  type Bindings,
+  type ReadArguments,
+  type Reading,
+} from './values.js';
 import { OPERATORS, type Context, type Operator, type SettingSpec } from './vocabulary.js';
 
 /** Where a key was set, and to what. Several readings only for a list. */
@@ -50,20 +57,21 @@ export function readSettings(
   settings: readonly Setting[],
   context: Context,
   findings: Finding[],
+  bindings: Bindings = NO_BINDINGS,
 ): SettingReads {
   const reads = new Map<string, SettingRead>();
-  const first = new Set<string>();
+  const first = new Map<string, Setting>();
   for (const setting of settings) {
     const spec = settingSpec(context, setting.key);
     if (!spec) {
       findings.push(unknownKey(setting, setting.key, context));
     } else if (first.has(setting.key)) {
-      findings.push(duplicate(setting, setting.key));
+      findings.push(duplicate(setting, setting.key, first.get(setting.key)!));
     } else {
-      const readings = readSetting(setting, spec, findings);
+      const readings = readSetting(setting, spec, findings, bindings);
       if (readings.length > 0) reads.set(setting.key, { readings, node: setting });
     }
-    first.add(setting.key);
+    if (!first.has(setting.key)) first.set(setting.key, setting);
   }
   return reads;
 }
@@ -73,6 +81,7 @@ export function readOverrides(
   overrides: readonly Argument[],
   operator: Operator,
   findings: Finding[],
+  bindings: Bindings = NO_BINDINGS,
 ): SettingReads {
   const reads = new Map<string, SettingRead>();
   for (const argument of overrides) {
@@ -81,22 +90,23 @@ export function readOverrides(
     if (!spec) {
       findings.push(unknownKey(argument, key, operator));
     } else if (reads.has(key)) {
-      findings.push(duplicate(argument, key));
+      findings.push(duplicate(argument, key, reads.get(key)!.node));
     } else {
-      const reading = argument.value && readValue(argument.value, spec, findings);
+      const reading = argument.value && readValue(argument.value, spec, findings, bindings);
       if (reading) reads.set(key, { readings: [reading], node: argument });
     }
   }
   return reads;
 }
 
-function duplicate(node: AstNode, key: string): Finding {
+function duplicate(node: AstNode, key: string, first: AstNode): Finding {
   return {
     severity: 'error',
     code: 'striped/duplicate',
     message: `\`${key}\` is set twice here; only the first counts.`,
     node,
     property: 'key',
+    related: [{ node: first, message: 'Set here first.' }],
   };
 }
 
@@ -147,7 +157,31 @@ export function argumentReads(reading: Reading | undefined): SettingReads {
   return reads;
 }
 
-/** Settings of `stronger` hide those of `weaker`. */
+/**
+ * Settings of `stronger` hide those of `weaker`; of named arguments (`rope(scale: 128)`) only those that are
+ * written again.
+ */
 export function layered(stronger: SettingReads, weaker: SettingReads): SettingReads {
-  return new Map([...weaker, ...stronger]);
+  const reads = new Map(weaker);
+  for (const [key, read] of stronger) reads.set(key, mergedRead(read, weaker.get(key)));
+  return reads;
 }
+
+function mergedRead(stronger: SettingRead, weaker: SettingRead | undefined): SettingRead {
+  const [over] = stronger.readings;
+  const [under] = weaker?.readings ?? [];
+  if (!over || !under || over.kind === 'word' || under.kind === 'word') return stronger;
+  if (over.kind === 'call' && under.kind === 'call' && over.callee === under.callee) {
+    return { ...stronger, readings: [{ ...over, arguments: mergedArguments(over, under) }] };
+  }
+  if (over.kind === 'tuple' && under.kind === 'tuple') {
+    return { ...stronger, readings: [{ ...over, arguments: mergedArguments(over, under) }] };
+  }
+  return stronger;
+}
+
+function mergedArguments(over: WithArguments, under: WithArguments): ReadArguments {
+  return { ...over.arguments, named: new Map([...under.arguments.named, ...over.arguments.named]) };
+}
+
+type WithArguments = Extract<Reading, { kind: 'call' | 'tuple' }>;

@@ -1,7 +1,7 @@
 /** Reads values of the AST by the vocabulary. The resolver and the checks use the same reading. */
 import type { AstNode } from 'langium';
 import { hardwareById, hardwareProfiles } from '../estimate/hardware.js';
-import type { Argument, Quantity, Setting, Tuple, Value } from '../generated/ast.js';
+import type { Argument, Call, Quantity, Setting, Tuple, Value } from '../generated/ast.js';
 import { isCall, isQuantity, isText, isTuple } from '../generated/ast.js';
 import type { Finding } from './finding.js';
 import { grouped, parseNumber } from './numbers.js';
@@ -23,6 +23,10 @@ export interface ReadArguments {
   open: Record<string, string>;
 }
 
+/** What the parameters of a model stand for, by name. */
+export type Bindings = ReadonlyMap<string, Value>;
+export const NO_BINDINGS: Bindings = new Map();
+
 /** A reading and where it was written. */
 export interface Read {
   reading: Reading;
@@ -33,7 +37,15 @@ export interface Read {
  * Reads `value` as one of what `spec` accepts. Undefined where it is none of them; the reasons go to
  * `findings`.
  */
-export function readValue(value: Value, spec: ParameterSpec, findings: Finding[]): Reading | undefined {
+export function readValue(
+  value: Value,
+  spec: ParameterSpec,
+  findings: Finding[],
+  bindings: Bindings = NO_BINDINGS,
+): Reading | undefined {
+  if (isCall(value) && !value.tuple && bindings.has(value.callee)) {
+    return readParameter(value, bindings.get(value.callee)!, spec, findings);
+  }
   if (isQuantity(value)) {
     const number = spec.accepts.find((accepted) => accepted.kind === 'number');
     return number ? readNumber(value, spec, number, findings) : mismatch(value, spec, findings);
@@ -45,12 +57,39 @@ export function readValue(value: Value, spec: ParameterSpec, findings: Finding[]
   if (isTuple(value)) {
     const tuple = spec.accepts.find((accepted) => accepted.kind === 'tuple');
     if (!tuple) return mismatch(value, spec, findings);
-    return { kind: 'tuple', arguments: readArguments(value, spec.key, tuple, findings) };
+    return { kind: 'tuple', arguments: readArguments(value, spec.key, tuple, findings, bindings) };
   }
-  return readCall(value, spec, findings);
+  return readCall(value, spec, findings, bindings);
 }
 
-function readCall(value: Value, spec: ParameterSpec, findings: Finding[]): Reading | undefined {
+/** The value of a parameter; what is wrong with it there is said where it is used. */
+function readParameter(
+  use: Call,
+  bound: Value,
+  spec: ParameterSpec,
+  findings: Finding[],
+): Reading | undefined {
+  const found: Finding[] = [];
+  const reading = readValue(bound, spec, found);
+  for (const { severity, code, message } of found) {
+    const where = `\`${use.callee}\` does not fit here: `;
+    findings.push({
+      severity,
+      code,
+      message: where + message,
+      node: use,
+      related: [{ node: bound, message: 'Its value.' }],
+    });
+  }
+  return reading;
+}
+
+function readCall(
+  value: Value,
+  spec: ParameterSpec,
+  findings: Finding[],
+  bindings: Bindings,
+): Reading | undefined {
   if (!isCall(value)) return undefined;
   const { callee, tuple } = value;
   for (const accepted of spec.accepts) {
@@ -58,11 +97,11 @@ function readCall(value: Value, spec: ParameterSpec, findings: Finding[]): Readi
     if (accepted.kind === 'hardware' && hardwareById(callee)) return { kind: 'word', word: callee };
     if (accepted.kind === 'call' && accepted.callee === callee) {
       if (!tuple) return { kind: 'call', callee, arguments: missingTexts(accepted, value, findings) };
-      return { kind: 'call', callee, arguments: readArguments(tuple, callee, accepted, findings) };
+      return { kind: 'call', callee, arguments: readArguments(tuple, callee, accepted, findings, bindings) };
     }
   }
   const isHardware = spec.accepts.some((accepted) => accepted.kind === 'hardware');
-  const known = namesOf(spec.accepts);
+  const known = [...namesOf(spec.accepts), ...bindings.keys()];
   if (known.length === 0) return mismatch(value, spec, findings);
   const near = nearest(callee, known);
   findings.push({
@@ -174,6 +213,7 @@ function readArguments(
   owner: string,
   spec: CallSpec | TupleSpec,
   findings: Finding[],
+  bindings: Bindings,
 ): ReadArguments {
   const result: ReadArguments = { named: new Map(), texts: [], open: {} };
   const call = spec.kind === 'call' ? spec : undefined;
@@ -192,21 +232,23 @@ function readArguments(
     } else {
       parameter = call ? call.plain : spec.parameters[position++];
     }
-    readArgument(argument, parameter, owner, spec, result, findings);
+    readArgument(argument, parameter, { owner, spec, result, findings, bindings });
   }
   if (call?.texts && result.texts.length === 0) missingTexts(call, tuple, findings);
   if (spec.kind === 'tuple') requireParameters(tuple, owner, spec, result, findings);
   return result;
 }
 
-function readArgument(
-  argument: Argument,
-  parameter: ParameterSpec | undefined,
-  owner: string,
-  spec: CallSpec | TupleSpec,
-  result: ReadArguments,
-  findings: Finding[],
-): void {
+interface ArgumentReader {
+  owner: string;
+  spec: CallSpec | TupleSpec;
+  result: ReadArguments;
+  findings: Finding[];
+  bindings: Bindings;
+}
+
+function readArgument(argument: Argument, parameter: ParameterSpec | undefined, into: ArgumentReader): void {
+  const { owner, spec, result, findings, bindings } = into;
   if (!parameter) {
     findings.push(unknownArgument(argument, owner, spec));
     return;
@@ -220,7 +262,7 @@ function readArgument(
     });
     return;
   }
-  const reading = argument.value && readValue(argument.value, parameter, findings);
+  const reading = argument.value && readValue(argument.value, parameter, findings, bindings);
   if (reading) result.named.set(parameter.key, { reading, node: argument });
 }
 
@@ -275,6 +317,7 @@ export function readSetting(
   setting: Setting,
   spec: ParameterSpec & { flag?: boolean; list?: boolean },
   findings: Finding[],
+  bindings: Bindings = NO_BINDINGS,
 ): Reading[] {
   if (setting.values.length === 0) {
     if (spec.flag) return [{ kind: 'word', word: 'yes' }];
@@ -296,5 +339,5 @@ export function readSetting(
     });
     return [];
   }
-  return setting.values.flatMap((value) => readValue(value, spec, findings) ?? []);
+  return setting.values.flatMap((value) => readValue(value, spec, findings, bindings) ?? []);
 }

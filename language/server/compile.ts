@@ -1,6 +1,7 @@
 import { AstUtils, type AstNode, type LangiumDocument } from 'langium';
 import { DiagnosticSeverity, type Diagnostic } from 'vscode-languageserver-types';
 import { isFile, isModel, isRun, isStripe, type Definition, type Model, type Run } from '../generated/ast.js';
+import { lineage } from '../layout/inheritance.js';
 import { runClusterUse, runModelUse } from '../layout/resolve-run.js';
 import { compilePlan, previewPlan } from '../plan/compile.js';
 import type { Plan } from '../plan/plan.js';
@@ -47,7 +48,7 @@ export function compileRun(services: StripedServices, document: LangiumDocument,
   }
   const model = runModelUse(run)?.model?.ref;
   const cluster = runClusterUse(run)?.cluster?.ref;
-  const errors = errorsAmong(services, [run, model, cluster]);
+  const errors = errorsAmong(services, [run, ...(model ? lineage(model) : []), cluster]);
   const layout = services.layout.Layouts.modelOfRun(run);
   if (errors.length > 0) return { errors };
   if (!layout) {
@@ -71,7 +72,7 @@ export function compileModel(
   model: Model,
   options: ModelPlanOptions,
 ): Compiled {
-  const errors = errorsAmong(services, [model]);
+  const errors = errorsAmong(services, lineage(model));
   const layout = services.layout.Layouts.ofModel(model);
   if (errors.length > 0 || !layout) return { errors };
   return { plan: previewPlan(layout, document.uri, options), errors };

@@ -1,4 +1,4 @@
-import { WorkspaceCache, type AstNode, type LangiumDocument } from 'langium';
+import { AstUtils, WorkspaceCache, type AstNode, type LangiumDocument } from 'langium';
 import { blockCosts, estimatePlan, hardwareById, type BlockCost, type Estimate } from '../estimate/index.js';
 import type { Model } from '../generated/ast.js';
 import type { LayoutBlock, ModelLayout, StructureNode } from '../layout/layout.js';
@@ -82,12 +82,12 @@ function previewOf(costed: CostedModel): PreviewModel {
       microBatch: plan.run.microBatch,
       stepTimeMs: estimate.stepTimeMs,
     },
-    blocks: layout.blocks.map((block) => previewBlock(block, costed.costs[block.index]!)),
-    structure: layout.structure.map(previewNode),
+    blocks: layout.blocks.map((block) => previewBlock(block, costed.costs[block.index]!, layout.node)),
+    structure: layout.structure.map((node) => previewNode(node, layout.node)),
   };
 }
 
-function previewBlock(block: LayoutBlock, cost: BlockCost): PreviewBlock {
+function previewBlock(block: LayoutBlock, cost: BlockCost, model: Model): PreviewBlock {
   const { resolved, index } = block;
   return {
     index,
@@ -96,21 +96,23 @@ function previewBlock(block: LayoutBlock, cost: BlockCost): PreviewBlock {
     ffn: ffnText(resolved.ffn),
     parameters: resolved.parameters,
     ...cost,
-    range: rangeOf(resolved.node),
-    ...(resolved.settings && { settingsRange: rangeOf(resolved.settings) }),
+    range: rangeOf(resolved.node, model),
+    ...(resolved.settings && { settingsRange: rangeOf(resolved.settings, model) }),
   };
 }
 
-function previewNode(node: StructureNode): PreviewNode {
+function previewNode(node: StructureNode, model: Model): PreviewNode {
   if (node.kind === 'block') return node;
-  const children = node.children.map(previewNode);
-  const range = rangeOf(node.node);
+  const children = node.children.map((child) => previewNode(child, model));
+  const range = rangeOf(node.node, model);
   if (node.kind === 'stripe') return { kind: 'stripe', name: node.name, children, range };
   return { kind: 'repeat', count: node.count, blocks: node.blocks, children, range };
 }
 
-function rangeOf(node: AstNode): TextRange {
-  return node.$cstNode!.range;
+/** Of what is inherited from another file, the model's own. */
+function rangeOf(node: AstNode, model: Model): TextRange {
+  const isHere = AstUtils.getDocument(node) === AstUtils.getDocument(model);
+  return (isHere ? node : model).$cstNode!.range;
 }
 
 /** What distinguishes a mixer, in the words of the language. */

@@ -1,8 +1,28 @@
-import { AstUtils, DefaultScopeProvider, MapScope, type ReferenceInfo, type Scope } from 'langium';
+import {
+  AstUtils,
+  DefaultScopeProvider,
+  MapScope,
+  type AstNode,
+  type ReferenceInfo,
+  type Scope,
+} from 'langium';
+import { isModel, isStripe } from '../generated/ast.js';
 import { importedUris } from '../layout/imports.js';
+import { lineage } from '../layout/inheritance.js';
 
 /** Names from other files are seen only where those files are imported. */
 export class StripedScopeProvider extends DefaultScopeProvider {
+  /** Stripes and parameters are also those of the models that a model extends, the nearest first. */
+  override getScope(context: ReferenceInfo): Scope {
+    const outer = super.getScope(context);
+    const model = AstUtils.getContainerOfType(context.container, isModel);
+    if (!model?.base || (context.property !== 'stripe' && context.property !== 'parameter')) return outer;
+    const named = lineage(model).flatMap((ancestor): AstNode[] =>
+      context.property === 'stripe' ? ancestor.items.filter(isStripe) : ancestor.parameters,
+    );
+    return this.createScopeForNodes(named, outer);
+  }
+
   protected override getGlobalScope(referenceType: string, context: ReferenceInfo): Scope {
     const document = AstUtils.getDocument(context.container);
     const uris = new Set([document.uri, ...importedUris(document)].map((uri) => uri.toString()));

@@ -4,6 +4,7 @@ import {
   isEmbeddings,
   isGroup,
   isLayout,
+  isModel,
   isStripeUse,
   type LayoutItem,
   type Model,
@@ -11,6 +12,7 @@ import {
 } from '../generated/ast.js';
 import { countBlocks } from '../layout/expand.js';
 import type { Finding } from '../layout/finding.js';
+import { Lineage } from '../layout/inheritance.js';
 import { grouped, parseNumber } from '../layout/numbers.js';
 import { LIMITS } from '../layout/vocabulary.js';
 
@@ -26,17 +28,20 @@ export function checkLayoutOnce(model: Model): Finding[] {
         code: 'striped/duplicate',
         message: `The model has a second \`${kind}\`; only the first counts.`,
         node,
+        related: [{ node: items[0]!, message: 'The first.' }],
       });
     }
   }
-  const layout = model.items.find(isLayout);
-  const total = layout ? countBlocks(layout.items) : 0;
+  const lineage = new Lineage(model);
+  const layout = lineage.layout();
+  const total = layout ? countBlocks(layout.items, lineage) : 0;
+  const node = layout?.$container === model ? layout : model;
   if (layout && total > LIMITS.blocks) {
     findings.push({
       severity: 'error',
       code: 'striped/too-many-blocks',
       message: `The layout has ${grouped(total)} blocks; at most ${grouped(LIMITS.blocks)} are possible.`,
-      node: layout,
+      node,
     });
   }
   if (layout && total === 0 && !hasUnresolved(layout.items)) {
@@ -44,7 +49,7 @@ export function checkLayoutOnce(model: Model): Finding[] {
       severity: 'error',
       code: 'striped/missing',
       message: 'The layout has no blocks.',
-      node: layout,
+      node,
     });
   }
   return findings;
@@ -85,24 +90,29 @@ export function checkItem(item: LayoutItem): Finding[] {
 }
 
 function checkRepeat(item: LayoutItem, literal: string): Finding[] {
-  const { value, known } = parseNumber(literal, 1000);
-  const refuse = (message: string): Finding[] => [
-    { severity: 'error', code: 'striped/repeat', message, node: item, property: 'count' },
-  ];
-  if (!known || !Number.isInteger(value)) return refuse(`\`x\` needs a whole number, not \`${literal}\`.`);
-  if (value < 1) {
-    return refuse(`Repeating ${grouped(value)} times makes no sense: repeat at least once, or leave it out.`);
-  }
-  if (value > LIMITS.blocks) {
-    return refuse(
-      `Repeating ${grouped(value)} times is too often: a model has at most ${grouped(LIMITS.blocks)} blocks.`,
-    );
-  }
-  return [];
+  const message = repeatProblem(literal);
+  if (!message) return [];
+  return [{ severity: 'error', code: 'striped/repeat', message, node: item, property: 'count' }];
 }
 
+/** What is wrong with `x literal`, if anything. */
+export function repeatProblem(literal: string): string | undefined {
+  const { value, known } = parseNumber(literal, 1000);
+  if (!known || !Number.isInteger(value)) return `\`x\` needs a whole number, not \`${literal}\`.`;
+  if (value < 1) {
+    return `Repeating ${grouped(value)} times makes no sense: repeat at least once, or leave it out.`;
+  }
+  if (value > LIMITS.blocks) {
+    return `Repeating ${grouped(value)} times is too often: a model has at most ${grouped(LIMITS.blocks)} blocks.`;
+  }
+  return undefined;
+}
+
+/** A stripe that comes to contain itself, with what the models that extend its model make of the names. */
 export function checkStripeCycle(stripe: Stripe): Finding[] {
-  const path = cycleFrom(stripe, stripe.items, [stripe.name], new Set());
+  const model = isModel(stripe.$container) ? stripe.$container : undefined;
+  const scope = model ? new Lineage(model) : undefined;
+  const path = cycleFrom(stripe, stripe.items, { names: [stripe.name], seen: new Set(), scope });
   if (!path) return [];
   return [
     {
@@ -115,21 +125,24 @@ export function checkStripeCycle(stripe: Stripe): Finding[] {
   ];
 }
 
+interface Path {
+  names: string[];
+  seen: Set<Stripe>;
+  scope: Lineage | undefined;
+}
+
 /** The names on the way from `items` back to `target`, if there is one. */
-function cycleFrom(
-  target: Stripe,
-  items: readonly LayoutItem[],
-  path: string[],
-  seen: Set<Stripe>,
-): string[] | undefined {
+function cycleFrom(target: Stripe, items: readonly LayoutItem[], path: Path): string[] | undefined {
   for (const item of items) {
     if (isBlock(item)) continue;
-    const stripe = isStripeUse(item) ? item.stripe?.ref : undefined;
-    if (stripe === target) return [...path, target.name];
-    if (stripe && seen.has(stripe)) continue;
-    if (stripe) seen.add(stripe);
+    const use = isStripeUse(item) ? item : undefined;
+    const stripe = use && (path.scope ? path.scope.stripe(use) : use.stripe?.ref);
+    if (stripe === target) return [...path.names, target.name];
+    if (stripe && path.seen.has(stripe)) continue;
+    if (stripe) path.seen.add(stripe);
     const inner = stripe ? stripe.items : isGroup(item) ? item.items : [];
-    const found = cycleFrom(target, inner, stripe ? [...path, stripe.name] : path, seen);
+    const names = stripe ? [...path.names, stripe.name] : path.names;
+    const found = cycleFrom(target, inner, { ...path, names });
     if (found) return found;
   }
   return undefined;

@@ -10,6 +10,7 @@ import { OPERATORS } from '../layout/vocabulary.js';
 export function unresolvedName(error: LinkingError, visible: string[]): Finding {
   const { container, property } = error.info;
   const name = error.info.reference.$refText;
+  if (property === 'parameter') return unresolvedParameter(container, name, visible);
   if (isStripeUse(container)) return unresolvedItem(container, name, visible);
   const kind = isClusterUse(container) ? 'cluster' : 'model';
   const finding: Finding = {
@@ -30,6 +31,19 @@ export function unresolvedName(error: LinkingError, visible: string[]): Finding 
   finding.message += suggestion(near, visible) || ` Define it, or import the file that does.`;
   if (near) finding.fixes = [{ title: `Change to \`${near}\``, newText: near }];
   return finding;
+}
+
+function unresolvedParameter(node: AstNode, name: string, parameters: string[]): Finding {
+  const near = nearest(name, parameters);
+  const declare = ` Declare it: \`model Name(${name} = 4) { … }\`.`;
+  return {
+    severity: 'error',
+    code: 'striped/unknown-name',
+    message: `There is no parameter \`${name}\`.${suggestion(near, parameters) || declare}`,
+    node,
+    property: 'parameter',
+    fixes: near ? [{ title: `Change to \`${near}\``, newText: near }] : undefined,
+  };
 }
 
 function unresolvedItem(node: AstNode, name: string, stripes: string[]): Finding {

@@ -6,33 +6,37 @@ import { importedUri, importedUris } from '../layout/imports.js';
 
 export function checkDuplicateNames(file: File): Finding[] {
   const findings: Finding[] = [];
-  const byKind = new Map<string, Set<string>>();
+  const byKind = new Map<string, Named[]>();
   for (const definition of file.definitions) {
-    const names = byKind.get(definition.$type) ?? new Set();
-    byKind.set(definition.$type, names);
-    if (names.has(definition.name)) findings.push(duplicateName(definition, definition.name));
-    names.add(definition.name);
-    if (isModel(definition)) findings.push(...duplicateStripes(definition.items.filter(isStripe)));
+    const alike = byKind.get(definition.$type);
+    if (alike) alike.push(definition);
+    else byKind.set(definition.$type, [definition]);
+    if (isModel(definition)) findings.push(...duplicatesAmong(definition.items.filter(isStripe)));
   }
+  for (const definitions of byKind.values()) findings.push(...duplicatesAmong(definitions));
   return findings;
 }
 
-function duplicateStripes(stripes: Stripe[]): Finding[] {
-  const names = new Set<string>();
-  return stripes.flatMap((stripe) => {
-    const known = names.has(stripe.name);
-    names.add(stripe.name);
-    return known ? [duplicateName(stripe, stripe.name)] : [];
+type Named = File['definitions'][number];
+
+function duplicatesAmong(definitions: readonly Named[]): Finding[] {
+  const first = new Map<string, Named>();
+  return definitions.flatMap((definition) => {
+    const known = first.get(definition.name);
+    if (known) return [duplicateName(definition, definition.name, known)];
+    first.set(definition.name, definition);
+    return [];
   });
 }
 
-function duplicateName(node: File['definitions'][number], name: string): Finding {
+function duplicateName(node: Named, name: string, first: Named): Finding {
   return {
     severity: 'error',
     code: 'striped/duplicate',
     message: `There already is a ${node.$type.toLowerCase()} \`${name}\`.`,
     node,
     property: 'name',
+    related: [{ node: first, message: 'Here.' }],
   };
 }
 
@@ -40,7 +44,7 @@ function duplicateName(node: File['definitions'][number], name: string): Finding
 export function checkShadowing(stripe: Stripe): Finding[] {
   if (!isModel(stripe.$container)) return [];
   const file = stripe.$container.$container;
-  const hidden = file.definitions.some((other) => isStripe(other) && other.name === stripe.name);
+  const hidden = file.definitions.find((other) => isStripe(other) && other.name === stripe.name);
   if (!hidden) return [];
   return [
     {
@@ -49,6 +53,7 @@ export function checkShadowing(stripe: Stripe): Finding[] {
       message: `\`${stripe.name}\` hides the stripe of the same name outside the model.`,
       node: stripe,
       property: 'name',
+      related: [{ node: hidden, message: 'The hidden one.' }],
     },
   ];
 }

@@ -1,5 +1,7 @@
 /** Keys and values: each setting known in its place, readable and in range. */
+import { AstUtils, type AstNode } from 'langium';
 import {
+  isModel,
   isSection,
   isSetting,
   type Block,
@@ -9,37 +11,46 @@ import {
   type Section,
 } from '../generated/ast.js';
 import type { Finding } from '../layout/finding.js';
+import { Lineage } from '../layout/inheritance.js';
 import { contextName, isOperator, readOverrides, readSettings, sectionsOf } from '../layout/settings.js';
 import { nearest, suggestion } from '../layout/suggest.js';
+import { NO_BINDINGS, type Bindings } from '../layout/values.js';
 import type { Context } from '../layout/vocabulary.js';
 
 export function checkDefinitionSettings(definition: Model | Run | Cluster): Finding[] {
   const context = definition.$type.toLowerCase() as Context;
   const findings: Finding[] = [];
   const items: readonly (Model | Run | Cluster)['items'][number][] = definition.items;
-  readSettings(items.filter(isSetting), context, findings);
-  const seen = new Set<string>();
+  const bindings = bindingsIn(definition);
+  readSettings(items.filter(isSetting), context, findings, bindings);
+  const seen = new Map<string, Section>();
   for (const section of items.filter(isSection)) {
-    if (seen.has(section.key)) {
+    const first = seen.get(section.key);
+    if (first) {
       findings.push({
         severity: 'error',
         code: 'striped/duplicate',
         message: `There is a second \`${section.key} { … }\` here; only the first counts.`,
         node: section,
         property: 'key',
+        related: [{ node: first, message: 'The first.' }],
       });
-    }
-    seen.add(section.key);
-    findings.push(...checkSection(section, context));
+    } else seen.set(section.key, section);
+    findings.push(...checkSection(section, context, bindings));
   }
   return findings;
 }
 
-function checkSection(section: Section, context: Context): Finding[] {
+/** What the parameters of a model stand for in it, unless a use says otherwise. */
+function bindingsIn(definition: AstNode | undefined): Bindings {
+  return isModel(definition) ? new Lineage(definition).bindingsAt(definition) : NO_BINDINGS;
+}
+
+function checkSection(section: Section, context: Context, bindings: Bindings): Finding[] {
   const known = sectionsOf(context);
   if (!known.includes(section.key)) return [unknownSection(section, context, known)];
   const findings: Finding[] = [];
-  readSettings(section.settings, section.key as Context, findings);
+  readSettings(section.settings, section.key as Context, findings, bindings);
   return findings;
 }
 
@@ -60,6 +71,8 @@ function unknownSection(section: Section, context: Context, known: readonly stri
 
 export function checkOverrides(block: Block): Finding[] {
   const findings: Finding[] = [];
-  if (isOperator(block.operator)) readOverrides(block.overrides, block.operator, findings);
+  if (!isOperator(block.operator) || block.overrides.length === 0) return findings;
+  const bindings = bindingsIn(AstUtils.getContainerOfType(block, isModel));
+  readOverrides(block.overrides, block.operator, findings, bindings);
   return findings;
 }

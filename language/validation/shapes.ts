@@ -1,17 +1,18 @@
 /** Whether widths, heads and groups divide, and whether the groups feed the tensor cores. */
 import type { AstNode } from 'langium';
-import type { Model } from '../generated/ast.js';
-import type { Finding } from '../layout/finding.js';
+import { isModel, type Model } from '../generated/ast.js';
+import type { Finding, Fix, Related } from '../layout/finding.js';
+import { Lineage } from '../layout/inheritance.js';
 import type { ModelLayout, ResolvedBlock } from '../layout/layout.js';
-import { distinctBlocks, modelLayoutItem, modelSettings } from '../layout/resolve-model.js';
-import { readSettings } from '../layout/settings.js';
+import { countText, grouped } from '../layout/numbers.js';
+import { distinctBlocks } from '../layout/resolve-model.js';
+import { LIMITS } from '../layout/vocabulary.js';
 import type { PlanAttention } from '../plan/plan.js';
 
+/** A model that others of its file extend may leave what it lacks to them. */
 export function checkRequired(model: Model): Finding[] {
-  const settings = new Set(modelSettings(model).map((setting) => setting.key));
-  const missing = ['width', 'vocab'].filter((key) => !settings.has(key));
-  if (!modelLayoutItem(model)) missing.push('layout');
-  if (missing.length === 0) return [];
+  const missing = missingParts(model);
+  if (missing.length === 0 || isExtended(model)) return [];
   const parts = missing.map((key) => `\`${key} …\``).join(' and ');
   return [
     {
@@ -20,6 +21,32 @@ export function checkRequired(model: Model): Finding[] {
       message: `The model \`${model.name}\` has no ${parts}.`,
       node: model,
       property: 'name',
+    },
+  ];
+}
+
+/** What neither the model nor those it extends have. */
+export function missingParts(model: Model): string[] {
+  const lineage = new Lineage(model);
+  const missing = ['width', 'vocab'].filter((key) => !lineage.settingNode(key));
+  if (!lineage.layout()) missing.push('layout');
+  return missing;
+}
+
+/** By another model of its file. */
+export function isExtended(model: Model): boolean {
+  return model.$container.definitions.some((other) => isModel(other) && other.base?.ref === model);
+}
+
+/** Sizes beyond what numbers can count exactly. */
+export function checkSize(layout: ModelLayout): Finding[] {
+  if (layout.parameters <= LIMITS.exact) return [];
+  return [
+    {
+      severity: 'error',
+      code: 'striped/overflow',
+      message: `The model has ${countText(layout.parameters)} parameters, more than can be counted exactly (${countText(LIMITS.exact)}).`,
+      node: layout.lineage.settingNode('width') ?? layout.node,
     },
   ];
 }
@@ -50,10 +77,6 @@ function checkBlockShapes(block: ResolvedBlock, layout: ModelLayout): Finding[] 
   return findings;
 }
 
-function modelSettingNode(layout: ModelLayout, key: string): AstNode | undefined {
-  return readSettings(modelSettings(layout.node), 'model', []).get(key)?.node;
-}
-
 function checkHeads(block: ResolvedBlock, mixer: PlanAttention, layout: ModelLayout): Finding[] {
   const ownHeads = block.written.get('heads');
   if (!ownHeads && layout.heads === undefined) {
@@ -68,7 +91,7 @@ function checkHeads(block: ResolvedBlock, mixer: PlanAttention, layout: ModelLay
     ];
   }
   const { heads, kvHeads, headDim, rope } = mixer;
-  const headsNode = ownHeads ?? modelSettingNode(layout, 'heads') ?? block.node;
+  const headsNode = ownHeads ?? layout.lineage.settingNode('heads') ?? block.node;
   if (layout.width % heads !== 0) {
     const [low, high] = nearestDivisors(layout.width, heads);
     return [
@@ -77,6 +100,8 @@ function checkHeads(block: ResolvedBlock, mixer: PlanAttention, layout: ModelLay
         code: 'striped/heads',
         message: `width ${layout.width} does not divide by ${heads} heads. Nearest that do: ${low}${high ? ` and ${high}` : ''}.`,
         node: headsNode,
+        related: widthOf(layout),
+        fixes: fixesOf(headsNode, 'heads', [low, high]),
       },
     ];
   }
@@ -87,6 +112,7 @@ function checkHeads(block: ResolvedBlock, mixer: PlanAttention, layout: ModelLay
       code: 'striped/kv-heads',
       message: `${heads} heads cannot share ${kvHeads} heads of keys and values evenly: kv-heads must divide heads.`,
       node: block.written.get('kv-heads') ?? block.node,
+      related: [{ node: headsNode, message: `${heads} heads.` }],
     });
   }
   if (rope && headDim % 2 !== 0) {
@@ -116,6 +142,8 @@ function checkGroups(
         code: 'striped/groups',
         message: `width ${layout.width} does not divide into ${groups} groups of ${operator}. Nearest that do: ${low}${high ? ` and ${high}` : ''}.`,
         node,
+        related: widthOf(layout),
+        fixes: fixesOf(written, 'groups', [low, high]),
       },
     ];
   }
@@ -127,8 +155,25 @@ function checkGroups(
       code: 'striped/group-size',
       message: `${operator} has groups of ${size} channels (${layout.width} / ${groups}); below 16 the tensor cores run part empty${layout.width % 16 === 0 ? `. \`groups ${layout.width / 16}\` gives 16` : ''}.`,
       node,
+      related: widthOf(layout),
+      fixes: layout.width % 16 === 0 ? fixesOf(written, 'groups', [layout.width / 16]) : undefined,
     },
   ];
+}
+
+function widthOf(layout: ModelLayout): Related[] {
+  const node = layout.lineage.settingNode('width');
+  return node ? [{ node, message: `The width is ${grouped(layout.width)}.` }] : [];
+}
+
+/** Writes other numbers after a key, as a setting (`heads 4`) or as an override (`heads: 4`). */
+function fixesOf(node: AstNode | undefined, key: string, values: (number | undefined)[]): Fix[] | undefined {
+  const text = node?.$cstNode?.text;
+  const before = text && new RegExp(`^${key}\\s*:?\\s*`).exec(text)?.[0];
+  if (!before) return undefined;
+  return values.flatMap((value) =>
+    value === undefined ? [] : [{ title: `Change to \`${before}${value}\``, newText: `${before}${value}` }],
+  );
 }
 
 /** The largest divisor of `width` up to `near`, and the smallest above it. */
