@@ -1,4 +1,4 @@
-import { type LangiumDocument } from 'langium';
+import { UriUtils, type LangiumDocument, type LangiumDocuments } from 'langium';
 import { DefaultCompletionProvider, type CompletionAcceptor, type CompletionContext } from 'langium/lsp';
 import type { GrammarAST } from 'langium';
 import {
@@ -10,10 +10,12 @@ import {
 } from 'vscode-languageserver-protocol';
 import { hardwareProfiles } from '../estimate/index.js';
 import { OPERATOR_DOCS } from '../layout/model-vocabulary.js';
-import { sectionsOf, settingsOf } from '../layout/settings.js';
+import { sectionsOf, settingSpec, settingsOf } from '../layout/settings.js';
 import { OPERATORS, type ParameterSpec, type ValueSpec } from '../layout/vocabulary.js';
 import { cursorAfter, expectedValue, parametersAt, type Cursor } from './cursor.js';
+import { FILE_TEMPLATES, type FileTemplate } from './file-templates.js';
 import { STATEMENT_DOCS, statementsIn } from './statements.js';
+import type { StripedServices } from './striped-module.js';
 
 type Item = Pick<CompletionItem, 'label' | 'kind' | 'detail' | 'documentation' | 'sortText'> & {
   insert?: string;
@@ -24,7 +26,13 @@ type Item = Pick<CompletionItem, 'label' | 'kind' | 'detail' | 'documentation' |
  * adds references (models, clusters, stripes).
  */
 export class StripedCompletionProvider extends DefaultCompletionProvider {
-  override readonly completionOptions = { triggerCharacters: ['(', ':', ','] };
+  override readonly completionOptions = { triggerCharacters: ['(', ':', ',', '"'] };
+  private readonly documents: LangiumDocuments;
+
+  constructor(services: StripedServices) {
+    super(services);
+    this.documents = services.shared.workspace.LangiumDocuments;
+  }
 
   override async getCompletion(
     document: LangiumDocument,
@@ -34,9 +42,13 @@ export class StripedCompletionProvider extends DefaultCompletionProvider {
     const text = document.textDocument.getText().slice(0, offset);
     const word = /[A-Za-z_][A-Za-z0-9_-]*$/.exec(text)?.[0] ?? '';
     const tokens = this.lexer.tokenize(text.slice(0, text.length - word.length)).tokens;
-    if (isInsideComment(text) || isInsideText(text)) return undefined;
+    if (isInsideComment(text)) return undefined;
+    const path = /\bimport\s+(["'])([^"'\r\n]*)$/.exec(text)?.[2];
+    if (path !== undefined) return CompletionList.create(this.importItems(document, params, path), false);
+    if (isInsideText(text)) return undefined;
     const cursor = cursorAfter(tokens);
     const own = itemsAt(cursor);
+    if (tokens.length === 0) own.items.push(...FILE_TEMPLATES.map(templateItem));
     const references = own.exclusive ? undefined : await super.getCompletion(document, params);
     const range = { start: document.textDocument.positionAt(offset - word.length), end: params.position };
     const items = own.items
@@ -47,6 +59,24 @@ export class StripedCompletionProvider extends DefaultCompletionProvider {
         return { ...item, insertTextFormat: format, textEdit: { range, newText } };
       });
     return CompletionList.create([...(references?.items ?? []), ...items], false);
+  }
+
+  /** Other files that the server knows, as seen from this one. */
+  private importItems(
+    document: LangiumDocument,
+    params: CompletionParams,
+    written: string,
+  ): CompletionItem[] {
+    const folder = UriUtils.dirname(document.uri);
+    const { line, character } = params.position;
+    const range = { start: { line, character: character - written.length }, end: params.position };
+    return this.documents.all
+      .filter(({ uri }) => !UriUtils.equals(uri, document.uri) && uri.scheme === document.uri.scheme)
+      .map(({ uri }): CompletionItem => {
+        const newText = UriUtils.relative(folder, uri);
+        return { label: newText, kind: CompletionItemKind.File, textEdit: { range, newText } };
+      })
+      .toArray();
   }
 
   protected override completionForKeyword(
@@ -94,7 +124,7 @@ function itemsAt(cursor: Cursor): Offer {
       : { items: [], exclusive: true };
   }
   if (isNameDue(cursor)) return { items: [], exclusive: false };
-  return { items: placeItems(cursor), exclusive: false };
+  return { items: [...unitItems(cursor), ...placeItems(cursor)], exclusive: false };
 }
 
 /** After `model`, `run`, `stripe`…: a name of the author's, or a reference that the grammar offers. */
@@ -102,6 +132,30 @@ function isNameDue(cursor: Cursor): boolean {
   return (
     cursor.after === 0 && ['model', 'run', 'cluster', 'stripe', 'on', 'import'].includes(cursor.head ?? '')
   );
+}
+
+/** After a number that is counted in something. */
+function unitItems({ place, head, after, previous }: Cursor): Item[] {
+  if (place === 'file' || place === 'unknown' || head === undefined || after !== 1) return [];
+  if (!/^[+-]?\d/.test(previous ?? '')) return [];
+  const number = settingSpec(place, head)?.accepts.find((accepted) => accepted.kind === 'number');
+  return (number?.units ?? []).map((unit, index) => ({
+    label: unit,
+    kind: CompletionItemKind.Unit,
+    detail: index === 0 ? 'meant without a unit' : undefined,
+    documentation: markdown(STATEMENT_DOCS[unit]?.doc ?? ''),
+    sortText: `0${unit}`,
+  }));
+}
+
+function templateItem({ label, doc, snippet }: FileTemplate): Item {
+  return {
+    label,
+    kind: CompletionItemKind.Snippet,
+    documentation: markdown(doc),
+    insert: snippet,
+    sortText: `~${label}`,
+  };
 }
 
 function inLayout(cursor: Cursor): boolean {

@@ -22,6 +22,8 @@ interface Parenthesis {
   callee: string | undefined;
   /** The key whose value is being written. */
   key: string | undefined;
+  /** Commas directly inside. */
+  commas: number;
 }
 
 interface Braces {
@@ -59,13 +61,20 @@ export function cursorAfter(tokens: readonly IToken[]): Cursor {
       parentheses = [];
     } else if (word === '(') {
       const callee = tokens[index - 1]?.image;
-      parentheses.push({ callee: callee && /^\w/.test(callee) ? callee : undefined, key: undefined });
+      parentheses.push({
+        callee: callee && /^\w/.test(callee) ? callee : undefined,
+        key: undefined,
+        commas: 0,
+      });
     } else if (word === ')') {
       parentheses.pop();
     } else if (parentheses.length > 0) {
       const inner = parentheses.at(-1)!;
       if (word === ':') inner.key = tokens[index - 1]?.image;
-      if (word === ',') inner.key = undefined;
+      if (word === ',') {
+        inner.key = undefined;
+        inner.commas++;
+      }
     } else if (isHead(word, placeOf(braces), top, tokens[index - 1]?.image)) {
       top.head = word;
       top.after = -1;

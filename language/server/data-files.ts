@@ -4,33 +4,51 @@ import { UriUtils, type FileSystemProvider, type URI } from 'langium';
 export interface DataFiles {
   /** Whether at least one file fits `pattern` (a path, or `*`, `?`, `**`), relative to the folder `root`. */
   some(root: URI, pattern: string): Promise<boolean>;
+  /** The first such file; undefined where there is none. */
+  first(root: URI, pattern: string): Promise<URI | undefined>;
 }
 
 /** Looks through the folders of a file system; gives up (and finds nothing wrong) after this many. */
 const MOST_FOLDERS = 1000;
 
+interface Budget {
+  left: number;
+}
+
 export class ListedDataFiles implements DataFiles {
   constructor(private readonly files: FileSystemProvider) {}
 
   async some(root: URI, pattern: string): Promise<boolean> {
-    const absolute = pattern.startsWith('/');
-    const start = absolute ? root.with({ path: '/' }) : root;
-    const segments = pattern.split('/').filter((segment) => segment !== '' && segment !== '.');
-    return this.search(start, segments, { left: MOST_FOLDERS });
+    const budget = { left: MOST_FOLDERS };
+    return (await this.search(root, pattern, budget)) !== undefined || budget.left <= 0;
   }
 
-  private async search(folder: URI, segments: readonly string[], budget: { left: number }): Promise<boolean> {
+  async first(root: URI, pattern: string): Promise<URI | undefined> {
+    return this.search(root, pattern, { left: MOST_FOLDERS });
+  }
+
+  private search(root: URI, pattern: string, budget: Budget): Promise<URI | undefined> {
+    const start = pattern.startsWith('/') ? root.with({ path: '/' }) : root;
+    const segments = pattern.split('/').filter((segment) => segment !== '' && segment !== '.');
+    return this.searchIn(start, segments, budget);
+  }
+
+  private async searchIn(folder: URI, segments: readonly string[], budget: Budget): Promise<URI | undefined> {
     const [segment, ...rest] = segments;
-    if (segment === undefined) return this.isFile(folder);
-    if (!/[*?]/.test(segment)) return this.search(UriUtils.joinPath(folder, segment), rest, budget);
-    if (budget.left-- <= 0) return true;
-    if (segment === '**' && (await this.search(folder, rest, budget))) return true;
+    if (segment === undefined) return (await this.isFile(folder)) ? folder : undefined;
+    if (!/[*?]/.test(segment)) return this.searchIn(UriUtils.joinPath(folder, segment), rest, budget);
+    if (budget.left-- <= 0) return undefined;
+    if (segment === '**') {
+      const here = await this.searchIn(folder, rest, budget);
+      if (here) return here;
+    }
     for (const entry of await this.entries(folder)) {
       const below = segment === '**' ? segments : rest;
       const fits = segment === '**' ? entry.isDirectory : glob(segment).test(UriUtils.basename(entry.uri));
-      if (fits && (await this.search(entry.uri, below, budget))) return true;
+      const found = fits ? await this.searchIn(entry.uri, below, budget) : undefined;
+      if (found) return found;
     }
-    return false;
+    return undefined;
   }
 
   private async isFile(uri: URI): Promise<boolean> {

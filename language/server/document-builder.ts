@@ -4,6 +4,7 @@ import {
   type BuildOptions,
   type LangiumDocument,
   type LangiumSharedCoreServices,
+  type URI,
 } from 'langium';
 import type { CancellationToken } from 'vscode-jsonrpc';
 import { importedUris } from '../layout/imports.js';
@@ -15,6 +16,21 @@ export class StripedDocumentBuilder extends DefaultDocumentBuilder {
   constructor(services: LangiumSharedCoreServices) {
     super(services);
     this.files = services.workspace.FileSystemProvider;
+  }
+
+  /**
+   * A file deleted while it is open lives on in its editor; a closed one that cannot be read (any more) is gone.
+   */
+  override async update(changed: URI[], deleted: URI[], cancelToken?: CancellationToken): Promise<void> {
+    const isOpen = (uri: URI) => this.textDocuments?.get(uri) !== undefined;
+    const gone = deleted.filter((uri) => !isOpen(uri));
+    const there = deleted.filter(isOpen);
+    for (const uri of changed) {
+      const isKnown = this.langiumDocuments.hasDocument(uri);
+      if (isKnown && !isOpen(uri) && !(await this.isFile(uri))) gone.push(uri);
+      else there.push(uri);
+    }
+    await super.update(there, gone, cancelToken);
   }
 
   protected override async buildDocuments(

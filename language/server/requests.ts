@@ -13,6 +13,7 @@ import {
   type PreviewResult,
   type UpdatedParams,
 } from './protocol.js';
+import { selectionRanges } from './selection-ranges.js';
 import type { StripedServices } from './striped-module.js';
 
 /** Answers the client's own requests and tells it of every build. */
@@ -24,6 +25,10 @@ export function registerRequests(connection: Connection, services: StripedServic
   connection.onRequest(COMPILE, (params: CompileParams, token: CancellationToken) =>
     compiled(params, services, token),
   );
+  connection.onSelectionRanges(async ({ textDocument, positions }, token) => {
+    const document = await built(textDocument.uri, DocumentState.Parsed, services, token);
+    return document ? selectionRanges(document, positions) : [];
+  });
   DocumentBuilder.onBuildPhase(DocumentState.Validated, async (documents) => {
     for (const document of documents) {
       const diagnostics = document.diagnostics ?? [];

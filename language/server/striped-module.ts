@@ -12,23 +12,29 @@ import { StripedGeneratedModule, StripedGeneratedSharedModule } from '../generat
 import { Layouts } from '../layout/layouts.js';
 import { StripedDocumentValidator } from '../validation/document-validator.js';
 import { registerChecks } from '../validation/register.js';
+import { StripedCallHierarchy } from './call-hierarchy.js';
 import { StripedCodeActions } from './code-actions.js';
 import { StripedCodeLensProvider } from './code-lens-provider.js';
 import { StripedCommentProvider } from './comment-provider.js';
 import { StripedCompletionProvider } from './completion-provider.js';
 import type { DataFiles } from './data-files.js';
 import { StripedDocumentBuilder } from './document-builder.js';
+import { StripedDocumentLinks } from './document-links.js';
 import { StripedDocumentationProvider } from './documentation-provider.js';
 import { StripedFormatter } from './formatter.js';
 import { StripedHoverProvider } from './hover-provider.js';
 import { StripedInlayHints } from './inlay-hints.js';
+import { StripedLanguageServer } from './language-server.js';
 import { StripedNodeKinds } from './node-kinds.js';
 import { createSafeParser } from './parser.js';
 import { Previews } from './previews.js';
+import { StripedRenameProvider } from './rename-provider.js';
 import { StripedScopeProvider } from './scope-provider.js';
 import { StripedSemanticTokens } from './semantic-tokens.js';
+import { StripedSignatureHelp } from './signature-help.js';
 import { StripedTokenBuilder } from './token-builder.js';
 import { StripedLinker, StripedReferenceDescriptions, StripedScopeComputation } from './tree.js';
+import { StripedUpdateHandler } from './update-handler.js';
 
 export interface StripedAddedServices {
   data: { Files: DataFiles | undefined };
@@ -49,12 +55,16 @@ export const StripedModule: Module<StripedServices, PartialLangiumServices & Str
   },
   lsp: {
     CodeActionProvider: () => new StripedCodeActions(),
-    CodeLensProvider: () => new StripedCodeLensProvider(),
+    CallHierarchyProvider: (services) => new StripedCallHierarchy(services),
+    CodeLensProvider: (services) => new StripedCodeLensProvider(services),
     CompletionProvider: (services) => new StripedCompletionProvider(services),
+    DocumentLinkProvider: (services) => new StripedDocumentLinks(services),
     Formatter: () => new StripedFormatter(),
     HoverProvider: (services) => new StripedHoverProvider(services),
     InlayHintProvider: (services) => new StripedInlayHints(services),
+    RenameProvider: (services) => new StripedRenameProvider(services),
     SemanticTokenProvider: (services) => new StripedSemanticTokens(services),
+    SignatureHelp: (services) => new StripedSignatureHelp(services),
   },
   parser: {
     LangiumParser: (services) => createSafeParser(services),
@@ -72,7 +82,11 @@ export const StripedModule: Module<StripedServices, PartialLangiumServices & Str
 };
 
 export const StripedSharedModule: Module<LangiumSharedServices, DeepPartial<PartialLangiumSharedServices>> = {
-  lsp: { NodeKindProvider: () => new StripedNodeKinds() },
+  lsp: {
+    DocumentUpdateHandler: (services) => new StripedUpdateHandler(services),
+    LanguageServer: (services) => new StripedLanguageServer(services),
+    NodeKindProvider: () => new StripedNodeKinds(),
+  },
   workspace: { DocumentBuilder: (services) => new StripedDocumentBuilder(services) },
 };
 

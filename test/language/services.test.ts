@@ -3,7 +3,12 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import type { CodeAction, InlayHint } from 'vscode-languageserver-types';
 import { TextDocument } from 'vscode-languageserver-textdocument';
-import { LAUNCH_RUN, OPEN_PREVIEW } from '../../language/server/code-lens-provider.js';
+import {
+  LAUNCH_RUN,
+  OPEN_LAST_RUN,
+  OPEN_PREVIEW,
+  SHOW_ESTIMATE,
+} from '../../language/server/code-lens-provider.js';
 import { check, codes, marked, memoryHost } from './support.js';
 
 const TEXT = `model M { width 64 heads 4 vocab 256 ffn none tied embeddings
@@ -53,7 +58,7 @@ describe('inlay hints', () => {
 });
 
 describe('code lenses', () => {
-  it('preview models and launch runs', async () => {
+  it('preview models, launch runs, estimate both and lead to the last run', async () => {
     const { host, document, textDocument } = await opened();
     const lenses = (await host.striped.lsp.CodeLensProvider!.provideCodeLens(document, { textDocument }))!;
     assert.deepEqual(
@@ -65,9 +70,31 @@ describe('code lenses', () => {
       ]),
       [
         ['Preview', OPEN_PREVIEW, [textDocument.uri, 'M'], 0],
+        ['Estimate', SHOW_ESTIMATE, [textDocument.uri, 'M'], 0],
         ['Run', LAUNCH_RUN, [textDocument.uri, 'r'], 5],
+        ['Estimate', SHOW_ESTIMATE, [textDocument.uri, 'r'], 5],
+        ['Last run', OPEN_LAST_RUN, [textDocument.uri, 'r'], 5],
       ],
     );
+  });
+});
+
+describe('the switch for hints and lenses', () => {
+  it('turns both off', async () => {
+    const { host, document, textDocument } = await opened();
+    const { ConfigurationProvider } = host.shared.workspace;
+    const range = { start: { line: 0, character: 0 }, end: { line: 1000, character: 0 } };
+    const { InlayHintProvider, CodeLensProvider } = host.striped.lsp;
+    for (const [hints, shown] of [
+      [true, true],
+      [false, false],
+      [undefined, true],
+    ]) {
+      ConfigurationProvider.updateConfiguration({ settings: { striped: { hints } } });
+      const found = await InlayHintProvider!.getInlayHints(document, { textDocument, range });
+      const lenses = await CodeLensProvider!.provideCodeLens(document, { textDocument });
+      assert.deepEqual([found!.length > 0, lenses!.length > 0], [shown, shown]);
+    }
   });
 });
 

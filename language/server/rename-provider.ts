@@ -1,0 +1,34 @@
+import type { LangiumDocument } from 'langium';
+import { DefaultRenameProvider } from 'langium/lsp';
+import {
+  LSPErrorCodes,
+  ResponseError,
+  type RenameParams,
+  type WorkspaceEdit,
+} from 'vscode-languageserver-protocol';
+import type { StripedServices } from './striped-module.js';
+
+/** Refuses names that the language could not read back. */
+export class StripedRenameProvider extends DefaultRenameProvider {
+  private readonly services: StripedServices;
+
+  constructor(services: StripedServices) {
+    super(services);
+    this.services = services;
+  }
+
+  override async rename(document: LangiumDocument, params: RenameParams): Promise<WorkspaceEdit | undefined> {
+    const { newName } = params;
+    const { tokens, errors } = this.services.parser.Lexer.tokenize(newName);
+    if (errors.length > 0 || tokens.length !== 1 || tokens[0]!.tokenType.name !== 'ID') {
+      const isWord = /^[\w-]+$/.test(newName) && !/^\d/.test(newName);
+      throw new ResponseError(
+        LSPErrorCodes.RequestFailed,
+        isWord
+          ? `\`${newName}\` is a word of the language. Choose another name.`
+          : `\`${newName}\` is no name: names are letters, digits, _ and -, and start with a letter.`,
+      );
+    }
+    return super.rename(document, params);
+  }
+}

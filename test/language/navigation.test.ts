@@ -1,0 +1,256 @@
+/** Names across files, what leads where, and help while typing; without a connection. */
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { URI, type LangiumDocument } from 'langium';
+import { describe, it } from 'mocha';
+import { TextDocument } from 'vscode-languageserver-textdocument';
+import type { Range, SelectionRange, WorkspaceEdit } from 'vscode-languageserver-types';
+import { loadFile, type StripedHost } from '../../language/index.js';
+import { FILE_TEMPLATES } from '../../language/server/file-templates.js';
+import { selectionRanges } from '../../language/server/selection-ranges.js';
+import { check, codes, marked, memoryHost, nodeHost } from './support.js';
+
+const PARTS = `cluster lab { node gpu h100-sxm x 8 }
+stripe pair = SE MR
+stripe trio = pair LI
+`;
+const MODELS = `import "parts.striped"
+model A { width 64 heads 4 vocab 256 layout trio MHA trio }
+run r { model A on lab data bytes("a.fa") }
+`;
+
+/** Both files, and a position in one of them by the mark in its text. */
+async function twoFiles(parts: string, models: string) {
+  const host = memoryHost();
+  const texts = [
+    ['parts.striped', parts],
+    ['models.striped', models],
+  ] as const;
+  let at:
+    { document: LangiumDocument; position: ReturnType<ReturnType<typeof marked>['position']> } | undefined;
+  const documents: LangiumDocument[] = [];
+  for (const [name, text] of texts) {
+    const { text: clean, position } = text.includes('|') ? marked(text) : { text, position: undefined };
+    const document = await check(clean, host, name);
+    documents.push(document);
+    if (position) at = { document, position: position(document) };
+  }
+  const params = { textDocument: { uri: at!.document.uri.toString() }, position: at!.position };
+  return { host, documents, document: at!.document, params };
+}
+
+function textAt(host: StripedHost, uri: string, range: Range): string {
+  return host.shared.workspace.LangiumDocuments.getDocument(URI.parse(uri))!.textDocument.getText(range);
+}
+
+function applied(document: LangiumDocument, edit: WorkspaceEdit | undefined): string {
+  return TextDocument.applyEdits(document.textDocument, edit?.changes?.[document.uri.toString()] ?? []);
+}
+
+describe('names across files', () => {
+  it('lead to their definition', async () => {
+    const { host, document, params } = await twoFiles(PARTS, MODELS.replace('on lab', 'on l|ab'));
+    const [link] = (await host.striped.lsp.DefinitionProvider!.getDefinition(document, params))!;
+    assert.match(link!.targetUri, /parts\.striped$/);
+    assert.equal(textAt(host, link!.targetUri, link!.targetSelectionRange), 'lab');
+  });
+
+  it('are found wherever they are used', async () => {
+    const { host, document, params } = await twoFiles(PARTS.replace('stripe trio', 'stripe t|rio'), MODELS);
+    const context = { includeDeclaration: true };
+    const found = await host.striped.lsp.ReferencesProvider!.findReferences(document, { ...params, context });
+    assert.deepEqual(
+      found.map(({ uri, range }) => [uri.split('/').at(-1), textAt(host, uri, range)]),
+      [
+        ['parts.striped', 'trio'],
+        ['models.striped', 'trio'],
+        ['models.striped', 'trio'],
+      ],
+    );
+  });
+
+  it('are renamed from where they are used', async () => {
+    const { host, documents, document, params } = await twoFiles(
+      PARTS,
+      MODELS.replace('trio MHA', 'tri|o MHA'),
+    );
+    const edit = await host.striped.lsp.RenameProvider!.rename(document, { ...params, newName: 'unit' });
+    assert.deepEqual(
+      documents.map((each) => applied(each, edit)),
+      [PARTS.replace('trio', 'unit'), MODELS.replaceAll('trio', 'unit')],
+    );
+  });
+
+  for (const [newName, says] of [
+    ['MHA', /word of the language/],
+    ['a b', /is no name/],
+    ['8K', /is no name/],
+    ['', /is no name/],
+  ] as const) {
+    it(`are not renamed to \`${newName}\``, async () => {
+      const { host, document, params } = await twoFiles(PARTS, MODELS.replace('trio MHA', 'tri|o MHA'));
+      const rename = async () => host.striped.lsp.RenameProvider!.rename(document, { ...params, newName });
+      await assert.rejects(rename, says);
+    });
+  }
+
+  it('are listed for the workspace', async () => {
+    const { host } = await twoFiles(PARTS.replace('stripe trio', 'stripe t|rio'), MODELS);
+    const { WorkspaceSymbolProvider } = host.shared.lsp;
+    const names = async (query: string) =>
+      (await WorkspaceSymbolProvider!.getSymbols({ query })).map(({ name }) => name).sort();
+    assert.deepEqual(await names(''), ['A', 'lab', 'pair', 'r', 'trio']);
+    assert.deepEqual(await names('tri'), ['trio']);
+  });
+
+  it('have a hierarchy of use', async () => {
+    const { host, document, params } = await twoFiles(PARTS, MODELS.replace('trio MHA', 'tri|o MHA'));
+    const hierarchy = host.striped.lsp.CallHierarchyProvider!;
+    const [trio] = (await hierarchy.prepareCallHierarchy(document, params))!;
+    assert.deepEqual(
+      [trio!.name, trio!.detail, trio!.uri.split('/').at(-1)],
+      ['trio', 'stripe', 'parts.striped'],
+    );
+    const users = (await hierarchy.incomingCalls({ item: trio! }))!;
+    assert.deepEqual(
+      users.map(({ from, fromRanges }) => [from.name, fromRanges.length]),
+      [['A', 2]],
+    );
+    const used = (await hierarchy.outgoingCalls({ item: trio! }))!;
+    assert.deepEqual(
+      used.map(({ to }) => to.name),
+      ['pair'],
+    );
+    const pair = used[0]!.to;
+    assert.deepEqual(
+      (await hierarchy.incomingCalls({ item: pair }))!.map(({ from }) => from.name),
+      ['trio'],
+    );
+    const runs = (await hierarchy.incomingCalls({ item: users[0]!.from }))!;
+    assert.deepEqual(
+      runs.map(({ from }) => [from.name, from.detail]),
+      [['r', 'run']],
+    );
+  });
+});
+
+describe('links', () => {
+  it('lead from imports to files, and from data to the first file that fits', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'striped-links-'));
+    try {
+      mkdirSync(join(folder, 'genomes'));
+      for (const name of ['genomes/a.txt', 'genomes/b.fa', 'one.fa']) writeFileSync(join(folder, name), '');
+      writeFileSync(join(folder, 'parts.striped'), PARTS);
+      const path = join(folder, 'a.striped');
+      writeFileSync(path, 'import "parts.striped" run r { data bytes("genomes/*.fa", "one.fa", "none.fa") }');
+      const host = nodeHost();
+      const document = await loadFile(host, path);
+      const textDocument = { uri: document.uri.toString() };
+      const links = await host.striped.lsp.DocumentLinkProvider!.getDocumentLinks(document, { textDocument });
+      assert.deepEqual(
+        links.map(({ range, target }) => [document.textDocument.getText(range), URI.parse(target!).fsPath]),
+        [
+          ['parts.striped', join(folder, 'parts.striped')],
+          ['genomes/*.fa', join(folder, 'genomes/b.fa')],
+          ['one.fa', join(folder, 'one.fa')],
+        ],
+      );
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+});
+
+describe('selection', () => {
+  it('grows from the word to the file', async () => {
+    const text = 'model M { layout (SE(filter: 7) MR) x 2 }\n';
+    const document = await check(text);
+    const [first] = selectionRanges(document, [{ line: 0, character: text.indexOf('7') }]);
+    const texts: string[] = [];
+    for (let at: SelectionRange | undefined = first; at; at = at.parent) {
+      texts.push(document.textDocument.getText(at.range));
+    }
+    assert.deepEqual(texts, [
+      '7',
+      'filter: 7',
+      'SE(filter: 7)',
+      '(SE(filter: 7) MR) x 2',
+      'layout (SE(filter: 7) MR) x 2',
+      text.trim(),
+      text,
+    ]);
+  });
+
+  it('is the file where there is nothing', async () => {
+    const document = await check('');
+    const [range] = selectionRanges(document, [{ line: 0, character: 0 }]);
+    assert.equal(range!.parent, undefined);
+  });
+});
+
+describe('signature help', () => {
+  const CASES: [text: string, signature: RegExp | undefined, active?: string][] = [
+    ['run r { optimizer adamw(|) }', /^adamw\(lr: /, 'lr'],
+    ['run r { optimizer adamw(lr: 1e-3, weight-decay: |) }', /^adamw\(/, 'weight-decay'],
+    ['model M { MHA { rope(base: 1e4, |) } }', /^rope\(base: .*scale: /, 'scale'],
+    ['model M { layout SE(fil|) }', /^SE\(filter: 7/, 'filter'],
+    ['model M { MR { decay (0, | } }', /^decay\(from: /, 'to'],
+    ['model M { layout SE | }', undefined],
+    ['model M { layout (SE |) }', undefined],
+  ];
+  for (const [text, signature, active] of CASES) {
+    it(`${signature ? 'tells' : 'is silent'} at ${text}`, async () => {
+      const host = memoryHost();
+      const { text: clean, position } = marked(text);
+      const document = await check(clean, host);
+      const params = { textDocument: { uri: document.uri.toString() }, position: position(document) };
+      const help = await host.striped.lsp.SignatureHelp!.provideSignatureHelp(document, params);
+      if (!signature) return assert.equal(help, undefined);
+      const [{ label, parameters }] = help!.signatures as [(typeof help & object)['signatures'][number]];
+      assert.match(label, signature);
+      const [from, to] = parameters![help!.activeParameter!]!.label as [number, number];
+      assert.equal(label.slice(from, to).split(':')[0], active);
+    });
+  }
+});
+
+describe('completion', () => {
+  async function complete(host: StripedHost, marked_: string, name?: string) {
+    const { text, position } = marked(marked_);
+    const document = await check(text, host, name);
+    const params = { textDocument: { uri: document.uri.toString() }, position: position(document) };
+    return (await host.striped.lsp.CompletionProvider!.getCompletion(document, params))?.items ?? [];
+  }
+
+  it('offers units after numbers that have them', async () => {
+    const labels = (await complete(memoryHost(), 'run r { batch 4M | }')).map(({ label }) => label);
+    assert.ok(labels.includes('tokens') && labels.includes('sequences'));
+    const others = (await complete(memoryHost(), 'run r { steps 4 | }')).map(({ label }) => label);
+    assert.ok(!others.includes('tokens'));
+  });
+
+  it('offers files to import', async () => {
+    const host = memoryHost();
+    await check(PARTS, host, 'deep/parts.striped');
+    const items = await complete(host, 'import "de|"', 'a.striped');
+    assert.deepEqual(
+      items.map(({ label }) => label),
+      ['deep/parts.striped'],
+    );
+  });
+
+  it('offers whole files where nothing is written, and they are right', async () => {
+    const items = await complete(memoryHost(), '// a comment\n|');
+    for (const { label, snippet } of FILE_TEMPLATES) {
+      assert.ok(items.some((item) => item.label === label));
+      const text = snippet.replace(/\$\{\d+:([^}]*)\}/g, '$1').replace('$0', '');
+      const found = (await codes(text)).filter((code) => code.startsWith('error'));
+      assert.deepEqual(found, [], label);
+    }
+    assert.ok(
+      !(await complete(memoryHost(), 'model M { }\n|')).some(({ label }) => label.startsWith('new ')),
+    );
+  });
+});
