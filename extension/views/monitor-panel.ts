@@ -5,13 +5,12 @@ import {
   isMonitorState,
   type MonitorRequest,
   type MonitorState,
-  type MonitorUpdate,
-  type RunSummary,
 } from '../../webview/shared/messages.js';
-import { EventTail, LineTail, fileChange, isFinished, readStatus } from '../runs/index.js';
-import { RUN_FILES } from '../runs/run-directory.js';
+import { fileChange, listRuns } from '../runs/index.js';
 import { MONITOR_BODY } from './page-html.js';
 import { fillPanel } from './page.js';
+import { RunFeed } from './run-feed.js';
+import { describeRun } from './runs-tree.js';
 
 const VIEW_TYPE = 'striped.monitor';
 /** How often a run is looked at when the file system says nothing: while it lives, and after (it may be resumed). */
@@ -19,8 +18,6 @@ const ALIVE_POLL_MS = 500;
 const ENDED_POLL_MS = 2_000;
 /** Not more often than this, however fast the steps are. */
 const MIN_INTERVAL_MS = 150;
-const EVENTS_A_MESSAGE = 5_000;
-const LOG_LINES = 500;
 
 /** The open monitors, one a run directory; brings them back when the window is reloaded. */
 export class MonitorPanels implements vscode.WebviewPanelSerializer, vscode.Disposable {
@@ -66,6 +63,7 @@ function titleOf(directory: string): string {
 
 class MonitorPanel implements vscode.Disposable {
   private readonly directory: string;
+  private compared: string[];
   private pump: AbortController | undefined;
 
   constructor(
@@ -74,6 +72,7 @@ class MonitorPanel implements vscode.Disposable {
     state: MonitorState,
   ) {
     this.directory = state.directory;
+    this.compared = state.compared ?? [];
     panel.onDidChangeViewState(() => {
       // A hidden page is thrown away; it asks anew when it is shown.
       if (!panel.visible) this.pause();
@@ -98,15 +97,60 @@ class MonitorPanel implements vscode.Disposable {
   }
 
   private async onRequest(request: MonitorRequest): Promise<void> {
-    const commands: Record<Exclude<MonitorRequest['type'], 'ready'>, string> = {
+    const commands = {
       stop: 'striped.stopRun',
       resume: 'striped.resumeRun',
       'open-plan': 'striped.openPlan',
       'open-log': 'striped.openLog',
       'reveal-directory': 'striped.revealRunDirectory',
     };
-    if (request.type === 'ready') return this.start();
-    await vscode.commands.executeCommand(commands[request.type], this.directory);
+    switch (request.type) {
+      case 'ready':
+        return this.start();
+      case 'compare':
+        return this.chooseCompared();
+      case 'copy-command':
+        return this.copyCommand();
+      case 'save-csv':
+        return this.saveCsv(request.csv);
+      default:
+        await vscode.commands.executeCommand(commands[request.type], this.directory);
+    }
+  }
+
+  private async chooseCompared(): Promise<void> {
+    const runs = (await listRuns()).filter(({ directory }) => directory !== this.directory);
+    if (runs.length === 0) {
+      void vscode.window.showInformationMessage('There is no other run to compare with.');
+      return;
+    }
+    const items = runs.map((run) => ({
+      label: path.basename(run.directory),
+      description: describeRun(run),
+      directory: run.directory,
+      picked: this.compared.includes(run.directory),
+    }));
+    const placeHolder = 'Runs to draw beside this one';
+    const chosen = await vscode.window.showQuickPick(items, { canPickMany: true, placeHolder });
+    if (!chosen) return;
+    this.compared = chosen.map(({ directory }) => directory);
+    await this.start();
+  }
+
+  private async copyCommand(): Promise<void> {
+    // Single quotes protect everything in a shell's word but themselves.
+    const quoted = `'${this.directory.replaceAll("'", `'\\''`)}'`;
+    await vscode.env.clipboard.writeText(`striped train --resume ${quoted}`);
+    vscode.window.setStatusBarMessage('Copied the command line that resumes this run', 3_000);
+  }
+
+  private async saveCsv(csv: string): Promise<void> {
+    const name = `${path.basename(this.directory)}.csv`;
+    const target = await vscode.window.showSaveDialog({
+      defaultUri: vscode.Uri.file(path.join(this.directory, name)),
+      filters: { 'Comma-separated values': ['csv'] },
+    });
+    if (target) await vscode.workspace.fs.writeFile(target, Buffer.from(csv, 'utf8'));
   }
 
   /** Feeds the page from the beginning of the run: it has just been loaded and knows nothing. */
@@ -114,7 +158,9 @@ class MonitorPanel implements vscode.Disposable {
     this.pause();
     const pump = new AbortController();
     this.pump = pump;
-    const feed = new RunFeed(this.directory, (update) => this.panel.webview.postMessage(update));
+    const feed = new RunFeed(this.directory, this.compared, (update) =>
+      this.panel.webview.postMessage(update),
+    );
     while (!pump.signal.aborted) {
       const isAlive = await feed.step(pump.signal).catch(async (error: Error) => {
         await this.panel.webview.postMessage({ type: 'gone', message: error.message });
@@ -123,48 +169,6 @@ class MonitorPanel implements vscode.Disposable {
       await delay(MIN_INTERVAL_MS);
       await fileChange(this.directory, isAlive ? ALIVE_POLL_MS : ENDED_POLL_MS, pump.signal);
     }
-  }
-}
-
-/** Reads what is new in a run directory and tells it to a page. */
-class RunFeed {
-  private readonly events: EventTail;
-  private readonly log: LineTail;
-  private said = '';
-
-  constructor(
-    private readonly directory: string,
-    private readonly post: (update: MonitorUpdate) => Thenable<boolean>,
-  ) {
-    this.events = new EventTail(directory);
-    this.log = new LineTail(path.join(directory, RUN_FILES.log));
-  }
-
-  /** Returns whether the run is alive. */
-  async step(signal: AbortSignal): Promise<boolean> {
-    const status = await readStatus(this.directory);
-    const { events, reset } = await this.events.read();
-    const log = await this.log.read();
-    if (signal.aborted) return false;
-    for (let from = 0; from < events.length || (reset && from === 0); from += EVENTS_A_MESSAGE) {
-      const part = events.slice(from, from + EVENTS_A_MESSAGE);
-      await this.post({ type: 'events', reset: reset && from === 0, events: part });
-    }
-    if (log.lines.length > 0 || log.reset) {
-      await this.post({ type: 'log', reset: log.reset, lines: log.lines.slice(-LOG_LINES) });
-    }
-    if (!status) throw new Error(`${this.directory} has no status: the run was moved or removed`);
-    const { device, backend, step, steps, startedAt, updatedAt, exitReason, run, model, state } = status;
-    const summary: RunSummary = {
-      directory: this.directory,
-      ...{ run, model, state, backend, device, step, steps, startedAt, updatedAt, exitReason },
-    };
-    const saying = JSON.stringify(summary);
-    if (saying !== this.said) {
-      this.said = saying;
-      await this.post({ type: 'run', run: summary });
-    }
-    return !isFinished(state);
   }
 }
 

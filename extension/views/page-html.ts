@@ -24,8 +24,17 @@ export const MONITOR_BODY = `<div id="banner" role="alert" hidden></div>
 <main>
 <div id="progress" role="progressbar" aria-label="Progress" aria-valuemin="0"><div id="progress-bar"></div></div>
 <dl id="facts"></dl>
+<div id="chart-bar" role="toolbar" aria-label="Charts"></div>
 <div id="charts"></div>
-<h2 id="log-title">Log</h2>
+<section hidden>
+<figure id="profile" role="img" tabindex="0"></figure>
+<p id="profile-verdict"></p>
+</section>
+<section id="checkpoint-section" hidden>
+<h2>Checkpoints</h2>
+<ol id="checkpoints"></ol>
+</section>
+<div id="log-bar"><h2 id="log-title">Log</h2></div>
 <pre id="log" tabindex="0" aria-labelledby="log-title"></pre>
 <h2>Run directory</h2>
 <button id="directory" title="Show the run directory"></button>

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { RunSeries } from '../../webview/monitor/series.js';
+import { extremes, robustRange } from '../../webview/monitor/sampling.js';
+import { fallsWithTime, RunSeries, type Column } from '../../webview/monitor/series.js';
 import type { RunEvent } from '../../webview/shared/messages.js';
 
 function stepEvent(step: number, loss = 1): RunEvent {
@@ -33,14 +34,16 @@ function startEvent(step: number): RunEvent {
   };
 }
 
+const column = (series: RunSeries, name: Column) => [...series.column(name).subarray(0, series.length)];
+
 describe('curves of a run', () => {
   it('puts losses and evaluations of a step in one row', () => {
     const series = new RunSeries();
     for (const event of [startEvent(0), stepEvent(1, 3), stepEvent(2, 2)]) series.add(event);
     series.add({ type: 'evaluation', step: 2, time: 101, heldOutLoss: 2.5, tokens: 10 });
-    assert.deepEqual(series.steps(), [1, 2]);
-    assert.deepEqual(series.column('loss'), [3, 2]);
-    assert.deepEqual(series.column('heldOut'), [null, 2.5]);
+    assert.deepEqual(column(series, 'step'), [1, 2]);
+    assert.deepEqual(column(series, 'loss'), [3, 2]);
+    assert.deepEqual(column(series, 'heldOut'), [NaN, 2.5]);
     assert.equal(series.heldOutLoss, 2.5);
     assert.equal(series.secondsPerStep(), 0.5);
   });
@@ -49,20 +52,92 @@ describe('curves of a run', () => {
     const series = new RunSeries();
     for (const event of [startEvent(0), stepEvent(1), stepEvent(2), stepEvent(3), startEvent(2)])
       series.add(event);
-    assert.deepEqual(series.steps(), [1, 2]);
+    assert.deepEqual(column(series, 'step'), [1, 2]);
     assert.equal(series.secondsPerStep(), null);
     series.add(stepEvent(3, 7));
-    assert.deepEqual(series.column('loss'), [1, 1, 7]);
+    assert.deepEqual(column(series, 'loss'), [1, 1, 7]);
   });
 
-  it('thins out long runs but keeps evaluations and both ends', () => {
+  it('keeps every value of a long run', () => {
     const series = new RunSeries();
-    for (let step = 1; step <= 50_000; step++) series.add(stepEvent(step));
-    series.add({ type: 'evaluation', step: 50_000, time: 1, heldOutLoss: 1, tokens: 1 });
-    const steps = series.steps();
-    assert.ok(steps.length >= 4000 && steps.length <= 8000, String(steps.length));
-    assert.equal(steps[0], 1);
-    assert.equal(steps.at(-1), 50_000);
-    assert.ok(steps.every((step, position) => position === 0 || step > steps[position - 1]!));
+    for (let step = 1; step <= 50_000; step++) series.add(stepEvent(step, step));
+    assert.equal(series.length, 50_000);
+    assert.equal(series.column('loss')[49_999], 50_000);
+  });
+
+  it('smooths without the pull of the first value', () => {
+    const series = new RunSeries();
+    for (let step = 1; step <= 400; step++) series.add(stepEvent(step, step % 2 === 0 ? 1 : 3));
+    assert.equal(series.column('smoothLoss')[0], 3);
+    assert.ok(Math.abs(series.column('smoothLoss')[399]! - 2) < 0.1);
+  });
+
+  it('passes over what is no number, and says where it began', () => {
+    const series = new RunSeries();
+    const bad = { ...stepEvent(2), loss: null, gradNorm: 'nan' } as unknown as RunEvent;
+    const misshapen = { type: 'step', step: 'x' } as unknown as RunEvent;
+    for (const event of [stepEvent(1, 2), misshapen, bad, stepEvent(3, 2)]) series.add(event);
+    assert.deepEqual(column(series, 'step'), [1, 2, 3]);
+    assert.ok(Number.isNaN(series.column('loss')[1]));
+    assert.equal(series.column('smoothLoss')[2], 2);
+    assert.equal(series.firstBadStep, 2);
+    series.add(startEvent(1));
+    assert.equal(series.firstBadStep, null, 'a resumed run starts over');
+  });
+
+  it('finds the row of an evaluation that comes late', () => {
+    const series = new RunSeries();
+    for (const event of [stepEvent(1), stepEvent(2), stepEvent(3)]) series.add(event);
+    series.add({ type: 'evaluation', step: 2, time: 101, heldOutLoss: 2.5, tokens: 10 });
+    assert.deepEqual(column(series, 'heldOut'), [NaN, 2.5, NaN]);
+  });
+
+  it('has no pace while the clock goes backwards', () => {
+    const series = new RunSeries();
+    series.add({ ...stepEvent(1), time: 100 });
+    series.add({ ...stepEvent(2), time: 50 });
+    assert.equal(series.secondsPerStep(), null);
+  });
+
+  it('writes every value as CSV, missing ones empty', () => {
+    const series = new RunSeries();
+    series.add({ ...stepEvent(7, 1.5), mfu: 0.25 } as RunEvent);
+    const [heading, row] = series.csv().trimEnd().split('\n');
+    assert.equal(heading?.split(',').length, row?.split(',').length);
+    assert.equal(row, '7,1.5,1.5,,1000,0.25,1,0.001,400,1');
+  });
+
+  it('tells filters that fall with time from those that do not', () => {
+    const falling = Array.from({ length: 128 }, (_, tap) => Math.exp(-tap / 20));
+    assert.ok(fallsWithTime(falling));
+    assert.ok(!fallsWithTime(falling.map(() => 1)));
+  });
+});
+
+describe('what of a curve is drawn', () => {
+  it('keeps a single spike and a single dip among a million values', () => {
+    const values = new Float64Array(1e6).fill(1);
+    values[123_456] = 9;
+    values[123_460] = -9;
+    values[500_000] = NaN;
+    const shown = extremes(values, 0, values.length, 800);
+    assert.ok(shown.length <= 1602, String(shown.length));
+    assert.ok(shown.includes(123_456) && shown.includes(123_460));
+    assert.ok(shown.every((index, position) => position === 0 || index > shown[position - 1]!));
+    assert.deepEqual([shown[0], shown.at(-1)], [0, 999_999]);
+  });
+
+  it('draws few values as they are', () => {
+    assert.deepEqual(extremes(Float64Array.of(1, 2, 3, 4), 1, 4, 100), [1, 2, 3]);
+    assert.deepEqual(extremes(new Float64Array(0), 0, 0, 100), []);
+  });
+
+  it('is not dwarfed by the first steps nor by a spike, and holds its line of reference', () => {
+    const loss = Float64Array.from({ length: 2000 }, (_, step) => 1.2 + 4 * Math.exp(-step / 30));
+    loss[1500] = 40;
+    const [low, high] = robustRange(loss, loss.length, [1.386])!;
+    assert.ok(low > 1.1 && low < 1.2, String(low));
+    assert.ok(high > 1.386 && high < 1.5, String(high));
+    assert.equal(robustRange(loss, 20), null, 'few values are all shown');
   });
 });

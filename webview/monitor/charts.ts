@@ -1,162 +1,138 @@
-import uPlot from 'uplot';
 import { formatCount } from '../shared/format.js';
-import { chartTheme } from '../shared/theme.js';
+import { onResize } from '../shared/dom.js';
+import { Chart } from './chart.js';
+import { CHARTS, type Expected } from './chart-specs.js';
 import type { RunSeries } from './series.js';
 
-const HEIGHT = 190;
-
-interface Curve {
-  label: string;
-  values(series: RunSeries): (number | null)[];
-  /** Which theme colour; `muted` for lines of reference. */
-  colour: 0 | 1 | 'muted';
-  dash?: number[];
-  points?: boolean;
+export interface ShownRun {
+  name: string;
+  series: RunSeries;
 }
 
-interface ChartSpec {
-  title: string;
-  curves: Curve[];
-  format(value: number): string;
+/** How all charts of the page are shown. */
+export interface ChartView {
+  /** Steps in sight; null: all. */
+  range: [number, number] | null;
+  isLog: boolean;
+  /** Every value in sight, also those of the first steps, which dwarf the rest. */
+  isFull: boolean;
+  showRaw: boolean;
 }
 
-const SPECS: ChartSpec[] = [
-  {
-    title: 'Loss (nats a token)',
-    format: (value) => value.toFixed(4),
-    curves: [
-      { label: 'train', colour: 0, values: (series) => series.column('loss') },
-      { label: 'held out', colour: 1, points: true, values: (series) => series.column('heldOut') },
-      { label: 'base composition', colour: 'muted', dash: [6, 4], values: compositionLine },
-    ],
-  },
-  {
-    title: 'Tokens per second',
-    format: formatCount,
-    curves: [{ label: 'tokens/s', colour: 0, values: (series) => series.column('tokensPerSecond') }],
-  },
-  {
-    title: 'Gradient norm',
-    format: (value) => value.toPrecision(3),
-    curves: [{ label: 'norm', colour: 0, values: (series) => series.column('gradNorm') }],
-  },
-  {
-    title: 'Learning rate',
-    format: (value) => value.toExponential(2),
-    curves: [{ label: 'rate', colour: 0, values: (series) => series.column('lr') }],
-  },
-];
+const ZOOM_STEP = 1.5;
+const PAN_SHARE = 0.15;
 
-/** What a model that knows only the frequencies of the bases reaches: the line to get below. */
-function compositionLine(series: RunSeries): (number | null)[] {
-  const entropy = series.start?.compositionEntropy ?? null;
-  return series.steps().map(() => entropy);
-}
-
-/** The curves of a run, one chart a quantity, drawn in the editor's colours. */
+/** The curves of a run and of those compared with it, one chart a quantity, over the same steps. */
 export class Charts {
-  private plots: { spec: ChartSpec; plot: uPlot; holder: HTMLElement }[] = [];
+  private charts: Chart[] = [];
+  private others: ShownRun[] = [];
+  private expected: Expected | null = null;
+  private frame = 0;
+  readonly view: ChartView = { range: null, isLog: false, isFull: false, showRaw: true };
 
   constructor(
     private readonly container: HTMLElement,
-    private readonly series: RunSeries,
+    private readonly own: ShownRun,
+    private readonly onZoom: () => void,
   ) {
     this.build();
-    new ResizeObserver(() => this.resize()).observe(container);
+    onResize(container, () => this.charts.forEach((chart) => chart.resize()));
+    container.addEventListener('wheel', (event) => this.onWheel(event), { passive: false });
+    container.addEventListener('dblclick', () => this.zoomTo(null));
+    container.addEventListener('keydown', (event) => this.onKey(event));
   }
 
-  /** Draws anew in the current theme. */
+  /** Draws anew: in the current theme, with the current runs and settings. */
   build(): void {
-    for (const { plot } of this.plots) plot.destroy();
+    for (const chart of this.charts) chart.dispose();
     this.container.replaceChildren();
-    this.plots = SPECS.map((spec) => {
-      const holder = document.createElement('figure');
-      holder.setAttribute('role', 'img');
-      this.container.append(holder);
-      const plot = new uPlot(options(spec, holder.clientWidth || 400), this.data(spec), holder);
-      return { spec, plot, holder };
+    const runs = [this.own, ...this.others];
+    this.charts = CHARTS.map((spec) => {
+      const levels = spec.levels?.(this.own.series, this.expected) ?? [];
+      return new Chart(this.container, spec, runs, levels, this.view, (range) => this.zoomTo(range));
     });
     this.update();
   }
 
   update(): void {
-    for (const { spec, plot, holder } of this.plots) {
-      plot.setData(this.data(spec));
-      // Without a pointer over the chart the legend says the newest values.
-      if (plot.data[0].length > 0 && (plot.cursor.left ?? -1) < 0)
-        plot.setLegend({ idxs: newestIndices(plot.data) }, false);
-      holder.setAttribute('aria-label', this.describe(spec));
-    }
+    for (const chart of this.charts) chart.update();
   }
 
-  private data(spec: ChartSpec): uPlot.AlignedData {
-    return [this.series.steps(), ...spec.curves.map((curve) => curve.values(this.series))];
+  setExpected(expected: Expected | null): void {
+    this.expected = expected;
+    this.build();
   }
 
-  private describe(spec: ChartSpec): string {
-    const newest = spec.curves.flatMap((curve) => {
-      const value = curve.values(this.series).findLast((candidate) => candidate !== null);
-      return value === undefined || value === null ? [] : [`${curve.label} ${spec.format(value)}`];
+  setOthers(others: ShownRun[]): void {
+    this.others = others;
+    this.build();
+  }
+
+  change(changes: Partial<ChartView>): void {
+    Object.assign(this.view, changes);
+    this.build();
+  }
+
+  /** All charts show the same steps; several calls in one frame are drawn once. */
+  zoomTo(range: [number, number] | null): void {
+    this.view.range = range && range[1] > range[0] ? range : null;
+    this.onZoom();
+    this.frame ||= requestAnimationFrame(() => {
+      this.frame = 0;
+      this.update();
     });
-    return newest.length > 0 ? `${spec.title}: ${newest.join(', ')}` : `${spec.title}: nothing yet`;
   }
 
-  private resize(): void {
-    for (const { plot, holder } of this.plots) {
-      if (holder.clientWidth > 0) plot.setSize({ width: holder.clientWidth, height: HEIGHT });
-    }
+  /** In words, for the heading over the charts. */
+  rangeText(): string {
+    if (!this.view.range) return 'all steps';
+    const [from, to] = this.view.range.map((step) => formatCount(Math.round(step)));
+    return `steps ${from} to ${to}`;
   }
-}
 
-/** For each series, where its last value is. */
-function newestIndices(data: uPlot.AlignedData): number[] {
-  return data.map((column) => {
-    for (let index = column.length - 1; index >= 0; index--) if (column[index] !== null) return index;
-    return 0;
-  });
-}
+  private extent(): [number, number] {
+    const { series } = this.own;
+    const steps = series.column('step');
+    return series.length > 0 ? [steps[0]!, steps[series.length - 1]!] : [0, 1];
+  }
 
-function options(spec: ChartSpec, width: number): uPlot.Options {
-  const theme = chartTheme();
-  const axis = {
-    stroke: theme.muted,
-    grid: { stroke: theme.grid, width: 1 },
-    ticks: { stroke: theme.grid, width: 1 },
-  };
-  const show = (value: number | null | undefined) => (typeof value === 'number' ? spec.format(value) : '–');
-  return {
-    title: spec.title,
-    width,
-    height: HEIGHT,
-    scales: { x: { time: false } },
-    legend: { live: true },
-    cursor: { sync: { key: 'run' } },
-    axes: [
-      {
-        ...axis,
-        values: (_plot, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? formatCount(tick) : '')),
-      },
-      { ...axis, size: 64, values: (_plot, ticks) => ticks.map((tick) => shortTick(tick)) },
-    ],
-    series: [
-      { label: 'step' },
-      ...spec.curves.map((curve): uPlot.Series => {
-        const stroke = curve.colour === 'muted' ? theme.muted : theme.series[curve.colour];
-        return {
-          label: curve.label,
-          stroke,
-          width: 1.5,
-          spanGaps: true,
-          ...(curve.dash ? { dash: curve.dash } : {}),
-          points: curve.points ? { show: true, size: 6, fill: stroke } : { show: false },
-          value: (_plot, value) => show(value),
-        };
-      }),
-    ],
-  };
-}
+  /** Zooms about `share` of the width, and moves by `shift` of it. */
+  private moveBy(factor: number, shift: number, share = 0.5): void {
+    const [first, last] = this.extent();
+    const [from, to] = this.view.range ?? [first, last];
+    const width = Math.min((to - from) * factor, last - first);
+    if (width >= last - first) return this.zoomTo(null);
+    const wanted = from + (to - from) * share - width * share + shift * (to - from);
+    const start = Math.min(Math.max(wanted, first), last - width);
+    this.zoomTo([start, start + width]);
+  }
 
-function shortTick(value: number): string {
-  if (value === 0) return '0';
-  return Math.abs(value) < 0.01 ? value.toExponential(0) : formatCount(Number(value.toPrecision(4)));
+  private onWheel(event: WheelEvent): void {
+    const over = (event.target as Element).closest('figure')?.querySelector('.u-over');
+    if (!over) return;
+    const box = over.getBoundingClientRect();
+    const sideways = event.shiftKey ? event.deltaY || event.deltaX : event.deltaX;
+    if (event.ctrlKey || event.metaKey) {
+      const share = Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
+      this.moveBy(Math.exp(event.deltaY / 300), 0, share);
+    } else if (sideways !== 0 && this.view.range) this.moveBy(1, sideways / box.width);
+    else return;
+    event.preventDefault();
+  }
+
+  private onKey(event: KeyboardEvent): void {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const moves: Record<string, () => void> = {
+      '+': () => this.moveBy(1 / ZOOM_STEP, 0),
+      '=': () => this.moveBy(1 / ZOOM_STEP, 0),
+      '-': () => this.moveBy(ZOOM_STEP, 0),
+      '0': () => this.zoomTo(null),
+      ArrowLeft: () => this.moveBy(1, -PAN_SHARE),
+      ArrowRight: () => this.moveBy(1, PAN_SHARE),
+    };
+    const move = moves[event.key];
+    if (!move || !(event.target as Element).closest('figure')) return;
+    move();
+    event.preventDefault();
+  }
 }

@@ -1,16 +1,17 @@
 /** The monitor page: state, figures, curves and log of one run, as the extension reads them. */
-import { button, registerControls, tag } from '../shared/controls.js';
+import { button, registerControls, tag, toggle } from '../shared/controls.js';
 import { byId, make } from '../shared/dom.js';
 import { formatBytes, formatCount, formatDuration, formatMs } from '../shared/format.js';
 import { connectHost, initialState } from '../shared/host.js';
 import type { MonitorRequest, MonitorState, MonitorUpdate, RunSummary } from '../shared/messages.js';
 import { onThemeChange } from '../shared/theme.js';
 import { Charts } from './charts.js';
+import { LogView } from './log.js';
+import { FilterProfile } from './profile.js';
 import { RunSeries } from './series.js';
 import 'uplot/dist/uPlot.min.css';
 import './main.css';
 
-const LOG_LINES = 500;
 /** Figures with more characters get two columns. */
 const WIDE_FACT = 18;
 const ALIVE = new Set(['starting', 'running', 'stopping']);
@@ -18,10 +19,13 @@ const ALIVE = new Set(['starting', 'running', 'stopping']);
 registerControls();
 
 const host = connectHost<MonitorRequest, MonitorUpdate, MonitorState>();
-host.keep(host.state() ?? initialState<MonitorState>());
+const kept: MonitorState = host.state() ?? initialState<MonitorState>();
+host.keep(kept);
 
 const series = new RunSeries();
-const charts = new Charts(byId('charts'), series);
+const charts: Charts = new Charts(byId('charts'), { name: 'this run', series }, showZoom);
+const profile = new FilterProfile(byId('profile'), byId('profile-verdict'), series);
+const log = new LogView(byId('log'), byId('log-bar'));
 const state = tag();
 const stop = button({
   label: 'Stop',
@@ -45,12 +49,47 @@ byId('toolbar').append(
   resume.element,
   button({ label: 'Plan', title: 'Open the plan', onPress: () => host.post({ type: 'open-plan' }) }).element,
   button({ label: 'Log', title: 'Open the log', onPress: () => host.post({ type: 'open-log' }) }).element,
+  button({
+    label: 'Copy command',
+    title: 'Copy the command line that resumes this run',
+    onPress: () => host.post({ type: 'copy-command' }),
+  }).element,
 );
+
+const zoomText = make('span', 'zoom', 'all steps');
+const resetZoom = button({
+  label: 'All steps',
+  title: 'Show all steps (0)',
+  onPress: () => charts.zoomTo(null),
+});
+const firstBad = button({ label: 'First NaN', onPress: showFirstBad });
+byId('chart-bar').append(
+  toggle('Log scale', false, (isLog) => charts.change({ isLog })).element,
+  toggle('Full range', false, (isFull) => charts.change({ isFull })).element,
+  toggle('Raw values', true, (showRaw) => charts.change({ showRaw })).element,
+  zoomText,
+  resetZoom.element,
+  firstBad.element,
+  make('span', 'spacer'),
+  button({
+    label: 'Compare…',
+    title: 'Compare with other runs',
+    onPress: () => host.post({ type: 'compare' }),
+  }).element,
+  button({
+    label: 'Export CSV',
+    title: 'Save every value as CSV',
+    onPress: () => host.post({ type: 'save-csv', csv: series.csv() }),
+  }).element,
+);
+showZoom();
+firstBad.setVisible(false);
 byId('directory').addEventListener('click', () => host.post({ type: 'reveal-directory' }));
 
 let run: RunSummary | null = null;
 let drawRequested = false;
-const log: string[] = [];
+let levelsKnown = false;
+let checkpointsSaid = '';
 
 host.onUpdate((update) => {
   switch (update.type) {
@@ -62,18 +101,33 @@ host.onUpdate((update) => {
       for (const event of update.events) series.add(event);
       break;
     case 'log':
-      if (update.reset) log.length = 0;
-      log.push(...update.lines);
-      log.splice(0, Math.max(0, log.length - LOG_LINES));
+      log.add(update.lines, update.reset);
+      return;
+    case 'expected':
+      charts.setExpected(update.expected);
+      break;
+    case 'others':
+      kept.compared = update.others.map(({ directory }) => directory);
+      host.keep(kept);
+      charts.setOthers(
+        update.others.map(({ name, events }) => {
+          const other = new RunSeries();
+          for (const event of events) other.add(event);
+          return { name, series: other };
+        }),
+      );
       break;
     case 'gone':
       showBanner(update.message);
       break;
   }
-  requestDraw(update.type === 'log');
+  requestDraw();
 });
 
-onThemeChange(() => charts.build());
+onThemeChange(() => {
+  charts.build();
+  profile.build();
+});
 host.post({ type: 'ready' });
 
 function askStop(): void {
@@ -82,13 +136,16 @@ function askStop(): void {
 }
 
 /** Several updates may come in one frame: they are drawn once. */
-function requestDraw(isLog: boolean): void {
-  if (isLog) drawLog();
+function requestDraw(): void {
   if (drawRequested) return;
   drawRequested = true;
   requestAnimationFrame(() => {
     drawRequested = false;
+    levelsKnown ||= drawLevels();
     charts.update();
+    profile.update();
+    drawCheckpoints();
+    firstBad.setVisible(series.firstBadStep !== null);
     if (run) drawRun(run);
   });
 }
@@ -124,9 +181,9 @@ function facts(current: RunSummary, step: number): [string, string][] {
   const { last, start, heldOutLoss } = series;
   const rows: [string, string | null][] = [
     ['Step', `${step} / ${current.steps}`],
-    ['Loss', last ? last.loss.toFixed(4) : null],
-    ['Held-out loss', heldOutLoss === null ? null : heldOutLoss.toFixed(4)],
-    ['Base composition', start ? start.compositionEntropy.toFixed(4) : null],
+    ['Loss', last ? lossText(last.loss) : null],
+    ['Held-out loss', heldOutLoss === null ? null : lossText(heldOutLoss)],
+    ['Base composition', start ? lossText(start.compositionEntropy) : null],
     ['Tokens/s', last ? formatCount(last.tokensPerSecond) : null],
     ['Step time', last ? formatMs(last.stepTimeMs) : null],
     ['MFU', last?.mfu ? `${(100 * last.mfu).toFixed(1)}%` : null],
@@ -136,6 +193,39 @@ function facts(current: RunSummary, step: number): [string, string][] {
     ['Time', timeFact(current, step)],
   ];
   return rows.filter((row): row is [string, string] => row[1] !== null);
+}
+
+/** What is no number is said so: a run that diverges writes null or a word in a number's place. */
+function lossText(value: unknown): string {
+  return typeof value === 'number' && Number.isFinite(value) ? value.toFixed(4) : 'not a number';
+}
+
+/** The lines of reference come with the first event, and are part of how the charts are built. */
+function drawLevels(): boolean {
+  if (series.start) charts.build();
+  return series.start !== null;
+}
+
+function drawCheckpoints(): void {
+  const saying = JSON.stringify(series.checkpoints);
+  if (saying === checkpointsSaid) return;
+  checkpointsSaid = saying;
+  byId('checkpoint-section').hidden = series.checkpoints.length === 0;
+  byId('checkpoints').replaceChildren(
+    ...series.checkpoints
+      .map(({ step, path }) => make('li', '', `step ${step}`, make('code', '', path)))
+      .reverse(),
+  );
+}
+
+function showZoom(): void {
+  zoomText.textContent = charts?.rangeText() ?? '';
+  resetZoom.setVisible(charts?.view.range != null);
+}
+
+function showFirstBad(): void {
+  const step = series.firstBadStep;
+  if (step !== null) charts.zoomTo([Math.max(0, step - 50), step + 50]);
 }
 
 function timeFact(current: RunSummary, step: number): string | null {
@@ -153,13 +243,6 @@ function fact(name: string, value: string): HTMLElement {
     make('dt', '', name),
     make('dd', '', value),
   );
-}
-
-function drawLog(): void {
-  const view = byId('log');
-  const isAtEnd = view.scrollHeight - view.scrollTop - view.clientHeight < 24;
-  view.textContent = log.join('\n');
-  if (isAtEnd) view.scrollTop = view.scrollHeight;
 }
 
 function showBanner(message: string): void {

@@ -1,38 +1,58 @@
 import type { RunEvent, StartEvent, StepEvent } from '../shared/messages.js';
+import { lowerBound } from './sampling.js';
 
-/** Rows kept; twice as many and every second one goes. Enough for more pixels than a chart has. */
-const MAX_ROWS = 4000;
+/** Weight of the past in the smoothed loss. */
+const SMOOTHING = 0.95;
 /** Steps over which the pace is averaged. */
 const PACE_STEPS = 20;
+const FIRST_CAPACITY = 1024;
 
-interface Row {
+export const COLUMNS = [
+  'step',
+  'loss',
+  'smoothLoss',
+  'heldOut',
+  'tokensPerSecond',
+  'mfu',
+  'gradNorm',
+  'lr',
+  'stepTimeMs',
+  'memoryBytes',
+] as const;
+export type Column = (typeof COLUMNS)[number];
+
+/** Columns that a step event fills, by the event's own names. */
+const OF_STEP = ['loss', 'tokensPerSecond', 'mfu', 'gradNorm', 'lr', 'stepTimeMs', 'memoryBytes'] as const;
+
+export interface Checkpoint {
   step: number;
-  loss: number | null;
-  heldOut: number | null;
-  tokensPerSecond: number | null;
-  gradNorm: number | null;
-  lr: number | null;
+  path: string;
 }
 
-export type Column = Exclude<keyof Row, 'step'>;
-
-/** What the events of a run add up to: curves, and the newest of everything. */
+/** What the events of a run add up to: every value of every step, and the newest of everything. */
 export class RunSeries {
-  private rows: Row[] = [];
+  private columns = newColumns(FIRST_CAPACITY);
   private pace: { step: number; time: number }[] = [];
+  private smooth = { sum: 0, weight: 0 };
+  /** Rows, one a step, ascending. */
+  length = 0;
+  /** Rows that hold an evaluation. */
+  evaluations: number[] = [];
   start: StartEvent | null = null;
   last: StepEvent | null = null;
   heldOutLoss: number | null = null;
+  /** The first step whose loss or gradient was no number. */
+  firstBadStep: number | null = null;
+  /** Norm of each tap of the filter, by MR layer, the newest. */
+  filterNorms = new Map<number, number[]>();
+  checkpoints: Checkpoint[] = [];
 
   clear(): void {
-    this.rows = [];
-    this.pace = [];
-    this.start = null;
-    this.last = null;
-    this.heldOutLoss = null;
+    Object.assign(this, new RunSeries());
   }
 
   add(event: RunEvent): void {
+    if (!Number.isFinite(event.step)) return;
     switch (event.type) {
       case 'start':
         this.begin(event);
@@ -41,18 +61,17 @@ export class RunSeries {
         this.addStep(event);
         break;
       case 'evaluation':
-        this.heldOutLoss = event.heldOutLoss;
-        this.row(event.step).heldOut = event.heldOutLoss;
+        this.addEvaluation(event.step, number(event.heldOutLoss));
+        break;
+      case 'checkpoint':
+        if (typeof event.path === 'string') this.checkpoints.push({ step: event.step, path: event.path });
         break;
     }
   }
 
-  steps(): number[] {
-    return this.rows.map((row) => row.step);
-  }
-
-  column(name: Column): (number | null)[] {
-    return this.rows.map((row) => row[name]);
+  /** The values of a column, the first `length` of them; missing ones are NaN. */
+  column(name: Column): Float64Array {
+    return this.columns[name];
   }
 
   /** Seconds a step takes by the clock, evaluations and checkpoints included; null before two steps. */
@@ -60,32 +79,98 @@ export class RunSeries {
     const first = this.pace[0];
     const last = this.pace.at(-1);
     if (!first || !last || last.step === first.step) return null;
-    return (last.time - first.time) / (last.step - first.step);
+    const pace = (last.time - first.time) / (last.step - first.step);
+    // A clock that was set back says nothing about the pace.
+    return pace > 0 ? pace : null;
+  }
+
+  /** Every row as comma-separated values, with a heading; missing values are empty. */
+  csv(): string {
+    const lines = [COLUMNS.join(',')];
+    for (let row = 0; row < this.length; row++) {
+      lines.push(
+        COLUMNS.map((name) =>
+          Number.isNaN(this.columns[name][row]!) ? '' : this.columns[name][row]!,
+        ).join(),
+      );
+    }
+    return `${lines.join('\n')}\n`;
   }
 
   /** A resumed run repeats the steps after its checkpoint: what was drawn beyond it is history. */
   private begin(event: StartEvent): void {
     this.start = event;
     this.pace = [];
-    this.rows = this.rows.filter((row) => row.step <= event.step);
+    this.truncate(event.step + 1);
+    this.checkpoints = this.checkpoints.filter(({ step }) => step <= event.step);
+  }
+
+  /** Drops the rows of `step` and later. */
+  private truncate(step: number): void {
+    while (this.length > 0 && this.columns.step[this.length - 1]! >= step) this.length--;
+    this.evaluations = this.evaluations.filter((row) => row < this.length);
+    if (this.firstBadStep !== null && this.firstBadStep >= step) this.firstBadStep = null;
   }
 
   private addStep(event: StepEvent): void {
-    this.last = event;
-    const { loss, tokensPerSecond, gradNorm, lr } = event;
-    Object.assign(this.row(event.step), { loss, tokensPerSecond, gradNorm, lr });
-    this.pace.push({ step: event.step, time: event.time });
-    if (this.pace.length > PACE_STEPS) this.pace.shift();
-    if (this.rows.length >= 2 * MAX_ROWS) {
-      this.rows = this.rows.filter((row, index) => index % 2 === 0 || row.heldOut !== null);
+    const row = this.row(event.step);
+    for (const name of OF_STEP) this.columns[name][row] = number(event[name]);
+    const loss = this.columns.loss[row]!;
+    if (Number.isFinite(loss)) {
+      this.smooth.sum = SMOOTHING * this.smooth.sum + loss;
+      this.smooth.weight = SMOOTHING * this.smooth.weight + 1;
+      this.columns.smoothLoss[row] = this.smooth.sum / this.smooth.weight;
     }
+    if (!Number.isFinite(loss) || !Number.isFinite(this.columns.gradNorm[row]!))
+      this.firstBadStep ??= event.step;
+    this.last = event;
+    for (const { layer, norms } of event.filterNorms ?? []) this.filterNorms.set(layer, norms.map(number));
+    if (Number.isFinite(event.time)) this.pace.push({ step: event.step, time: event.time });
+    if (this.pace.length > PACE_STEPS) this.pace.shift();
   }
 
-  private row(step: number): Row {
-    const last = this.rows.at(-1);
-    if (last?.step === step) return last;
-    const row: Row = { step, loss: null, heldOut: null, tokensPerSecond: null, gradNorm: null, lr: null };
-    this.rows.push(row);
+  /** Evaluations may be reported after later steps: those find their row, or have none. */
+  private addEvaluation(step: number, loss: number): void {
+    this.heldOutLoss = loss;
+    const known = lowerBound(this.columns.step, this.length, step);
+    const row = known === this.length ? this.row(step) : known;
+    if (this.columns.step[row] !== step) return;
+    this.columns.heldOut[row] = loss;
+    if (this.evaluations.at(-1) !== row) this.evaluations.push(row);
+  }
+
+  /** The row of a step, which is new unless it is the last; an earlier one starts over from there. */
+  private row(step: number): number {
+    const last = this.length > 0 ? this.columns.step[this.length - 1]! : -Infinity;
+    if (last === step) return this.length - 1;
+    if (last > step) this.truncate(step);
+    if (this.length === this.columns.step.length) this.columns = newColumns(2 * this.length, this.columns);
+    const row = this.length++;
+    for (const name of COLUMNS) this.columns[name][row] = NaN;
+    this.columns.step[row] = step;
     return row;
   }
+}
+
+type Columns = Record<Column, Float64Array>;
+
+function newColumns(capacity: number, old?: Columns): Columns {
+  const make = (name: Column): [Column, Float64Array] => {
+    const column = new Float64Array(capacity);
+    if (old) column.set(old[name]);
+    return [name, column];
+  };
+  return Object.fromEntries(COLUMNS.map(make)) as Columns;
+}
+
+/** JSON has no NaN and no infinity: what is written in their place (null, a word) counts as missing. */
+function number(value: unknown): number {
+  return typeof value === 'number' ? value : NaN;
+}
+
+/** Whether the norms of a filter fall with t, as those of a healthy MR layer do: the late ones against the first. */
+export function fallsWithTime(norms: readonly number[]): boolean {
+  const part = Math.max(1, Math.floor(norms.length / 4));
+  const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+  return mean(norms.slice(-part)) < mean(norms.slice(0, part));
 }

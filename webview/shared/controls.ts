@@ -5,13 +5,14 @@
 import {
   provideVSCodeDesignSystem,
   vsCodeButton,
+  vsCodeCheckbox,
   vsCodeDropdown,
   vsCodeOption,
 } from '@vscode/webview-ui-toolkit';
 
 /** Defines the elements. Once a page, before the first control is made. */
 export function registerControls(): void {
-  provideVSCodeDesignSystem().register(vsCodeButton(), vsCodeDropdown(), vsCodeOption());
+  provideVSCodeDesignSystem().register(vsCodeButton(), vsCodeCheckbox(), vsCodeDropdown(), vsCodeOption());
 }
 
 export interface ButtonOptions {
@@ -89,4 +90,18 @@ export function tag(): TagControl {
       element.dataset.kind = kind;
     },
   };
+}
+
+export interface ToggleControl {
+  element: HTMLElement;
+  set(isOn: boolean): void;
+}
+
+/** A switch with its label beside it. */
+export function toggle(label: string, isOn: boolean, onChange: (isOn: boolean) => void): ToggleControl {
+  const element = document.createElement('vscode-checkbox') as HTMLElement & { checked: boolean };
+  element.textContent = label;
+  element.toggleAttribute('checked', isOn);
+  element.addEventListener('change', () => onChange(element.checked));
+  return { element, set: (value) => (element.checked = value) };
 }

@@ -23,3 +23,13 @@ export function adoptStyle(css: string): void {
   sheet.replaceSync(css);
   document.adoptedStyleSheets = [...document.adoptedStyleSheets, sheet];
 }
+
+/** Calls back when the width of an element changes, and not for its height, which our own drawing changes. */
+export function onResize(element: HTMLElement, listener: () => void): void {
+  let width = element.clientWidth;
+  new ResizeObserver(() => {
+    if (element.clientWidth === width) return;
+    width = element.clientWidth;
+    listener();
+  }).observe(element);
+}

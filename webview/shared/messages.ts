@@ -4,8 +4,10 @@
  */
 import type { RunEvent, RunState } from '../../extension/runs/run-directory.js';
 import type { PreviewModel, TextRange } from '../../language/server/protocol.js';
+import type { Expected } from '../monitor/chart-specs.js';
 
 export type { EvaluationEvent, RunEvent, StartEvent, StepEvent } from '../../extension/runs/run-directory.js';
+export type { Expected } from '../monitor/chart-specs.js';
 
 export type DiagramUpdate =
   /** A fresh picture. `models` are all models of the file, for the chooser. */
@@ -46,22 +48,40 @@ export type MonitorUpdate =
   /** `reset`: forget what came before. */
   | { type: 'events'; reset: boolean; events: RunEvent[] }
   | { type: 'log'; reset: boolean; lines: string[] }
+  /** What the estimate of the run's plan expects of the device that it runs on. */
+  | { type: 'expected'; expected: Expected | null }
+  /** All runs that are compared with this one, each whole. */
+  | { type: 'others'; others: { name: string; directory: string; events: RunEvent[] }[] }
   /** The run directory cannot be read (any more). */
   | { type: 'gone'; message: string };
 
-export const MONITOR_ACTIONS = ['stop', 'resume', 'open-plan', 'open-log', 'reveal-directory'] as const;
+export const MONITOR_ACTIONS = [
+  'stop',
+  'resume',
+  'open-plan',
+  'open-log',
+  'reveal-directory',
+  'copy-command',
+  'compare',
+] as const;
 export type MonitorAction = (typeof MONITOR_ACTIONS)[number];
 
-export type MonitorRequest = { type: 'ready' } | { type: MonitorAction };
+export type MonitorRequest = { type: 'ready' } | { type: MonitorAction } | { type: 'save-csv'; csv: string };
 
 export interface MonitorState {
   directory: string;
+  /** Directories of the runs compared with it. */
+  compared?: string[];
 }
 
 type Fields = Record<string, unknown>;
 
 function isObject(value: unknown): value is Fields {
   return typeof value === 'object' && value !== null;
+}
+
+function isStrings(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((item) => typeof item === 'string');
 }
 
 function isPosition(value: unknown): boolean {
@@ -89,9 +109,9 @@ export function isDiagramRequest(value: unknown): value is DiagramRequest {
 }
 
 export function isMonitorRequest(value: unknown): value is MonitorRequest {
-  return (
-    isObject(value) && (value.type === 'ready' || MONITOR_ACTIONS.some((action) => action === value.type))
-  );
+  if (!isObject(value)) return false;
+  if (value.type === 'save-csv') return typeof value.csv === 'string';
+  return value.type === 'ready' || MONITOR_ACTIONS.some((action) => action === value.type);
 }
 
 export function isDiagramState(value: unknown): value is DiagramState {
@@ -99,5 +119,9 @@ export function isDiagramState(value: unknown): value is DiagramState {
 }
 
 export function isMonitorState(value: unknown): value is MonitorState {
-  return isObject(value) && typeof value.directory === 'string';
+  return (
+    isObject(value) &&
+    typeof value.directory === 'string' &&
+    (value.compared === undefined || isStrings(value.compared))
+  );
 }

@@ -7,6 +7,12 @@ export interface ChartTheme {
   background: string;
   /** First and second series; chosen apart in lightness, so that colour alone does not tell them. */
   series: [string, string];
+  /** Further runs in the same chart, which are dashed as well. */
+  more: string[];
+  /** The area around a level. */
+  band: string;
+  /** From the first (0) to the last (1) of many lines of one kind. */
+  ramp(share: number): string;
 }
 
 /** The current editor theme. `style` is that of the body unless told. */
@@ -20,6 +26,14 @@ export function chartTheme(style: CSSStyleDeclaration = getComputedStyle(documen
     grid: value(['--vscode-contrastBorder', '--vscode-panel-border'], '#8884'),
     background: value(['--vscode-editor-background'], 'transparent'),
     series: [value(['--vscode-charts-blue'], '#56b4e9'), value(['--vscode-charts-orange'], '#e69f00')],
+    more: [
+      value(['--vscode-charts-green'], '#2bb38a'),
+      value(['--vscode-charts-purple'], '#d58fb8'),
+      value(['--vscode-charts-red'], '#d55e00'),
+      foreground,
+    ],
+    band: '#8883',
+    ramp: (share) => `hsl(${Math.round(210 - 180 * share)} 70% 50%)`,
   };
 }
 
