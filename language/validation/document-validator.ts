@@ -9,6 +9,7 @@ import {
 } from 'langium';
 import { CancellationToken } from 'vscode-jsonrpc';
 import type { Diagnostic } from 'vscode-languageserver-types';
+import { isDefinition } from '../generated/ast.js';
 import { messageOf } from '../server/messages.js';
 import type { StripedServices } from '../server/striped-module.js';
 import { treeOf } from '../server/tree.js';
@@ -32,6 +33,8 @@ export class StripedDocumentValidator extends DefaultDocumentValidator {
   ): Promise<void> {
     for (const node of treeOf(rootNode).nodes) {
       await interruptAndCheck(cancelToken);
+      // Its syntax error says enough, and there is nothing to call it by.
+      if (isDefinition(node) && !node.name) continue;
       const checks = this.validationRegistry.getChecks(node.$type, options.categories);
       for (const check of checks) await check(node, acceptor, cancelToken);
     }
