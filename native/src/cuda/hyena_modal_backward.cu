@@ -26,7 +26,10 @@ struct Partials {
 struct OperandTable {
   uint4 v[kChannels][32], u[kChannels][32];
   uint2 toeplitz[kChannels][32];
+  float4 decay[kChannels][8];  // by lane / 4
 };
+
+constexpr int kTeamWarps = kWarps / 2;
 
 // Shared memory: two stages of inputs, then u and g (then c and du) of the tile, then the operands.
 constexpr int kQuery = 0, kKey = kHeadBytes, kValue = kKey + kBothBytes,
@@ -36,8 +39,8 @@ constexpr int kTilesAt = 2 * kStageBytes;
 constexpr int kOperandsAt = kTilesAt + 2 * kTileBytes;
 constexpr int kBackwardBytes = kOperandsAt + static_cast<int>(sizeof(OperandTable));
 
-// First two tokens of c and du of the tile processed before, [parity][c, du][channel].
-using Edges = std::uint32_t[2][2][kChannels];
+// First two tokens of c or du of the tile processed before.
+using Edge = std::uint32_t[kPairs][2];
 
 // Sums over time for one channel of a warp.
 struct FilterSums {
@@ -47,25 +50,37 @@ struct FilterSums {
 
 struct FeaturizerSums {
   float2 tap[kTaps] = {};
-  __device__ void add(float2 d, float2 z0, float2 z1, float2 z2) {
-    tap[0].x += d.x * z0.x, tap[0].y += d.y * z0.y;
-    tap[1].x += d.x * z1.x, tap[1].y += d.y * z1.y;
-    tap[2].x += d.x * z2.x, tap[2].y += d.y * z2.y;
+};
+// Products of a run of tokens, in bf16, before they join the sums.
+struct RunSums {
+  std::uint32_t tap[kTaps] = {};
+  __device__ void add(std::uint32_t d, std::uint32_t z0, std::uint32_t z1, std::uint32_t z2) {
+    tap[0] = ptx::fma_bf16(d, z0, tap[0]);
+    tap[1] = ptx::fma_bf16(d, z1, tap[1]);
+    tap[2] = ptx::fma_bf16(d, z2, tap[2]);
+  }
+  __device__ void join(FeaturizerSums& sums) const {
+#pragma unroll
+    for (int t = 0; t < kTaps; ++t) {
+      const float2 sum = ptx::unpack_bf16(tap[t]);
+      sums.tap[t].x += sum.x;
+      sums.tap[t].y += sum.y;
+    }
   }
 };
-
-__device__ inline float2 times(float2 a, float2 b) { return {a.x * b.x, a.y * b.y}; }
 
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
 
 // One channel of a tile: u becomes c, g becomes du; q_carry moves to the tile's start.
 __device__ inline void filter_channel(std::uint32_t tiles, int channel, const OperandTable& table,
-                                      const Decay& decay, float (&s_carry)[2], float (&q_carry)[2],
-                                      FilterSums& sums, bool counts, const Lane& lane) {
+                                      float (&s_carry)[2], float (&q_carry)[2], FilterSums& sums, bool counts,
+                                      const Lane& lane) {
   const std::uint32_t u_address = matrix_address(tiles, channel, lane), g_address = u_address + kTileBytes;
   std::uint32_t u[4], g[4];
   ptx::load_matrix(u, u_address);
   ptx::load_matrix(g, g_address);
+  const float4 decays = table.decay[channel][lane.g];
+  const Decay decay{{decays.x, decays.y}, {decays.z, decays.w}};
   const uint4 v4 = table.v[channel][lane.index], u4 = table.u[channel][lane.index];
   const std::uint32_t input[4] = {v4.x, v4.y, v4.z, v4.w};
   float s[2][4] = {}, q[2][4] = {};
@@ -113,48 +128,44 @@ __device__ inline void filter_channel(std::uint32_t tiles, int channel, const Op
 
 // The two tokens after a thread's run, of both channels: from the next run, or from the later tile's edge.
 template <bool reversed>
-__device__ inline void load_next(std::uint32_t tile, const Run& run, const std::uint32_t (&edge)[kChannels],
-                                 float2 (&next)[2]) {
-  std::uint32_t pair[2];
+__device__ inline void load_next(std::uint32_t tile, const Run& run, const Edge& edge,
+                                 std::uint32_t (&next)[2]) {
   if (run.run == kRows / kRun - 1) {
-    pair[0] = edge[run.pair * 2];
-    pair[1] = edge[run.pair * 2 + 1];
-  } else {
-    Run after = run;
-    after.run += 1;
-#pragma unroll
-    for (int c = 0; c < 2; ++c) {
-      const std::uint32_t address = run_address(tile, after, c, reversed) + (reversed ? 12 : 0);
-      asm volatile("ld.shared.b32 %0, [%1];" : "=r"(pair[c]) : "r"(address) : "memory");
-      if (reversed) pair[c] = __byte_perm(pair[c], 0, 0x1032);
-    }
+    next[0] = edge[run.pair][0];
+    next[1] = edge[run.pair][1];
+    return;
   }
-  const float2 even = ptx::unpack_bf16(pair[0]), odd = ptx::unpack_bf16(pair[1]);
-  next[0] = {even.x, odd.x};
-  next[1] = {even.y, odd.y};
+  Run after = run;
+  after.run += 1;
+  std::uint32_t pair[2];
+#pragma unroll
+  for (int c = 0; c < 2; ++c) {
+    const std::uint32_t address = run_address(tile, after, c, reversed) + (reversed ? 12 : 0);
+    asm volatile("ld.shared.b32 %0, [%1];" : "=r"(pair[c]) : "r"(address) : "memory");
+  }
+  next[reversed ? 1 : 0] = __byte_perm(pair[0], pair[1], 0x5410);
+  next[reversed ? 0 : 1] = __byte_perm(pair[0], pair[1], 0x7632);
 }
 
-__device__ inline void keep_edge(std::uint32_t (&edge)[kChannels], const Run& run, const float2 (&x)[kRun]) {
+__device__ inline void keep_edge(Edge& edge, const Run& run, const std::uint32_t (&x)[kRun]) {
   if (run.run != 0) return;
-  edge[run.pair * 2] = ptx::pack_bf16(x[0].x, x[1].x);
-  edge[run.pair * 2 + 1] = ptx::pack_bf16(x[0].y, x[1].y);
+  edge[run.pair][0] = x[0];
+  edge[run.pair][1] = x[1];
 }
 
 #endif
 
 // Gradient of one projection as it leaves a thread: the transposed featurizer over tokens 8·run … 8·run + 7.
 struct GradientWriter {
-  std::uint32_t* out;
-  std::int64_t stride;  // of tokens, in pairs
-  int tokens;           // left in the sequence
-  float2 d0 = {}, d1 = {};
+  std::uint32_t* tile;   // of the tile's first token
+  std::uint32_t offset;  // of the thread's first token, in pairs
+  std::uint32_t stride;  // of tokens, in pairs
+  int tokens;            // left in the sequence
+  std::uint32_t d0 = 0, d1 = 0;
 
   // d: token i; writes token i - 2 once it is known.
-  __device__ void push(const Featurizer& featurizer, int i, float2 d) {
-    if (i >= 2 && i - 2 < tokens) {
-      const float2 dz = featurizer.apply(d0, d1, d);
-      out[(i - 2) * stride] = ptx::pack_bf16(dz.x, dz.y);
-    }
+  __device__ void push(const PackedFeaturizer& featurizer, int i, std::uint32_t d) {
+    if (i >= 2 && i - 2 < tokens) tile[offset + (i - 2) * stride] = featurizer.apply(d0, d1, d);
     d0 = d1;
     d1 = d;
   }
@@ -166,17 +177,20 @@ __device__ void store_featurizer(const FeaturizerSums (&sums)[3], float* out, in
 #pragma unroll
   for (int i = 0; i < 9; ++i) {
     float2 sum = sums[i / kTaps].tap[i % kTaps];
-    sum.x += __shfl_xor_sync(0xffffffffu, sum.x, 16);
-    sum.y += __shfl_xor_sync(0xffffffffu, sum.y, 16);
-    if (threadIdx.x % 32 < kPairs) {
-      scratch[(warp * 9 + i) * kChannels + 2 * run.pair] = sum.x;
-      scratch[(warp * 9 + i) * kChannels + 2 * run.pair + 1] = sum.y;
+#pragma unroll
+    for (int distance = kTeamPairs; distance < 32; distance *= 2) {
+      sum.x += __shfl_xor_sync(0xffffffffu, sum.x, distance);
+      sum.y += __shfl_xor_sync(0xffffffffu, sum.y, distance);
+    }
+    if (threadIdx.x % 32 < kTeamPairs) {
+      scratch[(warp % kTeamWarps * 9 + i) * kChannels + 2 * run.pair] = sum.x;
+      scratch[(warp % kTeamWarps * 9 + i) * kChannels + 2 * run.pair + 1] = sum.y;
     }
   }
   __syncthreads();
   for (int i = threadIdx.x; i < 9 * kChannels; i += kThreads) {
     float sum = 0;
-    for (int w = 0; w < kWarps; ++w) sum += scratch[w * 9 * kChannels + i];
+    for (int w = 0; w < kTeamWarps; ++w) sum += scratch[w * 9 * kChannels + i];
     const int part = i / kChannels / kTaps, tap = i / kChannels % kTaps;
     out[(static_cast<std::int64_t>(tap) * 3 + part) * width + first_channel + i % kChannels] = sum;
   }
@@ -255,7 +269,7 @@ __global__ __launch_bounds__(kThreads, 1) void backward_kernel(const BackwardArg
   const Arguments& a = b.common;
   extern __shared__ __align__(128) std::uint8_t raw[];
   __shared__ FeaturizerTable weights;
-  __shared__ Edges edges;
+  __shared__ Edge edges[2][2];  // [parity][c, du]
   auto& table = *reinterpret_cast<OperandTable*>(raw + kOperandsAt);
   const std::uint32_t shared = ptx::shared_address(raw), tiles = shared + kTilesAt;
   const Lane lane;
@@ -271,10 +285,10 @@ __global__ __launch_bounds__(kThreads, 1) void backward_kernel(const BackwardArg
   const auto start_fetch = [&](int tile) {
     if (tile >= begin) {
       const std::uint32_t buffer = shared + tile % 2 * kStageBytes;
-      fetch<true, false>(q, buffer + kQuery, tile * kRows, a.length);
-      fetch<true, true>(k, buffer + kKey, tile * kRows, a.length);
-      fetch<true, true>(v, buffer + kValue, tile * kRows, a.length);
-      fetch<false, true>(dy, buffer + kGradient, tile * kRows, a.length);
+      fetch<true, false, true>(q, buffer + kQuery, tile * kRows, a.length);
+      fetch<true, true, true>(k, buffer + kKey, tile * kRows, a.length);
+      fetch<true, true, true>(v, buffer + kValue, tile * kRows, a.length);
+      fetch<false, true, true>(dy, buffer + kGradient, tile * kRows, a.length);
     }
     copy_async_commit();
   };
@@ -282,7 +296,6 @@ __global__ __launch_bounds__(kThreads, 1) void backward_kernel(const BackwardArg
   weights.load(a.featurizer, first_channel, a.width);
   if (threadIdx.x < 4 * kChannels) reinterpret_cast<std::uint32_t*>(edges)[threadIdx.x] = 0;
 
-  Decay decay[2];
   FilterSums filter_sums[2];
   FeaturizerSums featurizer_sums[3];
   float q_carry[2][2] = {};
@@ -294,18 +307,24 @@ __global__ __launch_bounds__(kThreads, 1) void backward_kernel(const BackwardArg
     OutputOperands output;
     input.make(filter, lane);
     output.make(filter, a.skip == nullptr ? 0.0f : a.skip[channel], lane);
-    decay[c].make(filter, lane);
+    Decay decay;
+    decay.make(filter, lane);
+    table.decay[local][lane.g] = {decay.chunk[0], decay.chunk[1], decay.mend[0], decay.mend[1]};
     table.v[local][lane.index] = {input.v[0], input.v[1], input.v[2], input.v[3]};
     table.u[local][lane.index] = {output.u[0], output.u[1], output.u[2], output.u[3]};
     table.toeplitz[local][lane.index] = {output.diagonal, output.below};
     if (warm) boundary_state(q_carry[c], a, b.reversed, true, batch, last, channel, lane);
   }
 
+  __syncthreads();
+  // The second team starts when the first has featurized a tile, so that the one's products overlap the
+  // other's element-wise work.
+  if (team() == 1) asm volatile("bar.sync 3, %0;" ::"n"(kThreads) : "memory");
   for (int tile = last; tile >= begin; --tile) {
     const bool counts = tile < end;
     const std::uint32_t buffer = shared + tile % 2 * kStageBytes;
     copy_async_wait<0>();
-    __syncthreads();
+    team_barrier();
     start_fetch(tile - 1);
     float s_carry[2][2];
 #pragma unroll
@@ -317,69 +336,80 @@ __global__ __launch_bounds__(kThreads, 1) void backward_kernel(const BackwardArg
       Featurizer(weights, 1, run.pair).run(run, buffer + kKey, x);
       Featurizer(weights, 2, run.pair).run(run, buffer + kValue, by);
 #pragma unroll
-      for (int t = 0; t < kRun; ++t) x[t] = times(x[t], by[t]);
+      for (int t = 0; t < kRun; ++t) x[t] = {x[t].x * by[t].x, x[t].y * by[t].y};
       store_run<false>(tiles, run, x);
       Featurizer(weights, 0, run.pair).run(run, buffer + kQuery, x);
 #pragma unroll
-      for (int t = 0; t < kRun; ++t) x[t] = times(x[t], run.at(buffer + kGradient, t));
+      for (int t = 0; t < kRun; ++t) {
+        const float2 dy_t = run.at(buffer + kGradient, t);
+        x[t] = {x[t].x * dy_t.x, x[t].y * dy_t.y};
+      }
       store_run<true>(tiles + kTileBytes, run, x);
     }
-    __syncthreads();
+    team_barrier();
+    if (team() == 0 && tile == last) asm volatile("bar.arrive 3, %0;" ::"n"(kThreads) : "memory");
 #pragma unroll
     for (int c = 0; c < 2; ++c) {
-      filter_channel(tiles, 2 * warp + c, table, decay[c], s_carry[c], q_carry[c], filter_sums[c], counts,
-                     lane);
+      filter_channel(tiles, 2 * warp + c, table, s_carry[c], q_carry[c], filter_sums[c], counts, lane);
     }
-    __syncthreads();
+    team_barrier();
 
-    const int token = tile * kRows + run.run * kRun;
+    const int tokens = a.length - tile * kRows - run.run * kRun;
     const auto writer = [&](int part) {
-      const std::int64_t row = static_cast<std::int64_t>(batch) * a.length + token;
+      const std::int64_t row = static_cast<std::int64_t>(batch) * a.length + tile * kRows;
+      const std::uint32_t stride = 3 * (a.width / 2);
       return GradientWriter{
-          reinterpret_cast<std::uint32_t*>(b.dz + (row * 3 + part) * a.width + first_channel + 2 * run.pair),
-          3 * (a.width / 2), a.length - token};
+          reinterpret_cast<std::uint32_t*>(b.dz + (row * 3 + part) * a.width + first_channel),
+          run.run * kRun * stride + run.pair, stride, tokens};
     };
-    float2 x[kRun], next[2];
+    std::uint32_t x[kRun], next[2];
     load_run<false>(tiles, run, x);
     load_next<false>(tiles, run, edges[tile % 2 ^ 1][0], next);
     keep_edge(edges[tile % 2][0], run, x);
     if (counts) {
-      const Featurizer featurizer(weights, 0, run.pair);
+      const PackedFeaturizer featurizer(weights, 0, run.pair);
       GradientWriter out = writer(0);
-      float2 z2 = run.at(buffer + kQuery, -2), z1 = run.at(buffer + kQuery, -1);
+      RunSums sums;
+      std::uint32_t z2 = run.raw(buffer + kQuery, -2), z1 = run.raw(buffer + kQuery, -1);
 #pragma unroll
       for (int i = 0; i < kRun + 2; ++i) {
-        const float2 d = times(run.at(buffer + kGradient, i), i < kRun ? x[i % kRun] : next[i % 2]);
+        const std::uint32_t d =
+            ptx::multiply_bf16(run.raw(buffer + kGradient, i), i < kRun ? x[i % kRun] : next[i % 2]);
         out.push(featurizer, i, d);
         if (i < kRun) {
-          const float2 z0 = run.at(buffer + kQuery, i);
-          featurizer_sums[0].add(d, z0, z1, z2);
+          const std::uint32_t z0 = run.raw(buffer + kQuery, i);
+          sums.add(d, z0, z1, z2);
           z2 = z1;
           z1 = z0;
         }
       }
+      sums.join(featurizer_sums[0]);
     }
     load_run<true>(tiles + kTileBytes, run, x);
     load_next<true>(tiles + kTileBytes, run, edges[tile % 2 ^ 1][1], next);
     keep_edge(edges[tile % 2][1], run, x);
     if (counts) {
-      const Featurizer fk(weights, 1, run.pair), fv(weights, 2, run.pair);
+      const PackedFeaturizer fk(weights, 1, run.pair), fv(weights, 2, run.pair);
       GradientWriter k_out = writer(1), v_out = writer(2);
-      float2 k2 = run.at(buffer + kKey, -2), k1 = run.at(buffer + kKey, -1);
-      float2 v2 = run.at(buffer + kValue, -2), v1 = run.at(buffer + kValue, -1);
+      RunSums k_sums, v_sums;
+      std::uint32_t k2 = run.raw(buffer + kKey, -2), k1 = run.raw(buffer + kKey, -1);
+      std::uint32_t v2 = run.raw(buffer + kValue, -2), v1 = run.raw(buffer + kValue, -1);
 #pragma unroll
       for (int i = 0; i < kRun + 2; ++i) {
-        const float2 k0 = run.at(buffer + kKey, i), v0 = run.at(buffer + kValue, i);
-        const float2 du = i < kRun ? x[i % kRun] : next[i % 2];
-        const float2 dk = times(du, fv.apply(v0, v1, v2)), dv = times(du, fk.apply(k0, k1, k2));
+        const std::uint32_t k0 = run.raw(buffer + kKey, i), v0 = run.raw(buffer + kValue, i);
+        const std::uint32_t du = i < kRun ? x[i % kRun] : next[i % 2];
+        const std::uint32_t dk = ptx::multiply_bf16(du, fv.apply(v0, v1, v2));
+        const std::uint32_t dv = ptx::multiply_bf16(du, fk.apply(k0, k1, k2));
         k_out.push(fk, i, dk);
         v_out.push(fv, i, dv);
         if (i < kRun) {
-          featurizer_sums[1].add(dk, k0, k1, k2);
-          featurizer_sums[2].add(dv, v0, v1, v2);
+          k_sums.add(dk, k0, k1, k2);
+          v_sums.add(dv, v0, v1, v2);
         }
         k2 = k1, k1 = k0, v2 = v1, v1 = v0;
       }
+      k_sums.join(featurizer_sums[1]);
+      v_sums.join(featurizer_sums[2]);
     }
   }
 

@@ -4,6 +4,19 @@
 namespace striped::cuda::modal {
 namespace {
 
+// Half of each scheduler's warps begin with the products, the others with element-wise work, so that
+// latencies of the one hide behind the other.
+template <class Products, class Elements>
+__device__ inline void in_turn(const Products& products, const Elements& elements) {
+  if (threadIdx.x / 128 % 2 == 0) {
+    products();
+    elements();
+  } else {
+    elements();
+    products();
+  }
+}
+
 // ---- states
 // ---------------------------------------------------------------------------------------------------------
 
@@ -62,7 +75,8 @@ __global__ __launch_bounds__(kThreads, 1) void states_kernel(const Arguments a, 
     copy_async_wait<kStateStages - 2>();
     __syncthreads();
     start_fetch(i + kStateStages);
-    if (i >= 0) {
+    const auto multiply_tile = [&] {
+      if (i < 0) return;
       save(states.tiles, static_cast<std::int64_t>(batch) * a.layout.tiles + tile_of(i));
 #pragma unroll
       for (int c = 0; c < 2; ++c) {
@@ -72,21 +86,23 @@ __global__ __launch_bounds__(kThreads, 1) void states_kernel(const Arguments a, 
         multiply(e, input[c].v, x);
         scan<reversed>(e, decay[c], carry[c], lane);
       }
-    }
-    if (i + 1 < count) {
+    };
+    const auto featurize_tile = [&] {
+      if (i + 1 >= count) return;
       const std::uint32_t buffer = inputs + (i + 1) % kStateStages * 2 * kHeadBytes;
-      float2 x[kRun], by[kRun];
-      Featurizer(table, reversed ? 0 : 1, run.pair).run(run, buffer, x);
+      std::uint32_t x[kRun], by[kRun];
+      PackedFeaturizer(table, reversed ? 0 : 1, run.pair).run(run, buffer, x);
       if (reversed) {
 #pragma unroll
-        for (int t = 0; t < kRun; ++t) by[t] = run.at(buffer + kHeadBytes, t);
+        for (int t = 0; t < kRun; ++t) by[t] = run.raw(buffer + kHeadBytes, t);
       } else {
-        Featurizer(table, 2, run.pair).run(run, buffer + kHeadBytes, by);
+        PackedFeaturizer(table, 2, run.pair).run(run, buffer + kHeadBytes, by);
       }
 #pragma unroll
-      for (int t = 0; t < kRun; ++t) x[t] = {x[t].x * by[t].x, x[t].y * by[t].y};
+      for (int t = 0; t < kRun; ++t) x[t] = ptx::multiply_bf16(x[t], by[t]);
       store_run<reversed>(tiles + (i + 1) % 2 * kTileBytes, run, x);
-    }
+    };
+    in_turn(multiply_tile, featurize_tile);
   }
   save(states.ends, static_cast<std::int64_t>(batch) * a.layout.strips + strip);
 #endif
@@ -172,7 +188,8 @@ __global__ __launch_bounds__(kThreads, 1) void forward_kernel(const Arguments a,
     copy_async_wait<1>();
     __syncthreads();
     start_fetch(i);
-    if (i >= 0 && i < count) {
+    const auto multiply_tile = [&] {
+      if (i < 0 || i >= count) return;
 #pragma unroll
       for (int c = 0; c < 2; ++c) {
         const std::uint32_t address = matrix_address(tiles + i % kStages * kTileBytes, 2 * warp + c, lane);
@@ -183,8 +200,9 @@ __global__ __launch_bounds__(kThreads, 1) void forward_kernel(const Arguments a,
         scan<false>(states, decay[c], carry[c], lane);
         store_output(address, output[c], x, states);
       }
-    }
-    if (i + 1 < count) {
+    };
+    const auto featurize_tile = [&] {
+      if (i + 1 >= count) return;
       const std::uint32_t buffer = keys + (i + 1) % kStages * 2 * kHeadBytes;
       float2 x[kRun], by[kRun];
       Featurizer(table, 1, run.pair).run(run, buffer, x);
@@ -192,24 +210,26 @@ __global__ __launch_bounds__(kThreads, 1) void forward_kernel(const Arguments a,
 #pragma unroll
       for (int t = 0; t < kRun; ++t) x[t] = {x[t].x * by[t].x, x[t].y * by[t].y};
       store_run<false>(tiles + (i + 1) % kStages * kTileBytes, run, x);
-    }
-    if (i >= 1) {
+    };
+    const auto gate_tile = [&] {
+      if (i < 1) return;
       const int tile = i - 1;
       float2 gate[kRun], y[kRun];
       Featurizer(table, 0, run.pair).run(run, queries + tile % kStages * kHeadBytes, gate);
       load_run<false>(tiles + tile % kStages * kTileBytes, run, y);
-      const int token = (begin + tile) * kRows + run.run * kRun;
+      const int first = (begin + tile) * kRows, tokens = a.length - first - run.run * kRun;
       std::uint32_t* out = reinterpret_cast<std::uint32_t*>(
-          y_out + (static_cast<std::int64_t>(batch) * a.length + token) * a.width + first_channel +
-          2 * run.pair);
+          y_out + (static_cast<std::int64_t>(batch) * a.length + first) * a.width + first_channel);
+      const std::uint32_t stride = a.width / 2, offset = run.run * kRun * stride + run.pair;
 #pragma unroll
       for (int t = 0; t < kRun; ++t) {
-        if (token + t < a.length) {
-          out[static_cast<std::int64_t>(t) * (a.width / 2)] =
-              ptx::pack_bf16(y[t].x * gate[t].x, y[t].y * gate[t].y);
-        }
+        if (t < tokens) out[offset + t * stride] = ptx::pack_bf16(y[t].x * gate[t].x, y[t].y * gate[t].y);
       }
-    }
+    };
+    in_turn(multiply_tile, [&] {
+      featurize_tile();
+      gate_tile();
+    });
   }
 #endif
 }

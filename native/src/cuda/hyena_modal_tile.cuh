@@ -27,9 +27,9 @@ constexpr int kModes = 16;
 constexpr int kTaps = 3;  // of the featurizer
 constexpr int kTileBytes = kChannels * kRows * 2;
 
-// Projections in shared memory: runs of 8 rows of 64 bytes, 64 bytes apart so that neighbouring runs differ
-// in banks. Run 0 holds the two tokens before the tile, run 33 the two after it.
-constexpr int kRunBytes = (kRun + 1) * 64;
+// Projections in shared memory: runs of 8 rows of 64 bytes, 32 bytes apart so that the four runs of a warp
+// differ in banks. Run 0 holds the two tokens before the tile, run 33 the two after it.
+constexpr int kRunBytes = kRun * 64 + 32;
 constexpr int kHeadBytes = 33 * kRunBytes;
 constexpr int kBothBytes = 34 * kRunBytes;
 
@@ -45,7 +45,8 @@ struct Source {
 };
 
 __device__ inline void copy_async(std::uint32_t shared, const void* global, bool valid) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(global), "r"(valid ? 16 : 0)
+  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(shared), "l"(global),
+               "r"(valid ? 16 : 0)
                : "memory");
 }
 __device__ inline void copy_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
@@ -54,26 +55,47 @@ __device__ inline void copy_async_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
 }
 
+// Element-wise work and the copies of the backward pass are split between two teams of 8 warps, 16 channels
+// each, that need not wait for one another.
+constexpr int kTeamThreads = kThreads / 2;
+constexpr int kTeamPairs = kPairs / 2;
+__device__ inline int team() { return threadIdx.x / kTeamThreads; }
+__device__ inline void team_barrier() {
+  asm volatile("bar.sync %0, %1;" ::"r"(1 + team()), "n"(kTeamThreads) : "memory");
+}
+
 // Starts copying the 256 tokens from `first` (and two before, two after) to `buffer`; tokens outside the
-// sequence become zero.
-template <bool head, bool tail>
+// sequence become zero. `by_team`: each team its own channels.
+template <bool head, bool tail, bool by_team = false>
 __device__ inline void fetch(const Source& source, std::uint32_t buffer, int first, int length) {
-  const int part = threadIdx.x % 4, row = threadIdx.x / 4;
-  const auto copy = [&](int token, std::uint32_t to) {
+  const int part = by_team ? threadIdx.x % 2 + 2 * team() : threadIdx.x % 4;
+  const int row = by_team ? threadIdx.x % kTeamThreads / 2 : threadIdx.x / 4;
+  const std::uint32_t to = buffer + part * 16 + (row / kRun + 1) * kRunBytes + row % kRun * 64;
+  const std::uint32_t before = buffer + part * 16 + (row + 6) * 64;
+  const std::uint32_t after = buffer + part * 16 + 33 * kRunBytes + (row - 2) * 64;
+  if (first >= 2 && first + kRows + 2 <= length) {
+    const __nv_bfloat16* from = source.data + (first + row) * source.stride + part * 8;
+    copy_async(to, from, true);
+    copy_async(to + 128 / kRun * kRunBytes, from + 128 * source.stride, true);
+    if (head && row < 2) copy_async(before, from - 2 * source.stride, true);
+    if (tail && row >= 2 && row < 4) copy_async(after, from + (kRows - 2) * source.stride, true);
+    return;
+  }
+  const auto copy = [&](int token, std::uint32_t shared) {
     const bool valid = token >= 0 && token < length;
-    copy_async(to + part * 16, source.data + (valid ? token : 0) * source.stride + part * 8, valid);
+    copy_async(shared, source.data + (valid ? token : 0) * source.stride + part * 8, valid);
   };
-  const std::uint32_t to = buffer + (row / kRun + 1) * kRunBytes + row % kRun * 64;
   copy(first + row, to);
   copy(first + row + 128, to + 128 / kRun * kRunBytes);
-  if (head && row < 2) copy(first + row - 2, buffer + (row + 6) * 64);
-  if (tail && row >= 2 && row < 4) copy(first + kRows + row - 2, buffer + 33 * kRunBytes + (row - 2) * 64);
+  if (head && row < 2) copy(first + row - 2, before);
+  if (tail && row >= 2 && row < 4) copy(first + kRows + row - 2, after);
 }
 
 // The element-wise view of a thread: channels 2·pair and 2·pair + 1, tokens 8·run … 8·run + 7.
 struct Run {
   int pair, run;
-  __device__ Run() : pair(threadIdx.x % kPairs), run(threadIdx.x / kPairs) {}
+  __device__ Run()
+      : pair(threadIdx.x % kTeamPairs + kTeamPairs * team()), run(threadIdx.x % kTeamThreads / kTeamPairs) {}
 
   // Both channels of token 8·run + i, -2 <= i < 10.
   __device__ std::uint32_t raw(std::uint32_t buffer, int i) const {
@@ -144,6 +166,31 @@ __device__ inline void load_run(std::uint32_t tile, const Run& run, float2 (&x)[
   }
 }
 
+// The same for values that are bf16 already, both channels in a register.
+template <bool reversed>
+__device__ inline void store_run(std::uint32_t tile, const Run& run, const std::uint32_t (&x)[kRun]) {
+  std::uint32_t even[4], odd[4];
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const std::uint32_t a = x[reversed ? 7 - 2 * i : 2 * i], b = x[reversed ? 6 - 2 * i : 2 * i + 1];
+    even[i] = __byte_perm(a, b, 0x5410);
+    odd[i] = __byte_perm(a, b, 0x7632);
+  }
+  store_unit(run_address(tile, run, 0, reversed), even);
+  store_unit(run_address(tile, run, 1, reversed), odd);
+}
+template <bool reversed>
+__device__ inline void load_run(std::uint32_t tile, const Run& run, std::uint32_t (&x)[kRun]) {
+  std::uint32_t even[4], odd[4];
+  load_unit(even, run_address(tile, run, 0, reversed));
+  load_unit(odd, run_address(tile, run, 1, reversed));
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    x[reversed ? 7 - 2 * i : 2 * i] = __byte_perm(even[i], odd[i], 0x5410);
+    x[reversed ? 6 - 2 * i : 2 * i + 1] = __byte_perm(even[i], odd[i], 0x7632);
+  }
+}
+
 // Featurizer weights of the block's channels in shared memory: [q, k, v][tap][pair].
 struct FeaturizerTable {
   float2 tap[3][kTaps][kPairs];
@@ -173,6 +220,28 @@ struct Featurizer {
 #pragma unroll
     for (int i = 0; i < kRun; ++i) {
       const float2 z0 = run.at(buffer, i);
+      out[i] = apply(z0, z1, z2);
+      z2 = z1;
+      z1 = z0;
+    }
+  }
+};
+
+// The same in bf16 arithmetic, half the instructions: for the gradients, whose own rounding is no smaller.
+struct PackedFeaturizer {
+  std::uint32_t tap[kTaps];
+  __device__ PackedFeaturizer(const FeaturizerTable& table, int part, int pair) {
+#pragma unroll
+    for (int t = 0; t < kTaps; ++t) tap[t] = ptx::pack_bf16(table.tap[part][t][pair]);
+  }
+  __device__ std::uint32_t apply(std::uint32_t z0, std::uint32_t z1, std::uint32_t z2) const {
+    return ptx::fma_bf16(tap[0], z0, ptx::fma_bf16(tap[1], z1, ptx::multiply_bf16(tap[2], z2)));
+  }
+  __device__ void run(const Run& run, std::uint32_t buffer, std::uint32_t (&out)[kRun]) const {
+    std::uint32_t z2 = run.raw(buffer, -2), z1 = run.raw(buffer, -1);
+#pragma unroll
+    for (int i = 0; i < kRun; ++i) {
+      const std::uint32_t z0 = run.raw(buffer, i);
       out[i] = apply(z0, z1, z2);
       z2 = z1;
       z1 = z0;
