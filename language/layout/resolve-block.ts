@@ -99,7 +99,7 @@ function resolveMixer(operator: Operator, lookup: Lookup, model: ModelContext): 
 }
 
 /** Channels a group has unless told: 16, the tensor-core dimension, or what of it divides the width. */
-function defaultGroups(width: number): number {
+export function defaultGroups(width: number): number {
   let size = 16;
   while (width % size !== 0) size /= 2;
   return width / size;

@@ -153,13 +153,16 @@ function resolveParallel(settings: SettingReads, devices: number | undefined): P
 function resolveData(settings: SettingReads): PlanData {
   const call = callOf(settings, 'data');
   const reads = argumentReads(call);
-  return {
-    kind: 'bytes',
+  const files = {
     root: '',
     files: call?.arguments.texts ?? [],
-    caseWeight: numberOf(reads, 'case-weight') ?? 1,
     heldOut: numberOf(reads, 'held-out') ?? 0.05,
   };
+  if (call?.callee === 'bpe') {
+    const tokenizer = reads.get('tokenizer')?.readings[0];
+    return { kind: 'bpe', ...files, tokenizer: tokenizer?.kind === 'text' ? tokenizer.text : '' };
+  }
+  return { kind: 'bytes', ...files, caseWeight: numberOf(reads, 'case-weight') ?? 1 };
 }
 
 function resolveOptimizer(settings: SettingReads): PlanAdamW {

@@ -235,6 +235,7 @@ function readArguments(
     readArgument(argument, parameter, { owner, spec, result, findings, bindings });
   }
   if (call?.texts && result.texts.length === 0) missingTexts(call, tuple, findings);
+  if (call) requireArguments(tuple, call, result, findings);
   if (spec.kind === 'tuple') requireParameters(tuple, owner, spec, result, findings);
   return result;
 }
@@ -285,6 +286,18 @@ function unknownArgument(argument: Argument, owner: string, spec: CallSpec | Tup
     property: 'key',
     fixes: near ? [{ title: `Change to \`${near}\``, newText: near }] : undefined,
   };
+}
+
+function requireArguments(tuple: Tuple, call: CallSpec, result: ReadArguments, findings: Finding[]): void {
+  for (const { key } of call.parameters.filter(({ required }) => required)) {
+    if (result.named.has(key) || tuple.arguments.some((argument) => argument.key === key)) continue;
+    findings.push({
+      severity: 'error',
+      code: 'striped/missing-value',
+      message: `\`${call.callee}(…)\` needs \`${key}: …\`.`,
+      node: tuple,
+    });
+  }
 }
 
 function requireParameters(

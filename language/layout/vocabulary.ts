@@ -65,6 +65,8 @@ export interface ParameterSpec {
   accepts: ValueSpec[];
   /** As shown to users; the resolver holds the value. Absent where the parameter is required. */
   assumed?: string;
+  /** An argument that a call is nothing without. */
+  required?: boolean;
 }
 
 export interface SettingSpec extends ParameterSpec {

@@ -145,20 +145,32 @@ export interface PlanParallel {
   zero: 0 | 1 | 2 | 3;
 }
 
-export interface PlanData {
-  /** Tokens are bytes; FASTA headers and line ends are dropped, records are separated by token 0. */
-  kind: 'bytes';
+export type PlanData = PlanBytes | PlanBpe;
+
+interface PlanFiles {
   /** Absolute directory the patterns are relative to. */
   root: string;
   /** Paths or glob patterns; plain or gzip. */
   files: string[];
+  /** Fraction of the tokens, from the end, that is never trained on. */
+  heldOut: number;
+}
+
+export interface PlanBytes extends PlanFiles {
+  /** Tokens are bytes; FASTA headers and line ends are dropped, records are separated by token 0. */
+  kind: 'bytes';
   /**
    * Loss weight of lower-case letters (soft-masked repeats). When not 1, tokens are folded to upper case
    * and the case only sets the weight, as in the Evo 2 recipe.
    */
   caseWeight: number;
-  /** Fraction of the tokens, from the end, that is never trained on. */
-  heldOut: number;
+}
+
+/** Text in byte pairs; the engine refuses it so far. */
+export interface PlanBpe extends PlanFiles {
+  kind: 'bpe';
+  /** Path of the tokenizer file, relative to `root`. */
+  tokenizer: string;
 }
 
 export interface PlanAdamW {

@@ -11,7 +11,8 @@ export async function checkDataFiles(run: Run, layout: RunLayout, files: DataFil
   const { uri } = AstUtils.getDocument(run);
   if (uri.scheme !== 'file') return [];
   const findings: Finding[] = [];
-  for (const pattern of layout.plan.data.files) {
+  const { data: plan } = layout.plan;
+  for (const pattern of plan.kind === 'bpe' ? [...plan.files, plan.tokenizer] : plan.files) {
     if (await files.some(UriUtils.dirname(uri), pattern)) continue;
     findings.push({
       severity: 'warning',

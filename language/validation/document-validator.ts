@@ -14,6 +14,7 @@ import { messageOf } from '../server/messages.js';
 import type { StripedServices } from '../server/striped-module.js';
 import { treeOf } from '../server/tree.js';
 import { accept } from './accept.js';
+import { explanationOf } from './explanations.js';
 import { unresolvedName } from './linking.js';
 
 /** Gives the built-in errors (lexer, parser, linker) codes and words of ours. */
@@ -38,6 +39,17 @@ export class StripedDocumentValidator extends DefaultDocumentValidator {
       const checks = this.validationRegistry.getChecks(node.$type, options.categories);
       for (const check of checks) await check(node, acceptor, cancelToken);
     }
+  }
+
+  override async validateDocument(
+    ...parameters: Parameters<DefaultDocumentValidator['validateDocument']>
+  ): Promise<Diagnostic[]> {
+    const diagnostics = await super.validateDocument(...parameters);
+    for (const diagnostic of diagnostics) {
+      const href = explanationOf(diagnostic.code);
+      if (href) diagnostic.codeDescription = { href };
+    }
+    return diagnostics;
   }
 
   protected override processLexingErrors(

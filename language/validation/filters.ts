@@ -4,6 +4,10 @@ import type { ModelLayout, ResolvedBlock } from '../layout/layout.js';
 import { grouped } from '../layout/numbers.js';
 import { distinctBlocks } from '../layout/resolve-model.js';
 
+/** Tokens of a block of the two-stage convolution; row 0 of a block reaches back over one more block. */
+const BLOCK = 128;
+const MOST_TAPS = BLOCK + 1;
+
 export function checkFilters(layout: ModelLayout): Finding[] {
   const findings: Finding[] = [];
   const seen = new Set<unknown>();
@@ -46,6 +50,16 @@ function checkLength({ mixer, written, node }: ResolvedBlock, layout: ModelLayou
         severity: 'warning',
         code: 'striped/filter',
         message: `SE with ${mixer.taps} taps: short explicit filters have up to 14; longer ones need the decay of MR.`,
+        node: written.get('filter') ?? node,
+      },
+    ];
+  }
+  if (mixer.operator === 'MR' && mixer.taps > MOST_TAPS) {
+    return [
+      {
+        severity: 'info',
+        code: 'striped/filter',
+        message: `${grouped(mixer.taps)} taps reach over more than one block of ${BLOCK} tokens: up to ${MOST_TAPS} two products a block do, here it takes ${2 + Math.ceil((mixer.taps - MOST_TAPS) / BLOCK)}.`,
         node: written.get('filter') ?? node,
       },
     ];

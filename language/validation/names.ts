@@ -22,6 +22,7 @@ type Named = File['definitions'][number];
 function duplicatesAmong(definitions: readonly Named[]): Finding[] {
   const first = new Map<string, Named>();
   return definitions.flatMap((definition) => {
+    if (!definition.name) return [];
     const known = first.get(definition.name);
     if (known) return [duplicateName(definition, definition.name, known)];
     first.set(definition.name, definition);

@@ -1,11 +1,12 @@
 /** Parallel degrees against devices, heads, groups and lengths; clusters. */
 import type { AstNode } from 'langium';
+import { linkFor } from '../estimate/communication.js';
 import { hardwareById, hardwareProfiles } from '../estimate/hardware.js';
 import type { Cluster } from '../generated/ast.js';
 import type { Finding } from '../layout/finding.js';
 import type { ModelLayout } from '../layout/layout.js';
 import { grouped, parseNumber } from '../layout/numbers.js';
-import { clusterNode } from '../layout/resolve-cluster.js';
+import { clusterNode, type ClusterLayout } from '../layout/resolve-cluster.js';
 import { distinctBlocks } from '../layout/resolve-model.js';
 import { parallelSection, type RunLayout } from '../layout/resolve-run.js';
 import { nearest, suggestion } from '../layout/suggest.js';
@@ -53,29 +54,65 @@ export function checkCluster(cluster: Cluster): Finding[] {
 
 /** Degrees against the devices of the cluster. */
 export function checkDevices(layout: RunLayout): Finding[] {
-  const { tensor, context, data } = layout.plan.parallel;
-  const node = parallelNode(layout);
-  const findings: Finding[] = [];
   const { cluster, devices } = layout;
+  if (!cluster || devices === undefined) return [];
+  const { tensor, context, data } = layout.plan.parallel;
   const used = tensor * context * data;
-  if (cluster && devices !== undefined && used !== devices) {
-    const { nodes, gpusPerNode, name } = cluster.plan;
+  const { nodes, gpusPerNode, name } = cluster.plan;
+  const findings: Finding[] = [];
+  if (used !== devices) {
+    const written = layout.parallelSettings.get('data')?.node;
+    const fits = devices % (tensor * context) === 0;
     findings.push({
       severity: used > devices ? 'error' : 'warning',
       code: 'striped/parallel',
       message: `tensor ${tensor} × context ${context} × data ${data} is ${grouped(used)} devices; \`${name}\` has ${grouped(devices)} (${nodes} × ${gpusPerNode}).`,
-      node,
+      node: written ?? parallelNode(layout),
+      related: [{ node: cluster.node, message: `\`${name}\` is defined here.` }],
+      fixes: written && fits ? [{ title: 'Use all of them: `data auto`', newText: 'data auto' }] : undefined,
     });
   }
-  if (cluster && tensor > cluster.plan.gpusPerNode) {
-    findings.push({
+  return [...findings, ...checkNodes(layout, cluster)];
+}
+
+/** Tensor ranks talk all the time: their group should lie within a node. */
+function checkNodes(layout: RunLayout, { node, plan }: ClusterLayout): Finding[] {
+  const { tensor } = layout.plan.parallel;
+  const { gpusPerNode, nodes } = plan;
+  if (nodes === 1 || tensor === 1 || gpusPerNode % tensor === 0) return [];
+  const link = (scope: 'node' | 'cluster') => {
+    const profile = hardwareById(layout.plan.hardware);
+    const found = profile && linkFor(plan, profile, scope);
+    return found && `${found.kind}, ${grouped(Math.round(found.bytesPerSecond / 1e9))} GB/s`;
+  };
+  const [inside, between] = [link('node'), link('cluster')];
+  const slower = inside && between ? ` (${between} instead of ${inside})` : '';
+  return [
+    {
       severity: 'warning',
-      code: 'striped/parallel',
-      message: `tensor ${tensor} reaches over nodes of ${cluster.plan.gpusPerNode} devices: its traffic leaves the fast links.`,
-      node: layout.parallelSettings.get('tensor')?.node ?? node,
-    });
-  }
-  if (layout.plan.parallel.sequence && tensor === 1) {
+      code: 'striped/nodes',
+      message:
+        tensor > gpusPerNode
+          ? `tensor ${tensor} reaches over nodes of ${gpusPerNode} devices: its traffic leaves the fast links${slower}.`
+          : `tensor ${tensor} does not divide the ${gpusPerNode} devices of a node: some groups reach over two nodes${slower}.`,
+      node: layout.parallelSettings.get('tensor')?.node ?? parallelNode(layout),
+      related: [{ node, message: `\`${plan.name}\` is defined here.` }],
+    },
+  ];
+}
+
+/** Shards of the sequence. */
+export function checkShards(layout: RunLayout, model: ModelLayout | undefined): Finding[] {
+  const { sequence, parallel } = layout.plan;
+  const { context, tensor } = parallel;
+  const node = layout.parallelSettings.get('context')?.node ?? parallelNode(layout);
+  const refuse = (message: string): Finding[] => {
+    const written = layout.settings.get('sequence')?.node;
+    const related = written && [{ node: written, message: `Sequences of ${grouped(sequence)} tokens.` }];
+    return [{ severity: 'error', code: 'striped/parallel', message, node, related }];
+  };
+  const findings: Finding[] = [];
+  if (parallel.sequence && tensor === 1) {
     findings.push({
       severity: 'warning',
       code: 'striped/parallel',
@@ -83,34 +120,62 @@ export function checkDevices(layout: RunLayout): Finding[] {
       node: layout.parallelSettings.get('sequence')?.node ?? node,
     });
   }
-  if (layout.plan.sequence % (context * (layout.plan.parallel.sequence ? tensor : 1)) !== 0) {
-    findings.push({
-      severity: 'error',
-      code: 'striped/parallel',
-      message: `Sequences of ${grouped(layout.plan.sequence)} tokens do not divide by ${context * (layout.plan.parallel.sequence ? tensor : 1)} sequence shards.`,
-      node: layout.parallelSettings.get('context')?.node ?? node,
-    });
+  const shards = context * (parallel.sequence ? tensor : 1);
+  if (sequence % shards !== 0) {
+    return [
+      ...findings,
+      ...refuse(`Sequences of ${grouped(sequence)} tokens do not divide by ${shards} sequence shards.`),
+    ];
+  }
+  if (context === 1 || !model) return findings;
+  const { taps, hasAttention } = reachOf(model);
+  if (hasAttention && sequence % (2 * context) !== 0) {
+    findings.push(
+      ...refuse(
+        `Attention shares the sequence out in zig-zag, two pieces a context rank: ${grouped(sequence)} tokens do not divide by ${2 * context}.`,
+      ),
+    );
+  }
+  if (taps - 1 > sequence / context) {
+    findings.push(
+      ...refuse(
+        `A context rank has ${grouped(sequence / context)} tokens, and filters of ${grouped(taps)} taps reach back beyond its neighbour.`,
+      ),
+    );
   }
   return findings;
 }
 
-/** Heads, filter groups and inner widths are never split across tensor ranks. */
-export function checkTensorSplit(layout: RunLayout, model: ModelLayout): Finding[] {
-  const { tensor } = layout.plan.parallel;
-  if (tensor === 1) return [];
-  const whole = new Map<string, number>();
-  for (const { mixer, ffn } of distinctBlocks(model)) {
-    if (mixer.operator === 'MHA') whole.set('heads of keys and values of MHA', mixer.kvHeads);
-    else whole.set(`groups of ${mixer.operator}`, mixer.groups);
-    if (ffn.kind === 'gated') whole.set('inner channels of the feed-forward', ffn.inner);
-    if (ffn.kind === 'hyena') whole.set('groups of ffn SE', ffn.mixer.groups);
+function reachOf(model: ModelLayout): { taps: number; hasAttention: boolean } {
+  let taps = 0;
+  let hasAttention = false;
+  for (const { mixer } of distinctBlocks(model)) {
+    if (mixer.operator === 'MHA') hasAttention = true;
+    else if (mixer.operator !== 'LI') taps = Math.max(taps, mixer.taps);
   }
-  const broken = [...whole].filter(([, count]) => count % tensor !== 0);
-  return broken.map(([name, count]) => ({
+  return { taps, hasAttention };
+}
+
+/** Heads, filter groups and inner widths are never split across ranks. */
+export function checkTensorSplit(layout: RunLayout, model: ModelLayout): Finding[] {
+  const { tensor, context } = layout.plan.parallel;
+  const ranks = tensor * context;
+  if (ranks === 1) return [];
+  const whole = new Map<string, [count: number, ranks: number]>();
+  whole.set('rows of the vocabulary', [model.vocab, tensor]);
+  for (const { mixer, ffn } of distinctBlocks(model)) {
+    if (mixer.operator === 'MHA') whole.set('heads of keys and values of MHA', [mixer.kvHeads, tensor]);
+    else whole.set(`groups of ${mixer.operator}`, [mixer.groups, ranks]);
+    if (ffn.kind === 'gated') whole.set('inner channels of the feed-forward', [ffn.inner, tensor]);
+    if (ffn.kind === 'hyena') whole.set('groups of ffn SE', [ffn.mixer.groups, ranks]);
+  }
+  const broken = [...whole].filter(([, [count, over]]) => count % over !== 0);
+  return broken.map(([name, [count, over]]) => ({
     severity: 'error',
     code: 'striped/parallel',
-    message: `${grouped(count)} ${name} do not divide by ${tensor} tensor ranks.`,
-    node: layout.parallelSettings.get('tensor')?.node ?? parallelNode(layout),
+    message: `${grouped(count)} ${name} do not divide by ${over === tensor ? `${tensor} tensor ranks` : `${over} ranks (tensor ${tensor} × context ${context})`}.`,
+    node: layout.parallelSettings.get(over === tensor ? 'tensor' : 'context')?.node ?? parallelNode(layout),
+    related: [{ node: model.node, message: `\`${model.name}\` is defined here.` }],
   }));
 }
 

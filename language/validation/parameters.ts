@@ -25,6 +25,7 @@ export function checkParameters(model: Model): Finding[] {
   const first = new Map<string, Model['parameters'][number]>();
   for (const parameter of model.parameters) {
     const { name } = parameter;
+    if (!name) continue;
     const known = first.get(name);
     if (known) {
       findings.push({
@@ -74,7 +75,8 @@ function checkArguments(given: readonly Argument[], model: Model | undefined): F
   const known = new Set(lineage(model).flatMap(({ parameters }) => parameters.map(({ name }) => name)));
   const first = new Map<string, Argument>();
   return given.flatMap((argument): Finding[] => {
-    const key = argument.key ?? '';
+    const key = argument.key;
+    if (key === undefined) return [];
     const twice = first.get(key);
     if (twice) {
       const related = [{ node: twice, message: 'Given here first.' }];

@@ -1,4 +1,4 @@
-import type { AstNode, ValidationChecks } from 'langium';
+import { AstUtils, type AstNode, type ValidationChecks } from 'langium';
 import type { Cluster, LayoutItem, Model, ModelUse, Run, StripedAstType } from '../generated/ast.js';
 import type { Finding } from '../layout/finding.js';
 import type { ModelLayout } from '../layout/layout.js';
@@ -6,15 +6,19 @@ import type { Layouts } from '../layout/layouts.js';
 import { runModelUse } from '../layout/resolve-run.js';
 import type { StripedServices } from '../server/striped-module.js';
 import { accept } from './accept.js';
+import { adviseLayout, adviseRun } from './advice.js';
 import { checkDataFiles } from './data.js';
 import { findingsAt, findingsOf } from './inherited.js';
 import { checkItem, checkLayoutOnce, checkStripeCycle } from './layouts.js';
 import { checkDuplicateNames, checkImport, checkShadowing } from './names.js';
 import { checkInheritance, checkModelUse, checkParameters } from './parameters.js';
-import { checkCluster, checkDevices, checkTensorSplit } from './parallel.js';
-import { checkBatch, checkRunAgainstModel, checkRunComplete, checkSchedule } from './runs.js';
+import { checkCluster, checkDevices, checkShards, checkTensorSplit } from './parallel.js';
+import { compilePlan } from '../plan/compile.js';
+import { checkMemory, checkPrecision } from './capacity.js';
+import { checkBatch, checkRunAgainstModel, checkRunComplete, checkRunSize, checkSchedule } from './runs.js';
 import { checkDefinitionSettings, checkOverrides } from './settings.js';
 import { checkRequired } from './shapes.js';
+import { checkUnused } from './unused.js';
 
 /** Connects every check to the node it is about. */
 export function registerChecks(services: StripedServices): void {
@@ -27,16 +31,22 @@ export function registerChecks(services: StripedServices): void {
     };
   const item = (node: LayoutItem) => checkItem(node);
   const checks: ValidationChecks<StripedAstType> = {
-    File: each(checkDuplicateNames),
+    File: each(checkDuplicateNames, (file) => checkUnused(file, documents, Layouts)),
     Import: each((node) => checkImport(node, documents)),
-    Model: each(
-      checkRequired,
-      checkInheritance,
-      checkParameters,
-      checkDefinitionSettings,
-      checkLayoutOnce,
-      (model) => checkModel(model, Layouts),
-    ),
+    Model: [
+      each<Model>(
+        checkRequired,
+        checkInheritance,
+        checkParameters,
+        checkDefinitionSettings,
+        checkLayoutOnce,
+        (model) => checkModel(model, Layouts),
+      ),
+      async (model, acceptor) => {
+        if (!(await isAdviceWanted(services))) return;
+        for (const finding of adviceOn(model, services)) accept(finding, acceptor);
+      },
+    ],
     ModelUse: each(checkModelUse),
     Stripe: each(checkShadowing, checkStripeCycle),
     Group: each(item),
@@ -49,6 +59,10 @@ export function registerChecks(services: StripedServices): void {
         const files = services.data.Files;
         const findings = files ? await checkDataFiles(run, Layouts.ofRun(run), files) : [];
         for (const finding of findings) accept(finding, acceptor);
+      },
+      async (run, acceptor) => {
+        if (!(await isAdviceWanted(services))) return;
+        for (const finding of adviceFor(run, services)) accept(finding, acceptor);
       },
     ],
   };
@@ -74,12 +88,43 @@ function checkRun(run: Run, services: StripedServices): Finding[] {
   const layout = Layouts.ofRun(run);
   const use = runModelUse(run);
   const model = use && Layouts.modelOfRun(run);
-  return [
+  const findings = [
     ...(model ? checkGivenModel(use, model, Layouts) : []),
     ...checkRunComplete(run, layout),
+    ...checkRunSize(layout),
     ...checkBatch(layout),
     ...checkSchedule(layout),
     ...checkDevices(layout),
+    ...checkShards(layout, model),
+    ...checkPrecision(layout, model),
     ...(model ? [...checkRunAgainstModel(layout, model), ...checkTensorSplit(layout, model)] : []),
   ];
+  if (!model || hasErrors(findings)) return findings;
+  return [...findings, ...checkMemory(layout, compilePlan(model, layout, AstUtils.getDocument(run).uri))];
+}
+
+function hasErrors(findings: readonly Finding[]): boolean {
+  return findings.some(({ severity }) => severity === 'error');
+}
+
+/** `striped.advice`: one switch for all advice. */
+async function isAdviceWanted(services: StripedServices): Promise<boolean> {
+  const configuration = services.shared.workspace.ConfigurationProvider;
+  return (await configuration.getConfiguration('striped', 'advice')) !== false;
+}
+
+function adviceOn(model: Model, services: StripedServices): Finding[] {
+  const layout = services.layout.Layouts.ofModel(model);
+  if (!layout || hasErrors(findingsOf(layout))) return [];
+  return adviseLayout(layout, () => {
+    const costed = services.layout.Previews.costed(model, AstUtils.getDocument(model));
+    return costed && { plan: costed.plan, stepTimeMs: costed.estimate.stepTimeMs };
+  });
+}
+
+function adviceFor(run: Run, services: StripedServices): Finding[] {
+  const model = services.layout.Layouts.modelOfRun(run);
+  if (!model || hasErrors(checkRun(run, services))) return [];
+  const layout = services.layout.Layouts.ofRun(run);
+  return adviseRun(layout, compilePlan(model, layout, AstUtils.getDocument(run).uri));
 }

@@ -3,9 +3,10 @@ import type { AstNode } from 'langium';
 import type { Run } from '../generated/ast.js';
 import type { Finding } from '../layout/finding.js';
 import type { ModelLayout } from '../layout/layout.js';
-import { grouped, lengthText } from '../layout/numbers.js';
+import { countText, grouped, lengthText } from '../layout/numbers.js';
 import { distinctBlocks } from '../layout/resolve-model.js';
 import { runModelUse, type RunLayout } from '../layout/resolve-run.js';
+import { LIMITS } from '../layout/vocabulary.js';
 
 export function checkRunComplete(run: Run, layout: RunLayout): Finding[] {
   const missing: string[] = [];
@@ -75,6 +76,9 @@ export function checkBatch(layout: RunLayout): Finding[] {
       code: 'striped/batch',
       message: `A batch of ${grouped(tokens)} tokens is not a multiple of ${grouped(share)} (sequence ${grouped(sequence)} × micro-batch ${microBatch} × data parallel ${parallel.data}). Nearest: ${texts.join(' or ')}.`,
       node: written.node,
+      related: [...layout.settings]
+        .filter(([key]) => key === 'sequence' || key === 'micro-batch')
+        .map(([key, { node }]) => ({ node, message: `The \`${key}\` that is multiplied.` })),
       fixes: texts.map((text) => ({ title: `Change to \`batch ${text}\``, newText: `batch ${text}` })),
     },
   ];
@@ -107,10 +111,38 @@ export function checkSchedule(layout: RunLayout): Finding[] {
   return [];
 }
 
+function tokenizerUnsupported(node: AstNode): Finding {
+  return {
+    severity: 'warning',
+    code: 'striped/tokenizer',
+    message:
+      'The engine trains on `bytes` only so far: this run can be estimated and drawn, but not launched.',
+    node,
+  };
+}
+
+/** Counts beyond what numbers hold exactly. */
+export function checkRunSize(layout: RunLayout): Finding[] {
+  const { sequence, microBatch, parallel, globalBatchTokens, steps } = layout.plan;
+  const batch = sequence * microBatch * parallel.data;
+  const tokens = globalBatchTokens * steps;
+  const [what, size] = batch > LIMITS.exact ? ['A micro-batch of every replica', batch] : ['The run', tokens];
+  if (size <= LIMITS.exact) return [];
+  return [
+    {
+      severity: 'error',
+      code: 'striped/overflow',
+      message: `${what} has ${countText(size)} tokens, more than can be counted exactly (${countText(LIMITS.exact)}).`,
+      node: layout.settings.get('sequence')?.node ?? layout.node,
+    },
+  ];
+}
+
 export function checkRunAgainstModel(layout: RunLayout, model: ModelLayout): Finding[] {
   const findings: Finding[] = [];
   const data = layout.settings.get('data')?.node;
-  if (data && model.vocab < 256) {
+  if (data && layout.plan.data.kind === 'bpe') findings.push(tokenizerUnsupported(data));
+  if (data && layout.plan.data.kind === 'bytes' && model.vocab < 256) {
     findings.push({
       severity: 'error',
       code: 'striped/data',

@@ -48,7 +48,7 @@ describe('inheritance', () => {
     const text = `${BASE} model Ablation extends Base { stripe trio = SE SE LI }`;
     assert.equal(operators(await layoutNamed('Ablation', text)), 'SE SE LI MHA SE SE LI MHA');
     assert.equal(operators(await layoutNamed('Base', text)), 'SE MR LI MHA SE MR LI MHA');
-    assert.deepEqual(await codes(text), []);
+    assert.deepEqual(await codes(text), ['hint striped/advice']);
   });
 
   it('knows the stripes of the model it extends', async () => {

@@ -48,8 +48,8 @@ function shape(item: LayoutItem): string {
 }
 
 describe('parsing', () => {
-  it('reads the example of the design; its warm-up is longer than its steps', async () => {
-    assert.deepEqual(await codes(SKETCH), ['warning striped/schedule']);
+  it('reads the example of the design; its warm-up is longer than its steps, its blocks need not be recomputed', async () => {
+    assert.deepEqual(await codes(SKETCH), ['warning striped/schedule', 'hint striped/advice']);
   });
 
   it('tells groups, repeats and overrides apart', async () => {
@@ -75,7 +75,10 @@ describe('parsing', () => {
   });
 
   it('reads CRLF', async () => {
-    assert.deepEqual(await codes(SKETCH.replaceAll('\n', '\r\n')), ['warning striped/schedule']);
+    assert.deepEqual(await codes(SKETCH.replaceAll('\n', '\r\n')), [
+      'warning striped/schedule',
+      'hint striped/advice',
+    ]);
   });
 
   it('reports an unclosed text and a stray character in words of its own', async () => {

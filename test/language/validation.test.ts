@@ -488,9 +488,9 @@ const CASES: Case[] = [
   },
   {
     title: 'a sequence over context ranks',
-    text: run('sequence 1000 parallel { context 3 }'),
+    text: run('sequence 1002 parallel { context 4 }'),
     code: 'striped/parallel',
-    says: /1,000 tokens do not divide by 3/,
+    says: /1,002 tokens do not divide by 4/,
   },
   {
     title: 'sequence parallel alone',
@@ -528,7 +528,7 @@ describe('checks', () => {
 
   it('says tensor parallel over nodes is slow', async () => {
     const text = `cluster c { node gpu h100-sxm x 2 nodes 4 } ${run('on c parallel { tensor 4 }')}`;
-    assert.match((await only(text, 'striped/parallel')).message, /over nodes of 2/);
+    assert.match((await only(text, 'striped/nodes')).message, /over nodes of 2 devices.*nvlink/);
   });
 
   it('follows stripes around a circle', async () => {
