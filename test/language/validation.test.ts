@@ -7,6 +7,9 @@ import { check, codes, memoryHost, model, only } from './support.js';
 const RUN = 'model M data bytes("a.fa")';
 const M = model('layout (SE MR LI MHA) x 2');
 
+const LARGE = `cluster c { node gpu h100-sxm x 8 }
+  model Large { width 4096 heads 32 vocab 512 layout (SE MR LI MHA) x 8 }`;
+
 function run(body: string): string {
   return `${M} run r { ${RUN} ${body} }`;
 }
@@ -499,6 +502,123 @@ const CASES: Case[] = [
     says: /changes nothing/,
   },
   {
+    title: 'groups over context ranks',
+    text: run('parallel { context 8 data 1 }').replace('SE MR LI', 'SE LI'),
+    code: 'striped/parallel',
+    says: /4 groups of SE do not divide by 8 ranks \(tensor 1 × context 8\)/,
+  },
+  {
+    title: 'zig-zag over context ranks',
+    text: run('sequence 1001 parallel { context 2 data 1 }'),
+    code: 'striped/parallel',
+    says: /1,001 tokens do not divide by 2 sequence shards/,
+  },
+  {
+    title: 'attention in zig-zag',
+    text: run('sequence 1002 parallel { context 2 data 1 }'),
+    code: 'striped/parallel',
+    says: /zig-zag.*1,002 tokens do not divide by 4/,
+  },
+  {
+    title: 'shards shorter than the filters',
+    text: run('sequence 256 parallel { context 4 data 1 }'),
+    code: 'striped/parallel',
+    says: /A context rank has 64 tokens, and filters of 128 taps/,
+  },
+  {
+    title: 'a vocabulary over tensor ranks',
+    text: run('parallel { tensor 4 }').replace('vocab 256', 'vocab 257'),
+    code: 'striped/parallel',
+    says: /257 rows of the vocabulary do not divide by 4 tensor ranks/,
+  },
+  {
+    title: 'replicas beyond the devices',
+    text: `cluster c { node gpu h100-sxm x 8 } ${run('on c parallel { tensor 2 data 8 }')}`,
+    code: 'striped/parallel',
+    says: /is 16 devices/,
+    at: 'data 8',
+    fixes: ['data auto'],
+  },
+  {
+    title: 'FP8 on hardware without',
+    text: run('precision fp8 hardware a100-80g'),
+    code: 'striped/precision',
+    says: /A100.*has no FP8 arithmetic/,
+    at: 'precision fp8',
+    fixes: ['precision bf16'],
+  },
+  {
+    title: 'FP8 in dimensions that it cannot have',
+    text: run('precision fp8').replace('layout', 'ffn swiglu(inner: 100) layout'),
+    code: 'striped/precision',
+    says: /multiples of 16, and the inner width is 100/,
+  },
+  {
+    title: 'too little memory, with the part and a way out',
+    text: `${LARGE} run r { model Large on c sequence 8K data bytes("a") parallel { tensor 4 zero 1 } micro-batch 4 }`,
+    code: 'striped/memory',
+    says: /needs [\d.]+ GB and a h100-sxm has 80 GB: most of it activations \([\d.]+ GB\).*With `recompute blocks` it needs/,
+    at: 'r',
+    fixes: ['recompute blocks'],
+  },
+  {
+    title: 'a sequence beyond counting',
+    text: run('sequence 4000T batch 4000T tokens'),
+    code: 'striped/overflow',
+    says: /more than can be counted exactly/,
+  },
+  {
+    title: 'more parameters than can be counted',
+    text: 'model M { width 1M vocab 256 layout LI x 10000 }',
+    code: 'striped/overflow',
+    says: /parameters, more than can be counted exactly/,
+    at: 'width 1M',
+  },
+  {
+    title: 'a long MR',
+    text: model('MR { filter 256 } layout MR MHA'),
+    code: 'striped/filter',
+    says: /256 taps reach over more than one block of 128 tokens.*takes 3/,
+  },
+  {
+    title: 'a tokenizer',
+    text: `${M} run r { model M data bpe("a", tokenizer: "t.json") }`,
+    code: 'striped/tokenizer',
+    says: /estimated and drawn, but not launched/,
+  },
+  {
+    title: 'byte pairs without a tokenizer',
+    text: `${M} run r { model M data bpe("a") }`,
+    code: 'striped/missing-value',
+    says: /`bpe\(…\)` needs `tokenizer: …`/,
+  },
+  {
+    title: 'an unused stripe',
+    text: model('stripe a = SE layout MHA'),
+    code: 'striped/unused',
+    says: /stripe `a` is not used/,
+    at: 'stripe a = SE',
+  },
+  {
+    title: 'an unused parameter',
+    text: 'model M(n = 2) { width 64 vocab 256 layout LI }',
+    code: 'striped/unused',
+    says: /parameter `n` is not used/,
+    at: 'n',
+  },
+  {
+    title: 'settings of an operator that is not there',
+    text: model('SE { filter 4 } layout LI'),
+    code: 'striped/unused',
+    says: /no SE block/,
+  },
+  {
+    title: 'an unused cluster',
+    text: `cluster c { node gpu h100-sxm } ${run('hardware cpu')}`,
+    code: 'striped/unused',
+    says: /cluster `c` is not used/,
+  },
+  {
     title: 'hardware beside a cluster',
     text: `cluster c { node gpu h100-sxm } ${run('on c hardware cpu')}`,
     code: 'striped/hardware',
@@ -543,6 +663,71 @@ describe('checks', () => {
   it('says a thing about shared settings once', async () => {
     const text = model('SE { groups 8 } layout SE SE SE (SE MHA) x 4');
     assert.deepEqual(await codes(text), ['warning striped/group-size']);
+  });
+});
+
+describe('related places and fading', () => {
+  it('name the other place', async () => {
+    const found = await only(model('SE { groups 5 } layout SE MHA'), 'striped/groups');
+    assert.deepEqual(
+      found.relatedInformation?.map(({ message, location }) => [message, location.range.start.character]),
+      [['The width is 64.', 10]],
+    );
+    const twice = await only(run('steps 1 steps 2'), 'striped/duplicate');
+    assert.equal(twice.relatedInformation?.length, 1);
+  });
+
+  it('fade what is not used', async () => {
+    const found = await only(model('stripe a = SE layout MHA'), 'striped/unused');
+    assert.deepEqual([found.severity, found.tags], [4, [1]]);
+  });
+
+  it('fade imports of which nothing is used, but nothing that others may use', async () => {
+    const host = memoryHost();
+    const library = await check('stripe a = SE cluster c { node gpu h100-sxm }', host, 'library.striped');
+    const user = await check(`import "library.striped" ${model('layout MHA')}`, host);
+    assert.deepEqual(user.diagnostics?.map(messageOf), ['Nothing of `library.striped` is used here.']);
+    await host.shared.workspace.DocumentBuilder.build([library], { validation: true });
+    library.diagnostics = [];
+    const again = await check(`import "library.striped" ${model('layout a MHA')}`, host);
+    assert.deepEqual(again.diagnostics, []);
+  });
+});
+
+describe('advice', () => {
+  const sized = (layout: string) => `model M { width 4096 heads 32 vocab 512 sequence 8K ${layout} }`;
+
+  it('on attention everywhere, with the gain and what the paper saw', async () => {
+    const found = await only(sized('layout MHA x 32'), 'striped/advice');
+    assert.match(found.message, /^MHA at block 0 → LI saves [\d.]+% of the step at 8K.*3\.09 → 2\.87/);
+    assert.equal(found.severity, 4);
+    const share = Number(/six of seven blocks saves ([\d.]+)%/.exec(found.message)?.[1]);
+    assert.ok(share > 1 && share < 60, found.message);
+  });
+
+  it('on short filters only', async () => {
+    const text = sized('layout (SE SE LI) x 4');
+    assert.match((await only(text, 'striped/advice')).message, /SE at block 1 → MR.*2\.88 → 2\.83/);
+  });
+
+  it('not on what the paper advises, nor on small models', async () => {
+    assert.deepEqual(await codes(sized('layout (SE MR LI MHA) x 8')), []);
+    assert.deepEqual(await codes(sized('layout MHA x 4')), []);
+  });
+
+  it('on recomputation that is not needed', async () => {
+    const text = `${LARGE} run r { model Large on c sequence 8K data bytes("a") parallel { tensor 8 recompute blocks } }`;
+    const found = await only(text, 'striped/advice');
+    assert.match(found.message, /`recompute none` fits and saves [\d.]+% of the step/);
+    assert.equal(found.text, 'recompute blocks');
+  });
+
+  it('can be turned off', async () => {
+    const host = memoryHost();
+    host.shared.workspace.ConfigurationProvider.updateConfiguration({
+      settings: { striped: { advice: false } },
+    });
+    assert.deepEqual((await check(sized('layout MHA x 32'), host)).diagnostics, []);
   });
 });
 
