@@ -14,6 +14,7 @@ import { sectionsOf, settingSpec, settingsOf } from '../layout/settings.js';
 import { OPERATORS, type ParameterSpec, type ValueSpec } from '../layout/vocabulary.js';
 import { cursorAfter, expectedValue, parametersAt, type Cursor } from './cursor.js';
 import { FILE_TEMPLATES, type FileTemplate } from './file-templates.js';
+import { isBeyondParsing } from './parser.js';
 import { STATEMENT_DOCS, statementsIn } from './statements.js';
 import type { StripedServices } from './striped-module.js';
 
@@ -40,6 +41,7 @@ export class StripedCompletionProvider extends DefaultCompletionProvider {
   ): Promise<CompletionList | undefined> {
     const offset = document.textDocument.offsetAt(params.position);
     const text = document.textDocument.getText().slice(0, offset);
+    if (isBeyondParsing(text)) return undefined;
     const word = /[A-Za-z_][A-Za-z0-9_-]*$/.exec(text)?.[0] ?? '';
     const tokens = this.lexer.tokenize(text.slice(0, text.length - word.length)).tokens;
     if (isInsideComment(text)) return undefined;

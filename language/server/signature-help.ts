@@ -7,6 +7,7 @@ import type {
 } from 'vscode-languageserver-protocol';
 import type { ParameterSpec } from '../layout/vocabulary.js';
 import { cursorAfter, parametersAt } from './cursor.js';
+import { isBeyondParsing } from './parser.js';
 import type { StripedServices } from './striped-module.js';
 
 /** What can stand in the parentheses around the cursor; from the tokens before it, as completion works. */
@@ -17,7 +18,9 @@ export class StripedSignatureHelp implements SignatureHelpProvider {
 
   provideSignatureHelp(document: LangiumDocument, params: SignatureHelpParams): SignatureHelp | undefined {
     const { start, end } = { start: { line: 0, character: 0 }, end: params.position };
-    const tokens = this.services.parser.Lexer.tokenize(document.textDocument.getText({ start, end })).tokens;
+    const text = document.textDocument.getText({ start, end });
+    if (isBeyondParsing(text)) return undefined;
+    const { tokens } = this.services.parser.Lexer.tokenize(text);
     const cursor = cursorAfter(tokens);
     const parameters = parametersAt(cursor);
     const inner = cursor.parentheses.at(-1);
