@@ -17,7 +17,7 @@ function fences(markdown: string): string[] {
 
 /** Checks a text where no data lies. */
 async function found(text: string): Promise<LangiumDocument> {
-  const noFiles = { some: () => Promise.resolve(false) };
+  const noFiles = { some: () => Promise.resolve(false), first: () => Promise.resolve(undefined) };
   const { shared } = createServices({ ...EmptyFileSystem, dataFiles: noFiles });
   const { LangiumDocumentFactory, LangiumDocuments, DocumentBuilder } = shared.workspace;
   const document = LangiumDocumentFactory.fromString(text, URI.parse('file:///pages/example.striped'));

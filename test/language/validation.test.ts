@@ -559,7 +559,7 @@ const CASES: Case[] = [
     code: 'striped/memory',
     says: /needs [\d.]+ GB and a h100-sxm has 80 GB: most of it activations \([\d.]+ GB\).*With `recompute blocks` it needs/,
     at: 'r',
-    fixes: ['recompute blocks'],
+    fixes: ['\n  recompute blocks'],
   },
   {
     title: 'a sequence beyond counting',
