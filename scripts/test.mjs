@@ -11,6 +11,8 @@ import { installWorkbench } from './workbench/install.mjs';
 
 const BROWSERS = ['chromium', 'chromium-browser', 'google-chrome'];
 
+const REMOTE_PACKAGES = ['openssh-server', 'rsync', 'slurmctld', 'slurmd', 'slurm-client', 'munge'];
+
 const bin = (name) => join(ROOT, 'node_modules', '.bin', name);
 
 /** Checks that are one verdict each. */
@@ -27,6 +29,16 @@ async function prepareEndToEnd(totals) {
     await installWorkbench();
   } catch (error) {
     console.error(`the end-to-end tests cannot be prepared: ${error.message}`);
+    totals.failed++;
+  }
+}
+
+/** Real servers for the tests of runs elsewhere; without them those tests say that they are skipped. */
+function prepareRemote(totals) {
+  try {
+    if (isDebian()) ensureDebianPackages(REMOTE_PACKAGES);
+  } catch (error) {
+    console.error(`the tests of runs elsewhere cannot be prepared: ${error.message}`);
     totals.failed++;
   }
 }
@@ -67,6 +79,7 @@ await script(async () => {
   try {
     await setup({ tests: true });
     await prepareEndToEnd(totals);
+    prepareRemote(totals);
     for (const [name, command] of Object.entries(CHECKS)) check(name, command, totals);
     mocha(process.argv.slice(2), totals);
   } catch (error) {

@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import { RunError } from './errors.js';
 import { isSameProcess } from './process-identity.js';
-import { isFinished, readStatus, type ObservedStatus } from './status.js';
+import { isFinished, readStatus, writeStatus, type ObservedStatus } from './status.js';
 
 const START_WAIT_MS = 15_000;
 const POLL_MS = 100;
@@ -10,7 +10,24 @@ const POLL_MS = 100;
  * Asks a run to write a checkpoint and end (SIGTERM). Returns once it is asked; `waitForEnd` waits.
  * Throws `RunError` when there is no such run, it has ended, or it is on another host.
  */
-export async function stopRun(directory: string): Promise<void> {
+export async function stopLocalRun(directory: string): Promise<void> {
+  process.kill((await aliveStatus(directory)).pid, 'SIGTERM');
+}
+
+/** Ends a run of this machine at once, without a checkpoint. Throws `RunError` as `stopLocalRun` does. */
+export async function killLocalRun(directory: string): Promise<void> {
+  const status = await aliveStatus(directory);
+  process.kill(status.pid, 'SIGKILL');
+  await writeStatus(directory, {
+    ...status,
+    state: 'failed',
+    exitReason: 'killed on request',
+    updatedAt: new Date().toISOString(),
+  });
+}
+
+/** The status of a run whose process is alive on this machine. */
+async function aliveStatus(directory: string): Promise<ObservedStatus> {
   const status = await startedStatus(directory);
   if (isFinished(status.state)) {
     throw new RunError('run/ended', `run ${status.run} has ended already (${status.state})`);
@@ -22,11 +39,11 @@ export async function stopRun(directory: string): Promise<void> {
   if (!(await isSameProcess(status.pid, status.pidStart))) {
     throw new RunError('run/ended', `run ${status.run} has ended already: process ${status.pid} is gone`);
   }
-  process.kill(status.pid, 'SIGTERM');
+  return status;
 }
 
 /** Waits until the run has ended; null when it has not within `timeoutMs`. */
-export async function waitForEnd(directory: string, timeoutMs: number): Promise<ObservedStatus | null> {
+export async function waitForLocalEnd(directory: string, timeoutMs: number): Promise<ObservedStatus | null> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {
     const status = await readStatus(directory);

@@ -126,7 +126,7 @@ function trainArguments(directory: string, options: EngineRunOptions): string[] 
 }
 
 /** The editor's own variables would make a child believe it is part of the editor. */
-function engineEnvironment(): NodeJS.ProcessEnv {
+export function engineEnvironment(): NodeJS.ProcessEnv {
   const own = Object.entries(process.env).filter(
     ([name]) => !/^(VSCODE_|ELECTRON_|NODE_OPTIONS$)/.test(name),
   );

@@ -1,16 +1,17 @@
 /** Launching, watching and controlling runs: what the command line and the editor share. No vscode. */
 export { findEngine, type Backend, type Engine } from './engine.js';
 export { RunError } from './errors.js';
-export { stopRun, waitForEnd } from './control.js';
 export {
-  defaultParent,
+  cleanRun,
+  deletionsOf,
+  fetchCheckpoints,
+  killRun,
   launchRun,
-  readPlan,
   resumeRun,
-  type LaunchOptions,
-  type ResumeOptions,
-  type RunHandle,
-} from './launch.js';
+  stopRun,
+  waitForEnd,
+} from './dispatch.js';
+export { defaultParent, readPlan, type RunHandle } from './launch.js';
 export { isFinished, readStatus, type ObservedState, type ObservedStatus } from './status.js';
 export {
   addToIndex,
@@ -20,6 +21,11 @@ export {
   readRun,
   removeFromIndex,
   stateDirectory,
+  type RemoteInfo,
   type RunInfo,
 } from './store.js';
 export { EventTail, LineTail, fileChange, followEvents } from './tail.js';
+export { LOCAL, readTargets, targetsFile, type TargetSettings } from './targets/config.js';
+export { openTarget } from './targets/open.js';
+export type { Deletion, Finding, Target, TargetLaunch, TargetResume, Tell } from './targets/target.js';
+export { lookOnce, watchRuns } from './watch.js';

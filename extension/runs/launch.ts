@@ -5,8 +5,12 @@ import { PLAN_FORMAT, PLAN_VERSION, type Plan } from '../../language/plan/plan.j
 import { RunError, fileError, systemCode } from './errors.js';
 import { findEngine, spawnEngine, type Backend, type Engine } from './engine.js';
 import { RUN_FILES, type RunStatus } from './run-directory.js';
-import { isFinished, readStatus, writeStatus } from './status.js';
+import { withLock } from './lock.js';
+import { isFinished, readStatus, writeStatus, type ObservedStatus } from './status.js';
 import { addToIndex, readRun } from './store.js';
+import { fileName } from './targets/quote.js';
+
+const RESUME_LOCK = '.resume.lock';
 
 interface EngineOptions {
   /** Directory that holds `dist/` and `build/native/`: the extension's or the package's root. */
@@ -40,33 +44,52 @@ export interface RunHandle {
   ended: Promise<number | null>;
 }
 
-/** Launches a run in a process of its own, which outlives this one. Throws `RunError`. */
-export async function launchRun(options: LaunchOptions): Promise<RunHandle> {
+/** Launches a run on this machine in a process of its own, which outlives this one. Throws `RunError`. */
+export async function launchLocalRun(options: LaunchOptions): Promise<RunHandle> {
   checkPlan(options.plan);
   const engine = await findEngine(options.installation);
-  const directory = options.out
-    ? await claimDirectory(path.resolve(options.out))
-    : await newDirectory(defaultParent(options.plan), options.plan.name);
+  const directory = await newRunDirectory(options.plan, options.out);
+  await writePlan(directory, options.plan);
+  await markStarting(directory, options.plan, options);
+  return start(engine, directory, options, false);
+}
+
+/** Makes the directory of a new run: `out`, which must be new or empty, or one beside the layout. Throws `RunError`. */
+export async function newRunDirectory(plan: Plan, out: string | undefined): Promise<string> {
+  if (out !== undefined) return claimDirectory(path.resolve(out));
+  return newDirectory(defaultParent(plan), fileName(plan.name));
+}
+
+export async function writePlan(directory: string, plan: Plan): Promise<void> {
   const file = path.join(directory, RUN_FILES.plan);
   try {
-    await writeFile(file, `${JSON.stringify(options.plan, null, 2)}\n`);
+    await writeFile(file, `${JSON.stringify(plan, null, 2)}\n`);
   } catch (error) {
     throw fileError('write', file, error);
   }
-  return start(engine, directory, options.plan, options, false);
 }
 
-/** Continues a run that has ended from its newest checkpoint, in the same directory. Throws `RunError`. */
-export async function resumeRun(options: ResumeOptions): Promise<RunHandle> {
+/** Continues a run of this machine that has ended from its newest checkpoint, in the same directory. Throws `RunError`. */
+export async function resumeLocalRun(options: ResumeOptions): Promise<RunHandle> {
   const directory = path.resolve(options.directory);
-  const run = await readRun(directory);
-  if (!run) throw new RunError('run/missing', `${directory} is not a run directory: it has no plan.json`);
-  if (run.status && !isFinished(run.state)) {
-    throw new RunError('run/alive', `run ${run.run} is still ${run.state}; stop it before resuming it`);
+  const file = path.join(directory, RUN_FILES.plan);
+  if (!(await readRun(directory))) {
+    throw new RunError('run/missing', `${directory} is not a run directory: it has no plan.json`);
   }
   const engine = await findEngine(options.installation);
-  const plan = await readPlan(path.join(directory, RUN_FILES.plan));
-  return start(engine, directory, plan, options, true);
+  const plan = await readPlan(file);
+  // Two that resume at once: the second finds it starting.
+  await withLock(path.join(directory, RESUME_LOCK), async () => {
+    const status = await readStatus(directory);
+    if (status && !isFinished(status.state)) {
+      throw new RunError(
+        'run/alive',
+        `run ${status.run} is still ${status.state}; stop it before resuming it`,
+      );
+    }
+    await markStarting(directory, plan, options);
+  });
+  return start(engine, directory, options, true);
 }
 
 /** Reads and checks a `plan.json`. Throws `RunError`. */
@@ -148,18 +171,20 @@ function timestamp(time: Date): string {
   return `${day}-${two(time.getHours())}${two(time.getMinutes())}${two(time.getSeconds())}`;
 }
 
-async function start(
-  engine: Engine,
-  directory: string,
-  plan: Plan,
-  options: EngineOptions,
-  resume: boolean,
-): Promise<RunHandle> {
+async function markStarting(directory: string, plan: Plan, options: EngineOptions): Promise<void> {
   try {
     await writeStatus(directory, startingStatus(plan, options));
   } catch (error) {
     throw fileError('write the status in', directory, error);
   }
+}
+
+async function start(
+  engine: Engine,
+  directory: string,
+  options: EngineOptions,
+  resume: boolean,
+): Promise<RunHandle> {
   const engineProcess = await spawnEngine(engine, directory, { ...options, resume });
   await addToIndex(directory);
   return {
@@ -174,7 +199,7 @@ async function start(
 }
 
 /** What stands in the status until the engine's own; pid 0 says that no process has signed yet. */
-function startingStatus(plan: Plan, options: EngineOptions): RunStatus {
+export function startingStatus(plan: Plan, options: Pick<EngineOptions, 'backend' | 'steps'>): RunStatus {
   const now = new Date().toISOString();
   return {
     state: 'starting',
@@ -197,7 +222,7 @@ function startingStatus(plan: Plan, options: EngineOptions): RunStatus {
 async function settleStatus(directory: string, reason: string): Promise<void> {
   const status = await readStatus(directory).catch(() => null);
   if (!status || (isFinished(status.state) && status.state !== 'lost')) return;
-  const failed: RunStatus = {
+  const failed: ObservedStatus = {
     ...status,
     state: 'failed',
     exitReason: reason,

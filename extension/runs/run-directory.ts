@@ -23,6 +23,8 @@ export interface RunStatus {
   updatedAt: string;
   /** In words; empty while running. */
   exitReason: string;
+  /** What is known here of a run that is elsewhere; its process is not to be looked for on this machine. */
+  isMirror?: boolean;
 }
 
 /** One line of `events.jsonl`. Unknown types and keys are to be ignored by readers. */

@@ -26,7 +26,8 @@ export function isFinished(state: ObservedState): boolean {
 /** The run's status with a dead process noticed; null when the directory holds no readable status. */
 export async function readStatus(directory: string): Promise<ObservedStatus | null> {
   const status = await readStatusFile(directory);
-  if (!status || isFinished(status.state)) return status;
+  // A mirror's status says already what was seen of the process.
+  if (!status || status.isMirror || isFinished(status.state)) return status;
   if (!(await isGone(status))) return status;
   // The run may have ended between the two looks: believe its last word if it has one.
   const again = await readStatusFile(directory);
@@ -34,11 +35,12 @@ export async function readStatus(directory: string): Promise<ObservedStatus | nu
   return { ...status, state: 'lost', exitReason: status.exitReason || 'its process ended without a word' };
 }
 
-async function readStatusFile(directory: string): Promise<RunStatus | null> {
+/** The status as it stands in the directory; null when there is no readable one. */
+export async function readStatusFile(directory: string): Promise<ObservedStatus | null> {
   try {
     const value: unknown = JSON.parse(await readFile(path.join(directory, RUN_FILES.status), 'utf8'));
     const isStatus = typeof value === 'object' && value !== null && 'state' in value && 'pid' in value;
-    return isStatus ? (value as RunStatus) : null;
+    return isStatus ? (value as ObservedStatus) : null;
   } catch (error) {
     if (error instanceof SyntaxError || systemCode(error)) return null;
     throw error;
@@ -46,22 +48,22 @@ async function readStatusFile(directory: string): Promise<RunStatus | null> {
 }
 
 /** Whether the process of a run that says it is alive is gone. On another host: unknown, so no. */
-async function isGone(status: RunStatus): Promise<boolean> {
+async function isGone(status: ObservedStatus): Promise<boolean> {
   if (status.host !== hostname()) return false;
   if (status.pid === 0) return Date.now() - Date.parse(status.startedAt) > START_GRACE_MS;
   return !(await isSameProcess(status.pid, status.pidStart));
 }
 
 /** Replaces `status.json` atomically. */
-export async function writeStatus(directory: string, status: RunStatus): Promise<void> {
+export async function writeStatus(directory: string, status: ObservedStatus): Promise<void> {
   await replaceFile(path.join(directory, RUN_FILES.status), `${JSON.stringify(status)}\n`);
 }
 
 /** Writes beside and renames, so that a reader (or a crash) never sees half a file. */
-export async function replaceFile(file: string, text: string): Promise<void> {
+export async function replaceFile(file: string, content: string | Uint8Array): Promise<void> {
   const beside = `${file}.${randomBytes(4).toString('hex')}.tmp`;
   try {
-    await writeFile(beside, text, { flag: 'wx' });
+    await writeFile(beside, content, { flag: 'wx' });
     await rename(beside, file);
   } catch (error) {
     await rm(beside, { force: true });

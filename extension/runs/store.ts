@@ -1,11 +1,13 @@
-import { mkdir, open, readFile, readdir, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readFile, readdir, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import * as path from 'node:path';
 import type { Plan } from '../../language/plan/plan.js';
-import { fileError, systemCode } from './errors.js';
+import { fileError } from './errors.js';
+import { withLock } from './lock.js';
 import { RUN_FILES, type EvaluationEvent, type StartEvent, type StepEvent } from './run-directory.js';
 import { readStatus, replaceFile, type ObservedState, type ObservedStatus } from './status.js';
 import { parseEvent } from './tail.js';
+import { readNews, readRecord, type RemoteNews } from './targets/record.js';
 
 /** A run as lists show it. */
 export interface RunInfo {
@@ -20,14 +22,23 @@ export interface RunInfo {
   start: StartEvent | null;
   step: StepEvent | null;
   evaluation: EvaluationEvent | null;
+  /** null: a run of this machine. */
+  remote: RemoteInfo | null;
+}
+
+/** Where a run is that is elsewhere, and what was last heard of it. */
+export interface RemoteInfo extends RemoteNews {
+  target: string;
+  /** Its directory over there. */
+  directory: string;
+  /** Its Slurm job, if it is one. */
+  job: string | null;
 }
 
 /** Enough of the end of `events.jsonl` to hold the newest step even with filter norms of many layers. */
 const TAIL_BYTES = 1 << 18;
 const HEAD_BYTES = 1 << 14;
 const SCAN_DEPTH = 4;
-const LOCK_STALE_MS = 5_000;
-const LOCK_RETRY_MS = 25;
 
 /** Where the index of runs is kept: `$STRIPED_STATE`, else `striped` in the XDG state directory. */
 export function stateDirectory(environment: NodeJS.ProcessEnv = process.env): string {
@@ -48,7 +59,7 @@ export function indexFile(): string {
  */
 export async function listRuns(roots: string[] = []): Promise<RunInfo[]> {
   const found = await Promise.all(roots.map((root) => findRunDirectories(root)));
-  const directories = new Set([...(await readIndex()), ...found.flat()]);
+  const directories = new Set([...(await knownDirectories()), ...found.flat()]);
   const runs = await Promise.all([...directories].map(readRun));
   return runs
     .filter((run) => run !== null)
@@ -57,7 +68,11 @@ export async function listRuns(roots: string[] = []): Promise<RunInfo[]> {
 
 /** Reads a run directory; null when it is none. */
 export async function readRun(directory: string): Promise<RunInfo | null> {
-  const [status, events] = await Promise.all([readStatus(directory), readEnds(directory)]);
+  const [status, events, remote] = await Promise.all([
+    readStatus(directory),
+    readEnds(directory),
+    readRemote(directory),
+  ]);
   const named = status ?? (await readPlanNames(directory));
   if (!named) return null;
   return {
@@ -69,7 +84,15 @@ export async function readRun(directory: string): Promise<RunInfo | null> {
     start: events.find((event) => event.type === 'start') ?? null,
     step: events.findLast((event) => event.type === 'step') ?? null,
     evaluation: events.findLast((event) => event.type === 'evaluation') ?? null,
+    remote,
   };
+}
+
+async function readRemote(directory: string): Promise<RemoteInfo | null> {
+  const record = await readRecord(directory).catch(() => null);
+  if (!record) return null;
+  const { target, directory: there, job } = record;
+  return { target, directory: there, job, ...(await readNews(directory)) };
 }
 
 /** Puts a run directory into the index. Throws `RunError` when the index cannot be written. */
@@ -139,7 +162,8 @@ async function readEnds(directory: string) {
   }
 }
 
-async function readIndex(): Promise<string[]> {
+/** The directories in the index. */
+export async function knownDirectories(): Promise<string[]> {
   try {
     const value = JSON.parse(await readFile(indexFile(), 'utf8')) as { directories?: unknown };
     const { directories } = value;
@@ -155,35 +179,12 @@ async function changeIndex(change: (known: string[]) => string[]): Promise<void>
   try {
     await mkdir(path.dirname(file), { recursive: true });
     await withLock(`${file}.lock`, async () => {
-      const known = await readIndex();
+      const known = await knownDirectories();
       const changed = change(known);
       if (changed === known) return;
       await replaceFile(file, `${JSON.stringify({ version: 1, directories: changed }, null, 2)}\n`);
     });
   } catch (error) {
     throw fileError('write the index of runs', file, error);
-  }
-}
-
-/** Two windows may launch at once: the index is changed under a lock file; a lock left by a crash grows stale. */
-async function withLock(lock: string, action: () => Promise<void>): Promise<void> {
-  for (;;) {
-    try {
-      await (await open(lock, 'wx')).close();
-      break;
-    } catch (error) {
-      if (systemCode(error) !== 'EEXIST') throw error;
-      const age = await stat(lock).then(
-        (found) => Date.now() - found.mtimeMs,
-        () => 0,
-      );
-      if (age > LOCK_STALE_MS) await rm(lock, { force: true });
-      else await new Promise((resolve) => setTimeout(resolve, LOCK_RETRY_MS));
-    }
-  }
-  try {
-    await action();
-  } finally {
-    await rm(lock, { force: true });
   }
 }

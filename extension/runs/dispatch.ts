@@ -1,0 +1,53 @@
+import { waitForLocalEnd } from './control.js';
+import type { RunHandle } from './launch.js';
+import { type ObservedStatus } from './status.js';
+import { LOCAL } from './targets/config.js';
+import { openTarget, targetOf } from './targets/open.js';
+import type { Deletion, TargetLaunch, TargetResume, Watching } from './targets/target.js';
+import { watchRuns } from './watch.js';
+
+/** Launches a run on a target, `local` by default; it outlives this process. Throws `RunError`. */
+export async function launchRun(launch: TargetLaunch & { on?: string }): Promise<RunHandle> {
+  const { on = LOCAL, plan, installation } = launch;
+  return (await openTarget(on, plan.run.cluster, installation)).launch(launch);
+}
+
+/** Continues a run that has ended from its newest checkpoint, where it ran. Throws `RunError`. */
+export async function resumeRun(resume: TargetResume): Promise<RunHandle> {
+  return (await targetOf(resume.directory, resume.installation)).resume(resume);
+}
+
+/** Asks a run to write a checkpoint and end. Returns once it is asked; `waitForEnd` waits. Throws `RunError`. */
+export async function stopRun(directory: string): Promise<void> {
+  await (await targetOf(directory)).stop(directory);
+}
+
+/** Ends a run at once; what came after its newest checkpoint is lost. Throws `RunError`. */
+export async function killRun(directory: string): Promise<void> {
+  await (await targetOf(directory)).kill(directory);
+}
+
+/** Waits until a run has ended, wherever it is; null when it has not within `timeoutMs`. */
+export async function waitForEnd(directory: string, timeoutMs: number): Promise<ObservedStatus | null> {
+  const watch = watchRuns({ directories: [directory] });
+  try {
+    return await waitForLocalEnd(directory, timeoutMs);
+  } finally {
+    watch.dispose();
+  }
+}
+
+/** Brings the committed checkpoints of a run elsewhere into its directory here; returns their names. */
+export async function fetchCheckpoints(directory: string, watching?: Watching): Promise<string[]> {
+  return (await targetOf(directory)).fetch(directory, watching);
+}
+
+/** What `cleanRun` would delete. Throws `RunError` while the run is alive. */
+export async function deletionsOf(directory: string): Promise<Deletion[]> {
+  return (await targetOf(directory)).deletions(directory);
+}
+
+/** Deletes a run that has ended, there and here. */
+export async function cleanRun(directory: string): Promise<void> {
+  await (await targetOf(directory)).clean(directory);
+}

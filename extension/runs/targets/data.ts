@@ -1,0 +1,109 @@
+import { createHash } from 'node:crypto';
+import { readdir, stat } from 'node:fs/promises';
+import * as path from 'node:path';
+import type { Plan } from '../../../language/plan/plan.js';
+import { RunError } from '../errors.js';
+import { cacheDirectory, shellOk } from './engine-cache.js';
+import type { Facts } from './facts.js';
+import { quote } from './quote.js';
+import type { Shell } from './shell.js';
+import type { Preparation } from './target.js';
+import { diskFull, send } from './transfer.js';
+
+const KEY_LENGTH = 16;
+
+/**
+ * The plan as it runs over there: its data root is where the data lies there. With `sendData` the files go to the
+ * cache there first, and only what changed travels. Throws `RunError`.
+ */
+export async function placeData(shell: Shell, facts: Facts, preparation: Preparation): Promise<Plan> {
+  const { plan, sendData, dataRoot, signal } = preparation;
+  const { data } = plan.run;
+  if (!sendData) {
+    const root = dataRoot ?? data.root;
+    const { code } = await shell.run(`[ -d ${quote(root)} ]`, { signal });
+    if (code === 0) return withRoot(plan, root);
+    throw new RunError(
+      'target/data',
+      `the data's folder ${root} is not on ${shell.where}; send the data with --send-data, or say with ` +
+        '--data-root where it is there',
+    );
+  }
+  const files = await dataFiles(data.root, data.files);
+  const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
+  if (facts.free !== null && bytes > facts.free) throw diskFull(shell.where);
+  const key = createHash('sha256').update(data.root).digest('hex').slice(0, KEY_LENGTH);
+  const root = `${cacheDirectory(facts)}/data/${key}`;
+  await shellOk(shell, `umask 077; mkdir -p -- ${quote(root)}`, 'make the folder for the data', signal);
+  preparation.tell?.('sending the data', 0);
+  await send(shell, [`${data.root}/`], `${root}/`, {
+    flags: ['--files-from=-', '--from0', '--copy-links'],
+    input: files.map(({ name }) => name).join('\0'),
+    signal,
+    onProgress: (share) => preparation.tell?.('sending the data', share),
+  });
+  return withRoot(plan, root);
+}
+
+function withRoot(plan: Plan, root: string): Plan {
+  return { ...plan, run: { ...plan.run, data: { ...plan.run.data, root } } };
+}
+
+interface DataFile {
+  /** Relative to the root. */
+  name: string;
+  bytes: number;
+}
+
+/** The files that patterns name below a root, each once. Throws `RunError` when one names none or leads outside. */
+export async function dataFiles(root: string, patterns: string[]): Promise<DataFile[]> {
+  const files = new Map<string, DataFile>();
+  for (const pattern of patterns) {
+    const segments = pattern.split('/').filter((segment) => segment !== '' && segment !== '.');
+    if (pattern.startsWith('/') || segments.includes('..')) {
+      throw new RunError(
+        'target/data',
+        `the data "${pattern}" is outside of ${root} and is not sent; put it below the layout's folder, or bring it ` +
+          'there yourself and say where with --data-root',
+      );
+    }
+    const found = await matches(root, '', segments);
+    if (found.length === 0) {
+      throw new RunError(
+        'target/data',
+        `no data file matches "${pattern}" in ${root}; check the path in the layout`,
+      );
+    }
+    for (const file of found) files.set(file.name, file);
+  }
+  return [...files.values()];
+}
+
+async function matches(root: string, below: string, segments: string[]): Promise<DataFile[]> {
+  const [segment, ...rest] = segments;
+  if (segment === undefined) {
+    const found = await stat(path.join(root, below)).catch(() => null);
+    return found?.isFile() ? [{ name: below, bytes: found.size }] : [];
+  }
+  const pattern = segmentPattern(segment);
+  const names = await readdir(path.join(root, below)).catch(() => []);
+  const fitting = names.filter((name) => name === segment || pattern.test(name));
+  const found = await Promise.all(
+    fitting.map((name) => matches(root, below === '' ? name : `${below}/${name}`, rest)),
+  );
+  return found.flat();
+}
+
+/** A segment of a glob(3) pattern: `*`, `?` and `[…]`; a leading dot is only matched by a dot. */
+function segmentPattern(segment: string): RegExp {
+  const source = segment.replaceAll(
+    /\[(!?)([^\]]+)\]|[\\^$.|?*+(){}[\]]/g,
+    (part, not: string, set: string) => {
+      if (part === '*') return '.*';
+      if (part === '?') return '.';
+      if (set === undefined) return `\\${part}`;
+      return `[${not ? '^' : ''}${set.replaceAll(/[\\[\]^]/g, '\\$&')}]`;
+    },
+  );
+  return new RegExp(`^${segment.startsWith('.') ? '' : '(?!\\.)'}${source}$`, 's');
+}

@@ -1,0 +1,123 @@
+import { RunError } from '../errors.js';
+import { quote } from './quote.js';
+import type { Shell } from './shell.js';
+
+/** What a machine says of itself. */
+export interface Facts {
+  home: string;
+  host: string;
+  /** As `uname` names them, e.g. `Linux` and `x86_64`. */
+  os: string;
+  arch: string;
+  libc: string;
+  processors: number;
+  /** Instruction sets of the processor, as Linux names them. */
+  instructions: Set<string>;
+  /** Bytes free where runs go; null when it could not be found out. */
+  free: number | null;
+  directory: string;
+  isWritable: boolean;
+  /** Versions of programs that are there, by name. */
+  programs: Map<string, string>;
+  /** `name, memory, driver` of each GPU that nvidia-smi names. */
+  gpus: string[];
+  cudaLibraries: string[];
+  /** Seconds since the Unix epoch, by its own clock. */
+  time: number;
+}
+
+const PROGRAMS = ['cmake', 'c++', 'ninja', 'make', 'rsync', 'nvcc', 'setsid'];
+const SLURM_PROGRAMS = ['sbatch', 'squeue', 'scancel', 'scontrol'];
+export const CUDA_LIBRARIES = ['libcuda', 'libcublasLt', 'libcudnn', 'libnccl'];
+
+/** A path of ours as a word of a script; `~/` is the home over there. */
+export function pathWord(path: string): string {
+  return path.startsWith('~/') ? `"$HOME"/${quote(path.slice(2))}` : quote(path);
+}
+
+function script(directory: string, setup: string): string {
+  const programs = [...PROGRAMS, ...SLURM_PROGRAMS];
+  return `
+${setup}
+export LC_ALL=C
+say() { printf '%s\\t%s\\n' "$1" "$2"; }
+say home "$HOME"
+say host "$(uname -n)"
+say os "$(uname -s)"
+say arch "$(uname -m)"
+say libc "$(getconf GNU_LIBC_VERSION 2>/dev/null)"
+say processors "$(getconf _NPROCESSORS_ONLN 2>/dev/null)"
+say instructions "$(sed -n 's/^flags[^:]*: //p' /proc/cpuinfo 2>/dev/null | head -n 1)"
+say time "$(date +%s)"
+directory=${pathWord(directory)}
+mkdir -p -- "$directory" 2>/dev/null
+if [ -d "$directory" ] && [ -w "$directory" ]; then say writable yes; fi
+say free "$(df -Pk -- "$directory" 2>/dev/null | sed -n '2s/^.* \\([0-9][0-9]*\\)  *[0-9][0-9]*% .*$/\\1/p')"
+for program in ${programs.join(' ')}; do
+  if command -v "$program" >/dev/null 2>&1; then
+    case $program in
+      sbatch | squeue | scancel | scontrol) say program "$program $("$program" --version 2>/dev/null | head -n 1)" ;;
+      setsid) say program "$program" ;;
+      *) say program "$program $("$program" --version 2>/dev/null | grep -o '[0-9][0-9]*\\.[0-9][0-9.]*' | head -n 1)" ;;
+    esac
+  fi
+done
+if command -v nvidia-smi >/dev/null 2>&1; then
+  nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader 2>/dev/null |
+    while IFS= read -r gpu; do say gpu "$gpu"; done
+fi
+cache=$( (ldconfig -p || /sbin/ldconfig -p) 2>/dev/null; ls /usr/local/cuda/lib64 2>/dev/null)
+for library in ${CUDA_LIBRARIES.join(' ')}; do
+  case $cache in *"$library.so"*) say cuda "$library" ;; esac
+done
+say directory "$(cd -- "$directory" 2>/dev/null && printf '%sx' "$PWD")"
+`;
+}
+
+const KILOBYTE = 1024;
+
+/** Asks a machine about itself; `directory` is where runs go. */
+export async function readFacts(
+  shell: Shell,
+  directory: string,
+  setup: string,
+  signal?: AbortSignal,
+): Promise<Facts> {
+  const { stdout, code, stderr } = await shell.run(script(directory, setup), { signal });
+  const text = stdout.toString('utf8');
+  // The directory comes last and may hold newlines: it is the rest of the output.
+  const [head = '', ...tail] = text.split('\ndirectory\t');
+  if (code !== 0 && tail.length === 0) {
+    throw new RunError(
+      'target/setup',
+      `the setup lines for ${shell.where} failed: ${stderr.trim().slice(-400)}`,
+    );
+  }
+  const values = (key: string) =>
+    head
+      .split('\n')
+      .flatMap((line) => (line.startsWith(`${key}\t`) ? [line.slice(key.length + 1).trim()] : []));
+  const one = (key: string) => values(key)[0] ?? '';
+  const free = one('free');
+  return {
+    home: one('home'),
+    host: one('host'),
+    os: one('os'),
+    arch: one('arch'),
+    libc: one('libc'),
+    processors: Number(one('processors')) || 1,
+    instructions: new Set(one('instructions').split(' ').filter(Boolean)),
+    free: /^\d+$/.test(free) ? Number(free) * KILOBYTE : null,
+    directory: tail.join('\ndirectory\t').match(/^([^]*)x\n?$/)?.[1] ?? '',
+    isWritable: one('writable') === 'yes',
+    programs: new Map(values('program').map((line) => splitOnce(line))),
+    gpus: values('gpu'),
+    cudaLibraries: values('cuda'),
+    time: Number(one('time')),
+  };
+}
+
+function splitOnce(line: string): [string, string] {
+  const space = line.indexOf(' ');
+  return space < 0 ? [line, ''] : [line.slice(0, space), line.slice(space + 1)];
+}

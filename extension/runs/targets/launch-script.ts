@@ -1,0 +1,136 @@
+import { randomBytes } from 'node:crypto';
+import { RunError } from '../errors.js';
+import { pause } from './child.js';
+import { LAUNCH } from './poll.js';
+import { quote } from './quote.js';
+import type { Shell } from './shell.js';
+import { isPassing } from './ssh-shell.js';
+import { EXITS, type EngineCall, type Starter } from './starter.js';
+import { diskFull } from './transfer.js';
+
+export interface StartRequest {
+  shell: Shell;
+  starter: Starter;
+  call: EngineCall;
+  /** The run's identity, which its directory over there keeps. */
+  id: string;
+  resume: boolean;
+  /** Files of the run's directory to write first, by name. */
+  files: Record<string, string>;
+  signal?: AbortSignal | undefined;
+}
+
+const TRIES = 4;
+const FIRST_WAIT_MS = 500;
+const START_TIMEOUT_MS = 120_000;
+
+/**
+ * Makes the run's directory over there (or takes the one of a run that is resumed), writes its files and starts it.
+ * Tried again after a lost connection: the directory remembers the attempt, so that none starts a run twice.
+ * Returns the number of the Slurm job, if there is one. Throws `RunError`.
+ */
+export async function startThere(request: StartRequest): Promise<string | null> {
+  const { shell, signal } = request;
+  const text = script(request, randomBytes(16).toString('hex'));
+  for (let attempt = 1; ; attempt++) {
+    try {
+      const { code, stdout, stderr } = await shell.run(text, { timeoutMs: START_TIMEOUT_MS, signal });
+      if (code === 0) return /^job (\d+)$/m.exec(stdout.toString('utf8'))?.[1] ?? null;
+      throw explain(request, code, stderr);
+    } catch (error) {
+      if (!isPassing(error) || attempt >= TRIES) throw error;
+      await pause(FIRST_WAIT_MS * 2 ** attempt, signal);
+    }
+  }
+}
+
+function script({ starter, call, id, resume, files }: StartRequest, attempt: string): string {
+  const kept = starter.script(call);
+  const all = { ...files, [`${LAUNCH}/${kept.name}`]: kept.text };
+  const writes = Object.entries(all).map(
+    ([name, text]) =>
+      `printf '%s' ${quote(text)} >${quote(`${name}.tmp`)} && mv -f -- ${quote(`${name}.tmp`)} ${quote(name)} || exit ${EXITS.full}`,
+  );
+  return `
+trap '' HUP PIPE
+umask 077
+${resume ? take(call, id) : make(call, id)}
+${lock()}
+if [ "$(cat ${LAUNCH}/attempt 2>/dev/null)" = ${quote(attempt)} ] && [ -e ${LAUNCH}/started ]; then
+  cat ${LAUNCH}/started
+  exit 0
+fi
+(
+${starter.aliveScript()}
+) && exit ${EXITS.alive}
+rm -f ${LAUNCH}/started
+printf '%s\\n' ${quote(attempt)} >${LAUNCH}/attempt || exit ${EXITS.full}
+${writes.join('\n')}
+set -- ${resume ? '--resume' : ''}
+${call.settings.setup}
+answer=$(
+${starter.startScript(call)}
+) || exit $?
+printf '%s\\n' "$answer" >${LAUNCH}/started
+printf '%s\\n' "$answer"`;
+}
+
+/** A directory that did not exist, or that an earlier try of this very launch made. */
+function make({ directory }: EngineCall, id: string): string {
+  const parent = directory.slice(0, directory.lastIndexOf('/'));
+  return `
+mkdir -p -- ${quote(parent)} || exit ${EXITS.full}
+mkdir -- ${quote(directory)} 2>/dev/null
+cd -- ${quote(directory)} || exit ${EXITS.full}
+mkdir -p ${LAUNCH} || exit ${EXITS.full}
+if [ ! -s ${LAUNCH}/id ]; then
+  [ -z "$(ls -A | grep -v '^${LAUNCH}$')" ] || exit ${EXITS.occupied}
+  printf '%s\\n' ${quote(id)} >${LAUNCH}/id || exit ${EXITS.full}
+fi
+[ "$(cat ${LAUNCH}/id)" = ${quote(id)} ] || exit ${EXITS.occupied}`;
+}
+
+function take({ directory }: EngineCall, id: string): string {
+  return `
+cd -- ${quote(directory)} || exit ${EXITS.other}
+[ "$(cat ${LAUNCH}/id 2>/dev/null)" = ${quote(id)} ] || exit ${EXITS.other}`;
+}
+
+/** One start at a time: a second waits, and then finds the run alive. One that a crash left behind grows stale. */
+function lock(): string {
+  return `
+tries=0
+until mkdir ${LAUNCH}/lock 2>/dev/null; do
+  [ -z "$(find ${LAUNCH}/lock -prune -mmin +2 2>/dev/null)" ] || rm -rf ${LAUNCH}/lock
+  tries=$((tries + 1))
+  [ "$tries" -lt 60 ] || exit ${EXITS.starting}
+  sleep 0.5
+done
+trap 'rmdir ${LAUNCH}/lock' EXIT`;
+}
+
+function explain({ shell, call }: StartRequest, code: number, stderr: string): RunError {
+  const { where } = shell;
+  const said = stderr.trim().split('\n').at(-1)?.trim() ?? '';
+  if (/No space left|Disk quota exceeded|I\/O error/i.test(stderr)) return diskFull(where);
+  switch (code) {
+    case EXITS.full:
+      return new RunError('target/write', `cannot write ${call.directory} on ${where}: ${said}`);
+    case EXITS.occupied:
+      return new RunError(
+        'run/occupied',
+        `${call.directory} on ${where} holds another run; choose another directory`,
+      );
+    case EXITS.starting:
+      return new RunError('run/alive', `the run is being started by someone else; look again in a moment`);
+    case EXITS.alive:
+      return new RunError('run/alive', `the run is alive on ${where}; stop it before resuming it`);
+    case EXITS.other:
+      return new RunError('run/missing', `${call.directory} is not there any more on ${where}`);
+    default:
+      return new RunError(
+        'target/start',
+        `the run did not start on ${where}: ${said || `exit code ${code}`}`,
+      );
+  }
+}

@@ -1,0 +1,152 @@
+import type { RunStatus } from '../run-directory.js';
+import { isFinished, readStatusFile, type ObservedStatus } from '../status.js';
+import { isAbort } from './child.js';
+import { mirrored, writeAnswer, writeTrouble, type Behind } from './mirror.js';
+import {
+  GROWING_FILES,
+  pollScript,
+  readExchange,
+  type Answer,
+  type Exchange,
+  type Question,
+} from './poll.js';
+import { readRecord, type RemoteNews, type TargetRecord } from './record.js';
+import type { Shell } from './shell.js';
+import type { Meaning, Starter } from './starter.js';
+
+const POLL_TIMEOUT_MS = 15_000;
+/** A file that is rewound again and again is left for the next time. */
+const MOST_ROUNDS = 64;
+const STATUS_LIMIT = 1 << 16;
+
+interface Watched {
+  directory: string;
+  record: TargetRecord;
+  behind: Behind;
+}
+
+/**
+ * Brings mirrors up to date: one exchange for all runs, further ones only for what did not fit. When nothing can be
+ * heard, each mirror says so, and the error is thrown.
+ */
+export async function observeRuns(
+  shell: Shell,
+  starter: Starter,
+  setup: string,
+  directories: string[],
+  signal?: AbortSignal,
+): Promise<void> {
+  let watched: Watched[] = [];
+  for (const directory of directories) {
+    const record = await readRecord(directory);
+    if (record) watched.push({ directory, record, behind: {} });
+  }
+  for (let round = 0; watched.length > 0 && round < MOST_ROUNDS; round++) {
+    try {
+      watched = await exchange(shell, starter, setup, watched, signal);
+    } catch (error) {
+      if (isAbort(error)) throw error;
+      const message = error instanceof Error ? error.message : String(error);
+      await Promise.all(
+        watched.map(({ directory }) => writeTrouble(directory, message).catch(() => undefined)),
+      );
+      throw error;
+    }
+  }
+}
+
+/** One exchange; returns the runs of which more is to be asked. */
+async function exchange(
+  shell: Shell,
+  starter: Starter,
+  setup: string,
+  watched: Watched[],
+  signal?: AbortSignal,
+): Promise<Watched[]> {
+  const questions = await Promise.all(watched.map((run) => question(run, starter)));
+  const script = `${setup}\n${pollScript(starter.pollPreamble(), questions)}`;
+  const { stdout } = await shell.run(script, { timeoutMs: POLL_TIMEOUT_MS, signal });
+  const told = readExchange(stdout, watched.length);
+  const again: Watched[] = [];
+  for (const [index, run] of watched.entries()) {
+    const behind = await write(run, questions[index]!, told, told.answers[index]!, starter, shell.where);
+    if (Object.keys(behind).length > 0) again.push({ ...run, behind });
+  }
+  return again;
+}
+
+async function question({ directory, record, behind }: Watched, starter: Starter): Promise<Question> {
+  const from = await mirrored(directory);
+  for (const file of GROWING_FILES) if (behind[file] === 'from the beginning') from[file] = 0;
+  return { directory: record.directory, id: record.id, from, script: starter.pollScript() };
+}
+
+async function write(
+  { directory, record }: Watched,
+  { from }: Question,
+  { time, preamble }: Exchange,
+  answer: Answer,
+  starter: Starter,
+  where: string,
+): Promise<Behind> {
+  const known = await readStatusFile(directory);
+  const news: RemoteNews = {
+    heardAt: new Date().toISOString(),
+    trouble: '',
+    situation: '',
+    waits: false,
+    clockAhead: Number.isFinite(time) ? Math.round(time - Date.now() / 1e3) : 0,
+  };
+  if (answer.presence === 'missing') {
+    const status = missingStatus(known, record, where);
+    return writeAnswer(directory, answer, from, status, news);
+  }
+  const own = readOwnStatus(answer);
+  const exit = answer.parts.get('exit')?.bytes.toString('utf8').trim() || null;
+  const meaning = starter.interpret({ record, status: own, exit, state: answer.state, preamble });
+  const reason = meaning.isPlain ? meaning.reason : withLastWords(meaning.reason, answer);
+  const status = merge(own ?? known, meaning, reason);
+  const { situation, waits = false } = meaning;
+  return writeAnswer(directory, answer, from, status, { ...news, situation, waits });
+}
+
+/** The engine's last word stands unless the run goes on after it. */
+function merge(
+  status: ObservedStatus | null,
+  { state, isPlain }: Meaning,
+  reason: string | undefined,
+): ObservedStatus | null {
+  if (!status) return null;
+  const mirror = { ...status, isMirror: true };
+  if (state === undefined) return mirror;
+  if (isFinished(status.state) && isFinished(state) && !(isPlain && state === status.state)) return mirror;
+  return { ...mirror, state, exitReason: reason ?? '' };
+}
+
+function missingStatus(
+  known: ObservedStatus | null,
+  record: TargetRecord,
+  where: string,
+): ObservedStatus | null {
+  if (!known || isFinished(known.state)) return known;
+  const exitReason = `${record.directory} is not there on ${where}`;
+  return { ...known, state: 'lost', exitReason };
+}
+
+function readOwnStatus(answer: Answer): RunStatus | null {
+  const part = answer.parts.get('status');
+  if (!part || part.size > STATUS_LIMIT) return null;
+  try {
+    const value = JSON.parse(part.bytes.toString('utf8')) as Partial<RunStatus> | null;
+    return typeof value?.state === 'string' && typeof value.pid === 'number' ? (value as RunStatus) : null;
+  } catch {
+    return null;
+  }
+}
+
+/** A reason with the last line of the run's log. */
+function withLastWords(reason: string | undefined, answer: Answer): string | undefined {
+  if (!reason) return reason;
+  const last = answer.parts.get('log')?.bytes.toString('utf8').trimEnd().split('\n').at(-1)?.trim();
+  return last ? `${reason}; the last line of its log: ${last}` : reason;
+}

@@ -1,0 +1,177 @@
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { RunEvent, RunStatus } from '../../../extension/runs/run-directory.js';
+import { readRecord } from '../../../extension/runs/targets/record.js';
+import type { Plan } from '../../../language/plan/plan.js';
+
+export const INSTALLATION = fileURLToPath(new URL('../../..', import.meta.url));
+
+/** What tests need that this machine lacks; loud, because such tests prove nothing then. */
+export function requireParts(context: Mocha.Context, parts: Record<string, boolean>): void {
+  const missing = Object.entries(parts)
+    .filter(([, isThere]) => !isThere)
+    .map(([name]) => name);
+  if (missing.length === 0) return;
+  console.error(
+    `SKIPPED: ${missing.join(', ')} missing (root and Debian's packages are needed; npm test installs them)`,
+  );
+  context.skip();
+}
+
+/** A folder with a layout's data, this machine's index and the user's targets, gone after the test. */
+export class Desk {
+  // Short: sockets of connections lie below.
+  readonly root = mkdtempSync('/tmp/striped-remote-');
+  private readonly before = { ...process.env };
+
+  constructor() {
+    process.env.HOME = join(this.root, 'home');
+    process.env.STRIPED_STATE = join(this.root, 'state');
+    process.env.XDG_CONFIG_HOME = join(this.root, 'config');
+    mkdirSync(join(this.root, 'config', 'striped'), { recursive: true });
+    mkdirSync(join(this.root, 'home'));
+    mkdirSync(join(this.root, 'work'));
+    writeFileSync(join(this.root, 'work', 'genome.fa'), genome(20_000));
+  }
+
+  targets(targets: Record<string, unknown>): void {
+    writeFileSync(join(this.root, 'config', 'striped', 'targets.json'), JSON.stringify({ targets }));
+  }
+
+  plan(change: (plan: Plan) => void = () => undefined): Plan {
+    const plan = tinyPlan(join(this.root, 'work'));
+    change(plan);
+    return plan;
+  }
+
+  /** Also ends what a failed test has left running: every process that names this folder. */
+  remove(): void {
+    for (const pid of readdirSync('/proc').filter(
+      (name) => /^\d+$/.test(name) && Number(name) !== process.pid,
+    )) {
+      try {
+        if (readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(this.root))
+          process.kill(Number(pid), 'SIGKILL');
+      } catch {
+        // It has ended meanwhile.
+      }
+    }
+    for (const name of ['HOME', 'STRIPED_STATE', 'XDG_CONFIG_HOME', 'SLURM_CONF']) {
+      if (this.before[name] === undefined) delete process.env[name];
+      else process.env[name] = this.before[name];
+    }
+    rmSync(this.root, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+  }
+}
+
+/**
+ * An installation whose prebuilt engine does not run over there (where the home is another), and whose sources are
+ * of a tiny engine that a real CMake builds in a second.
+ */
+export function makeInstallation(root: string, homeThere: string): string {
+  const write = (name: string, text: string, mode?: number) => {
+    mkdirSync(dirname(join(root, name)), { recursive: true });
+    writeFileSync(join(root, name), text, { mode });
+  };
+  write('package.json', '{"version":"0.1.0"}');
+  const runner = `#!/bin/sh\n[ "$HOME" = '${homeThere}' ] && { echo 'libnowhere.so.1 is missing'; exit 127; }\necho striped-runner`;
+  write('build/native/striped-runner', runner, 0o755);
+  const cmake = [
+    'cmake_minimum_required(VERSION 3.22)',
+    'project(tiny CXX)',
+    'add_executable(striped-runner src/main.cpp)',
+  ];
+  write('native/CMakeLists.txt', cmake.join('\n'));
+  write('native/src/main.cpp', TINY_ENGINE);
+  return root;
+}
+
+/** Says that its run is completed. */
+const TINY_ENGINE = `
+#include <cstdio>
+#include <cstring>
+#include <string>
+int main(int count, char** words) {
+  std::puts("striped-runner tiny");
+  for (int i = 1; i + 1 < count; ++i) if (!std::strcmp(words[i], "--out")) {
+    std::FILE* file = std::fopen((std::string(words[i + 1]) + "/status.json").c_str(), "w");
+    std::fputs("{\\"state\\":\\"completed\\",\\"pid\\":1,\\"run\\":\\"tiny\\",\\"step\\":1,\\"steps\\":1,\\"startedAt\\":\\"\\"}", file);
+    std::fclose(file);
+  }
+}
+`;
+
+export function eventsIn(directory: string): RunEvent[] {
+  const file = join(directory, 'events.jsonl');
+  if (!existsSync(file)) return [];
+  const lines = readFileSync(file, 'utf8').split('\n').slice(0, -1);
+  return lines.map((line) => JSON.parse(line) as RunEvent);
+}
+
+export function statusIn(directory: string): RunStatus {
+  return JSON.parse(readFileSync(join(directory, 'status.json'), 'utf8')) as RunStatus;
+}
+
+/** Where a mirrored run is over there. */
+export async function directoryThere(directory: string): Promise<string> {
+  return (await readRecord(directory))!.directory;
+}
+
+function genome(bases: number): string {
+  let state = 12345;
+  const next = () => (state = (Math.imul(state, 1103515245) + 12345) >>> 0) / 2 ** 32;
+  const sequence = Array.from({ length: bases }, () => 'ACGT'[Math.floor(next() * 4)]!).join('');
+  return `>made up\n${sequence.replaceAll(/(.{70})/g, '$1\n')}\n`;
+}
+
+/** A small model that the CPU trains in a second or two. */
+function tinyPlan(root: string): Plan {
+  const hyena = { groups: 4, featurizerTaps: 3, bias: false };
+  const ffn = { kind: 'gated', activation: 'silu', inner: 32 } as const;
+  return {
+    format: 'striped-plan',
+    version: 1,
+    name: 'tiny',
+    source: { file: join(root, 'tiny.striped'), generator: 'striped test' },
+    model: {
+      name: 'Tiny',
+      width: 16,
+      vocab: 256,
+      tiedEmbeddings: true,
+      norm: { kind: 'rms', eps: 1e-6 },
+      blocks: [
+        { mixer: { operator: 'SE', taps: 7, skip: false, ...hyena }, ffn },
+        { mixer: { operator: 'LI', order: 4, skip: true, ...hyena }, ffn },
+      ],
+      parameters: 0,
+    },
+    run: {
+      sequence: 64,
+      microBatch: 2,
+      accumulation: 1,
+      globalBatchTokens: 128,
+      precision: 'fp32',
+      parallel: { tensor: 1, context: 1, data: 1, sequence: false, zero: 0 },
+      recompute: 'none',
+      data: { kind: 'bytes', root, files: ['genome.fa'], caseWeight: 1, heldOut: 0.1 },
+      optimizer: { kind: 'adamw', lr: 5e-3, beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1, clip: 1 },
+      schedule: { kind: 'constant', warmup: 0, min: 0 },
+      steps: 40,
+      checkpointEvery: 20,
+      evaluateEvery: 0,
+      seed: 1,
+      initStd: 0.02,
+      hardware: 'cpu',
+      cluster: null,
+    },
+  };
+}

@@ -1,0 +1,267 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import {
+  cleanRun,
+  deletionsOf,
+  fetchCheckpoints,
+  killRun,
+  launchRun,
+  listRuns,
+  openTarget,
+  readRun,
+  resumeRun,
+  stopRun,
+  waitForEnd,
+  watchRuns,
+} from '../../../extension/runs/index.js';
+import { eventually } from '../../support/eventually.js';
+import { hasSshd, Sshd } from '../../support/sshd.js';
+import {
+  Desk,
+  directoryThere,
+  eventsIn,
+  INSTALLATION,
+  makeInstallation,
+  requireParts,
+  statusIn,
+} from './remote-fixtures.js';
+
+const WAIT_MS = 30_000;
+/** More steps than any test waits for. */
+const ENDLESS = 1_000_000;
+const CPU = { installation: INSTALLATION, backend: 'cpu', threads: 1 } as const;
+
+describe('runs over ssh', function () {
+  this.timeout(90_000);
+  let desk: Desk;
+  let sshd: Sshd;
+
+  before(async function () {
+    requireParts(this, { 'openssh-server': hasSshd(), rsync: existsSync('/usr/bin/rsync') });
+    desk = new Desk();
+    mkdirSync(join(desk.root, 'sshd'));
+    sshd = await Sshd.start(join(desk.root, 'sshd'));
+  });
+  beforeEach(() => target());
+  after(async () => {
+    await sshd?.stop();
+    desk?.remove();
+  });
+
+  function target(more: Record<string, unknown> = {}): void {
+    desk.targets({ box: { kind: 'ssh', host: sshd.host, sshConfig: sshd.config, ...more } });
+  }
+
+  async function launch(steps?: number) {
+    return launchRun({ ...CPU, plan: desk.plan(), on: 'box', sendData: true, ...(steps ? { steps } : {}) });
+  }
+
+  const bytesThere = async (directory: string) =>
+    readFileSync(join(await directoryThere(directory), 'events.jsonl'));
+  const bytesHere = (directory: string) => readFileSync(join(directory, 'events.jsonl'));
+
+  async function trained(directory: string, steps: number): Promise<void> {
+    await eventually(`${steps} steps are mirrored`, async () => eventsIn(directory).length > steps, WAIT_MS);
+  }
+
+  it('checks the machine and says what is there', async () => {
+    const findings = await (await openTarget('box', null, INSTALLATION)).probe();
+    const found = new Map(findings.map((finding) => [finding.about, finding]));
+    assert.match(found.get('system')!.found, /^Linux x86_64|aarch64/);
+    assert.equal(found.get('rsync')!.verdict, 'good');
+    assert.equal(found.get('disk')!.verdict, 'good');
+    assert.match(found.get('disk')!.found, /home there\/striped/);
+  });
+
+  it('trains there to the end, mirrors every byte, fetches checkpoints and cleans up', async () => {
+    const steps: string[] = [];
+    const handle = await launchRun({
+      ...CPU,
+      plan: desk.plan(),
+      on: 'box',
+      sendData: true,
+      tell: (step) => steps.push(step),
+    });
+    const { directory } = handle;
+    assert.ok(steps.includes('sending the data') && steps.includes('sending the engine'), steps.join());
+    const status = await waitForEnd(directory, WAIT_MS);
+    assert.equal(status?.state, 'completed', status?.exitReason);
+    assert.deepEqual(bytesHere(directory), await bytesThere(directory));
+    const run = (await listRuns()).find((candidate) => candidate.directory === directory);
+    assert.equal(run?.remote?.target, 'box');
+    assert.ok(Date.now() - Date.parse(run.remote.heardAt!) < WAIT_MS);
+    assert.deepEqual(await fetchCheckpoints(directory), ['step-000020', 'step-000040']);
+    assert.ok(existsSync(join(directory, 'checkpoints', 'step-000040', 'model.safetensors')));
+    assert.deepEqual(await fetchCheckpoints(directory), []);
+    const there = await directoryThere(directory);
+    assert.deepEqual(
+      (await deletionsOf(directory)).map(({ path }) => path),
+      [there, directory],
+    );
+    await cleanRun(directory);
+    assert.ok(!existsSync(there) && !existsSync(directory));
+    assert.ok(!(await listRuns()).some((candidate) => candidate.directory === directory));
+  });
+
+  it('stops with a checkpoint, resumes there, and rewound events are mirrored anew', async () => {
+    const { directory } = await launch(ENDLESS);
+    const watch = watchRuns();
+    try {
+      await trained(directory, 10);
+      await stopRun(directory);
+      assert.equal((await waitForEnd(directory, WAIT_MS))?.state, 'stopped');
+      await assert.rejects(stopRun(directory), /has ended already \(stopped\)/);
+      const at = statusIn(directory).step;
+      await resumeRun({ ...CPU, directory, steps: at + 20 });
+      assert.equal((await waitForEnd(directory, WAIT_MS))?.state, 'completed');
+      assert.ok(eventsIn(directory).some((event) => event.type === 'start' && event.resumed));
+      assert.deepEqual(bytesHere(directory), await bytesThere(directory));
+    } finally {
+      watch.dispose();
+    }
+  });
+
+  it('two that resume at once: one does, the other is told', async () => {
+    const { directory } = await launch(ENDLESS);
+    await stopRun(directory);
+    assert.equal((await waitForEnd(directory, WAIT_MS))?.state, 'stopped');
+    const both = await Promise.allSettled([
+      resumeRun({ ...CPU, directory, steps: ENDLESS }),
+      resumeRun({ ...CPU, directory, steps: ENDLESS }),
+    ]);
+    assert.deepEqual(both.map(({ status }) => status).sort(), ['fulfilled', 'rejected']);
+    const refusal = both.find((result) => result.status === 'rejected')!;
+    assert.match(String(refusal.reason), /alive|still/);
+    await killRun(directory);
+    assert.equal(statusIn(directory).exitReason, 'killed on request');
+  });
+
+  it('a run outlives its connection; after a drop and after a frozen peer nothing is missing', async () => {
+    const { directory } = await launch(ENDLESS);
+    const watch = watchRuns({ directories: [directory] });
+    try {
+      await trained(directory, 5);
+      sshd.dropConnections();
+      await trained(directory, eventsIn(directory).length + 20);
+      sshd.freeze(true);
+      await eventually(
+        'the mirror says that nothing is heard',
+        async () => ((await readRun(directory))?.remote?.trouble ?? '') !== '',
+        45_000,
+      );
+      assert.equal((await readRun(directory))?.state, 'running');
+      sshd.freeze(false);
+      await eventually(
+        'it is heard again',
+        async () => (await readRun(directory))?.remote?.trouble === '',
+        45_000,
+      );
+      await stopRun(directory);
+      assert.equal((await waitForEnd(directory, WAIT_MS))?.state, 'stopped');
+    } finally {
+      sshd.freeze(false);
+      watch.dispose();
+    }
+    assert.deepEqual(bytesHere(directory), await bytesThere(directory));
+    assert.ok(existsSync(join(await directoryThere(directory), 'checkpoints')));
+  });
+
+  it('says that a run was killed over there', async () => {
+    const { directory } = await launch(ENDLESS);
+    const there = await directoryThere(directory);
+    await eventually('the engine has signed', async () => statusIn(there).pid !== 0);
+    const [wrapper] = readFileSync(join(there, '.launch', 'pid'), 'utf8').split(' ');
+    process.kill(-Number(wrapper), 'SIGKILL');
+    const status = await waitForEnd(directory, WAIT_MS);
+    assert.equal(status?.state, 'lost');
+    assert.match(status.exitReason, /ended without a word/);
+  });
+
+  it('builds the engine there from the sources when the prebuilt one does not run', async () => {
+    const installation = makeInstallation(join(desk.root, 'installation'), sshd.home);
+    const steps: string[] = [];
+    const launched = launchRun({
+      installation,
+      plan: desk.plan(),
+      on: 'box',
+      sendData: true,
+      tell: (step) => steps.push(step),
+    });
+    const { directory } = await launched;
+    assert.ok(steps.includes('building the engine'), steps.join());
+    const status = await waitForEnd(directory, WAIT_MS);
+    assert.equal(status?.state, 'completed', status?.exitReason);
+    const again: string[] = [];
+    await launchRun({
+      installation,
+      plan: desk.plan(),
+      on: 'box',
+      sendData: true,
+      tell: (step) => again.push(step),
+    });
+    assert.ok(!again.includes('building the engine'), 'it is kept by its hash');
+  });
+
+  it('refuses a host key that is unknown or has changed, and says what to do', async () => {
+    sshd.makeKey('stranger');
+    try {
+      sshd.dropConnections();
+      sshd.trust(null);
+      await assert.rejects(
+        launch(),
+        /host key of striped-test-host is not known yet: connect once with `ssh/,
+      );
+      sshd.trust('stranger.pub');
+      await assert.rejects(
+        launch(),
+        /host key of striped-test-host is not the one that was known.*ssh-keygen -R/,
+      );
+    } finally {
+      sshd.trust('host.pub');
+    }
+  });
+
+  it('takes hostile names and paths for what they are', async () => {
+    const hostile = `-it's "$(touch canary1)" \`touch canary2\`; touch canary3 & *\n|é\\ %n`;
+    const root = join(desk.root, hostile);
+    mkdirSync(root);
+    copyFileSync(join(desk.root, 'work', 'genome.fa'), join(root, `${hostile}.fa`));
+    target({ directory: join(desk.root, 'sshd', hostile) });
+    const plan = desk.plan((changed) => {
+      changed.name = hostile;
+      changed.source.file = join(root, 'a.striped');
+      changed.run.data = { ...changed.run.data, root, files: ['*.fa'] };
+    });
+    const { directory } = await launchRun({ ...CPU, plan, on: 'box', sendData: true });
+    assert.ok(directory.startsWith(join(root, 'runs', '_it_s')), directory);
+    const status = await waitForEnd(directory, WAIT_MS);
+    assert.equal(status?.state, 'completed', status?.exitReason);
+    assert.deepEqual(await fetchCheckpoints(directory), ['step-000020', 'step-000040']);
+    await cleanRun(directory);
+    const everything = [
+      ...readdirSync(desk.root, { recursive: true, encoding: 'utf8' }),
+      ...readdirSync('.'),
+    ];
+    assert.deepEqual(
+      everything.filter((name) => /^canary\d/.test(basename(name))),
+      [],
+    );
+  });
+
+  it('says that the disk over there is full', async () => {
+    const disk = join(desk.root, 'small disk');
+    mkdirSync(disk);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'none', disk]);
+    try {
+      target({ directory: join(disk, 'runs') });
+      execFileSync('dd', ['if=/dev/zero', `of=${join(disk, 'ballast')}`, 'bs=4k', 'count=12'], {
+        stdio: 'ignore',
+      });
+      await assert.rejects(launch(), /the disk of striped-test-host is full; free some space there/);
+    } finally {
+      execFileSync('umount', [disk]);
+    }
+  });
+});

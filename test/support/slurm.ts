@@ -1,0 +1,111 @@
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { eventually } from './eventually.js';
+import { freePorts } from './sshd.js';
+
+const DAEMONS = ['/usr/sbin/munged', '/usr/sbin/slurmctld', '/usr/sbin/slurmd'];
+
+export function hasSlurm(): boolean {
+  return DAEMONS.every((daemon) => existsSync(daemon)) && process.getuid?.() === 0;
+}
+
+/** A real Slurm on this machine: a controller and two nodes. */
+export class Slurm {
+  private readonly daemons: ChildProcess[] = [];
+
+  private constructor(private readonly root: string) {}
+
+  /** For `SLURM_CONF`. */
+  get config(): string {
+    return join(this.root, 'slurm.conf');
+  }
+
+  static async start(root: string): Promise<Slurm> {
+    const slurm = new Slurm(root);
+    for (const name of ['munge', 'state', 'log', 'spool.n1', 'spool.n2', 'tmp.n1', 'tmp.n2']) {
+      mkdirSync(join(root, name), { recursive: true });
+    }
+    writeFileSync(slurm.config, configuration(root, (await freePorts(3)) as [number, number, number]));
+    const munge = (name: string) => join(root, 'munge', name);
+    writeFileSync(munge('key'), randomBytes(1024), { mode: 0o400 });
+    slurm.daemon('munged', [
+      '-F',
+      '--force',
+      ...['-S', munge('sock'), `--key-file=${munge('key')}`, `--pid-file=${munge('pid')}`],
+      ...[`--log-file=${munge('log')}`, `--seed-file=${munge('seed')}`],
+    ]);
+    await eventually('munged listens', () => Promise.resolve(existsSync(munge('sock'))));
+    slurm.daemon('slurmctld', ['-D', '-f', slurm.config]);
+    for (const node of ['n1', 'n2']) slurm.daemon('slurmd', ['-D', '-N', node, '-f', slurm.config]);
+    await eventually(
+      'two nodes are idle',
+      async () => slurm.says('sinfo', ['-h', '-o', '%D %T']).trim() === '2 idle',
+    );
+    return slurm;
+  }
+
+  /** Runs one of Slurm's commands; empty where it fails. */
+  says(command: string, args: string[]): string {
+    try {
+      const env = { ...process.env, SLURM_CONF: this.config };
+      return execFileSync(command, args, { env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+    } catch {
+      return '';
+    }
+  }
+
+  async stop(): Promise<void> {
+    // Jobs outlive their daemons.
+    this.says('scancel', ['--user=root']);
+    await eventually('no job is left', async () => this.says('squeue', ['-h']).trim() === '', 15_000).catch(
+      () => undefined,
+    );
+    for (const daemon of this.daemons.reverse()) {
+      const ended = new Promise((done) => daemon.once('exit', done));
+      daemon.kill('SIGTERM');
+      const timer = setTimeout(() => daemon.kill('SIGKILL'), 5_000);
+      await ended;
+      clearTimeout(timer);
+    }
+  }
+
+  private daemon(name: string, args: string[]): void {
+    const env = { ...process.env, SLURM_CONF: this.config };
+    this.daemons.push(spawn(`/usr/sbin/${name}`, args, { stdio: 'ignore', env, detached: true }));
+  }
+}
+
+function configuration(root: string, [controller, first, second]: [number, number, number]): string {
+  const host = hostname().split('.')[0]!;
+  const node = (name: string, port: number) =>
+    `NodeName=${name} NodeHostname=${host} NodeAddr=127.0.0.1 Port=${port} CPUs=4`;
+  return `ClusterName=t
+SlurmctldHost=${host}(127.0.0.1)
+SlurmctldPort=${controller}
+AuthInfo=socket=${root}/munge/sock,cred_expire=5
+SlurmUser=root
+StateSaveLocation=${root}/state
+SlurmdSpoolDir=${root}/spool.%n
+SlurmctldPidFile=${root}/ctld.pid
+SlurmdPidFile=${root}/slurmd.%n.pid
+SlurmctldLogFile=${root}/log/ctld.log
+SlurmdLogFile=${root}/log/slurmd.%n.log
+CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobCompType=jobcomp/none
+TmpFS=${root}/tmp.%n
+ReturnToService=2
+SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+SlurmdParameters=config_overrides
+KillWait=2
+${node('n1', first)}
+${node('n2', second)}
+PartitionName=debug Nodes=n1,n2 Default=YES
+`;
+}
