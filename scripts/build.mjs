@@ -20,6 +20,7 @@ const browser = { platform: 'browser', target: 'es2022', format: 'iife' };
 const BUNDLES = [
   { ...script_, entry: 'extension/main.ts', out: 'extension.cjs', external: ['vscode'] },
   { ...script_, entry: 'language/server/main-node.ts', out: 'server.cjs' },
+  { ...browser, entry: 'language/server/main-browser.ts', out: 'server-browser.js' },
   {
     ...module,
     entry: 'extension/cli/main.ts',
