@@ -17,7 +17,8 @@ export interface PageParts {
 
 export const DIAGRAM_BODY = `<div id="toolbar" role="toolbar" aria-label="Preview"></div>
 <div id="banner" role="status" hidden></div>
-<div id="stage"><div id="picture"></div></div>`;
+<div id="stage"><div id="picture"></div></div>
+<section id="inspector" aria-label="Chosen block" hidden></section>`;
 
 export const MONITOR_BODY = `<div id="banner" role="alert" hidden></div>
 <div id="toolbar" role="toolbar" aria-label="Run"></div>
@@ -50,6 +51,8 @@ export function pageDocument({ script, style, source, nonce }: PageAddresses, pa
     `script-src 'nonce-${nonce}'`,
     `style-src ${source} 'nonce-${nonce}'`,
     `font-src ${source}`,
+    // The picture as an image, to be drawn as PNG.
+    'img-src data:',
   ].join('; ');
   return `<!DOCTYPE html>
 <html lang="en">

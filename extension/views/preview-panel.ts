@@ -7,6 +7,8 @@ import {
   type DiagramState,
   type DiagramUpdate,
 } from '../../webview/shared/messages.js';
+import type { PreviewModel } from '../../language/server/protocol.js';
+import { changeOf, EditRefused, type DiagramEdit } from '../../webview/shared/diagram-edits.js';
 import type { StripedClient } from '../language-client.js';
 import { DIAGRAM_BODY } from './page-html.js';
 import { fillPanel } from './page.js';
@@ -25,6 +27,9 @@ export class PreviewPanels implements vscode.WebviewPanelSerializer, vscode.Disp
     this.subscriptions = [
       vscode.window.registerWebviewPanelSerializer(VIEW_TYPE, this),
       client.onUpdated(({ uri }) => void this.panels.get(keyOf(uri))?.refresh()),
+      vscode.window.onDidChangeTextEditorSelection(({ textEditor }) =>
+        this.panels.get(textEditor.document.uri.toString())?.showCursor(textEditor),
+      ),
     ];
   }
 
@@ -74,6 +79,7 @@ function titleOf(uri: vscode.Uri): string {
 class PreviewPanel implements vscode.Disposable {
   private readonly uri: vscode.Uri;
   private model: string | undefined;
+  private compared: string | undefined;
   private ready = false;
   private newest = 0;
 
@@ -85,6 +91,7 @@ class PreviewPanel implements vscode.Disposable {
   ) {
     this.uri = vscode.Uri.parse(state.uri);
     this.model = state.model;
+    this.compared = state.compared;
     panel.webview.onDidReceiveMessage((message: unknown) => {
       if (isDiagramRequest(message)) void this.onRequest(message);
     });
@@ -113,8 +120,42 @@ class PreviewPanel implements vscode.Disposable {
         return this.refresh();
       case 'reveal':
         return this.reveal(request.range);
+      case 'compare':
+        this.compared = request.model ?? undefined;
+        return this.refresh();
       case 'save-svg':
-        return this.saveSvg(request.name, request.svg);
+        return this.save(request.name, 'svg', Buffer.from(request.svg, 'utf8'));
+      case 'save-png':
+        return this.save(request.name, 'png', Buffer.from(request.png, 'base64'));
+      case 'edit':
+        return this.edit(request.version, request.edit);
+    }
+  }
+
+  showCursor(editor: vscode.TextEditor): void {
+    if (!this.ready) return;
+    const { line, character } = editor.selection.active;
+    void this.panel.webview.postMessage({ type: 'cursor', line, character } satisfies DiagramUpdate);
+  }
+
+  /** Changes the text as the picture asks, as one edit that can be undone. */
+  private async edit(version: number, edit: DiagramEdit): Promise<void> {
+    const document = await vscode.workspace.openTextDocument(this.uri);
+    if (document.version !== version) {
+      void vscode.window.showInformationMessage(
+        'The text has changed since the picture was drawn; try again.',
+      );
+      return;
+    }
+    try {
+      const { start, end, newText } = changeOf(document.getText(), edit);
+      const range = new vscode.Range(document.positionAt(start), document.positionAt(end));
+      const change = new vscode.WorkspaceEdit();
+      change.replace(this.uri, range, newText);
+      await vscode.workspace.applyEdit(change);
+    } catch (error) {
+      if (!(error instanceof EditRefused)) throw error;
+      void vscode.window.showWarningMessage(error.message);
     }
   }
 
@@ -134,12 +175,20 @@ class PreviewPanel implements vscode.Disposable {
       this.model = undefined;
       result = await this.client.preview({ uri });
     }
-    if (result.preview) return { type: 'preview', uri, models: result.models, preview: result.preview };
+    const { preview, models, version } = result;
+    if (preview)
+      return { type: 'preview', uri, models, preview, version, other: await this.other(preview.name) };
     return this.broken(
       result.models.length === 0
         ? 'There is no model in this file yet. Write one: model name { … layout SE MR LI MHA }'
         : 'The layout has errors. This is the last picture without them; mend the errors to see the present one.',
     );
+  }
+
+  /** The model compared with the shown one; null while there is none, or its text is broken. */
+  private async other(shown: string): Promise<PreviewModel | null> {
+    if (this.compared === undefined || this.compared === shown) return null;
+    return (await this.client.preview({ uri: this.uri.toString(), model: this.compared })).preview;
   }
 
   private broken(message: string): DiagramUpdate {
@@ -163,11 +212,12 @@ class PreviewPanel implements vscode.Disposable {
     editor.revealRange(target, vscode.TextEditorRevealType.InCenterIfOutsideViewport);
   }
 
-  private async saveSvg(name: string, svg: string): Promise<void> {
+  private async save(name: string, extension: 'svg' | 'png', bytes: Uint8Array): Promise<void> {
+    const file = `${name.replace(/[^\w.-]/g, '_')}.${extension}`;
     const target = await vscode.window.showSaveDialog({
-      defaultUri: vscode.Uri.joinPath(this.uri, '..', `${name.replace(/[^\w.-]/g, '_')}.svg`),
-      filters: { 'SVG picture': ['svg'] },
+      defaultUri: vscode.Uri.joinPath(this.uri, '..', file),
+      filters: { [`${extension.toUpperCase()} picture`]: [extension] },
     });
-    if (target) await vscode.workspace.fs.writeFile(target, Buffer.from(svg, 'utf8'));
+    if (target) await vscode.workspace.fs.writeFile(target, bytes);
   }
 }

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { layoutByElk } from '../../webview/diagram/layout.js';
 import { OPERATORS } from '../../webview/diagram/palette.js';
+import { stackDiagram } from '../../webview/diagram/stack.js';
 import { renderDiagramSvg } from '../../webview/diagram/svg.js';
 import { buildTree, type DiagramNode } from '../../webview/diagram/tree.js';
 import { evo2, flat } from './sample.js';
@@ -138,13 +140,34 @@ describe('diagram picture', () => {
     preview.blocks[1]!.ffn = 'SE 7';
     const svg = await renderDiagramSvg(preview);
     assert.doesNotMatch(svg, /ffn none/);
-    assert.equal(svg.match(/url\(#striped-SE\)/g)?.length, 3); // a mixer, a feed-forward, the legend
+    assert.equal(svg.match(/url\(#striped-SE\)/g)?.length, 4); // a mixer, its band in the strip, a feed-forward, the legend
   });
 
-  it('draws 1,000 different blocks in a few seconds', async function () {
-    this.timeout(20_000);
-    const preview = flat(Array.from({ length: 1000 }, (_, index) => (index % 2 === 0 ? 'SE' : 'LI')));
-    const svg = await renderDiagramSvg(preview);
-    assert.equal(blocks(svg).length, 1000);
+  it('places long stacks as ELK would', async () => {
+    const models = [evo2(), flat(['SE', 'MR', 'LI', 'MHA', 'SE', 'SE', 'SE'])];
+    for (const preview of models) {
+      for (const expanded of [NONE, new Set(['/2']), new Set(['/2', '/2/0/0'])]) {
+        const tree = buildTree(preview, expanded);
+        assert.deepEqual(stackDiagram(tree), await layoutByElk(tree));
+      }
+    }
+  });
+
+  it('draws 50 and 1,000 blocks that do not fold within a keystroke', async () => {
+    const alternating = (length: number) =>
+      flat(Array.from({ length }, (_, index) => (index % 2 === 0 ? 'SE' : 'LI')));
+    for (const [count, limitMs] of [
+      [50, 100],
+      [1000, 1000],
+    ] as const) {
+      const preview = alternating(count);
+      await renderDiagramSvg(preview);
+      const start = performance.now();
+      const svg = await renderDiagramSvg(preview);
+      const tookMs = performance.now() - start;
+      console.log(`      ${count} blocks: ${tookMs.toFixed(1)} ms`);
+      assert.equal(blocks(svg).length, count);
+      assert.ok(tookMs < limitMs, `${tookMs} ms`);
+    }
   });
 });

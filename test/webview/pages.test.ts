@@ -93,6 +93,7 @@ describe('pages in a browser', function () {
     uri: 'file:///a.striped',
     models: ['Evo2_7B'],
     preview: evo2(),
+    version: 3,
   });
   const transform = () => page.locator('#picture').evaluate((picture) => picture.style.transform);
   const blocks = () => page.locator('svg .block').count();
@@ -167,6 +168,51 @@ describe('pages in a browser', function () {
       assert.equal(await at(), '/2', 'the focus outlives the redraw');
       await page.keyboard.press('ArrowLeft');
       await page.locator('[data-id="/2"][aria-expanded=false]:focus').waitFor();
+    });
+
+    it('says what a block is and asks for edits of its text', async () => {
+      await page.locator('svg .block[data-operator=MHA]').first().click();
+      const inspector = page.locator('#inspector');
+      await inspector.getByText('MHA block 3').waitFor();
+      await inspector.getByText('heads 32 · rope 1000000').waitFor();
+      await inspector.locator('vscode-dropdown[aria-label=Operator]').click();
+      await inspector.locator('[aria-label=Operator] vscode-option[aria-label=LI]').click();
+      await hasSent('edit');
+      const range = { start: { line: 13, character: 2 }, end: { line: 13, character: 4 } };
+      assert.deepEqual((await sent()).at(-1), {
+        type: 'edit',
+        version: 3,
+        edit: { action: 'operator', range, operator: 'LI' },
+      });
+      await page.keyboard.press('Escape');
+      await page.keyboard.press('Escape');
+      await inspector.waitFor({ state: 'hidden' });
+      assert.deepEqual(complaints, []);
+    });
+
+    it('marks the blocks that the cursor is in', async () => {
+      await tell({ type: 'cursor', line: 13, character: 3 });
+      await page.locator('.block.current[data-operator=MHA][aria-current=location]').waitFor();
+      await tell({ type: 'cursor', line: 0, character: 0 });
+      await eventually('no mark', async () => (await page.locator('.current').count()) === 0);
+    });
+
+    it('draws two models beside each other', async () => {
+      const other = { ...evo2(), name: 'Other' };
+      await tell({ ...preview(), models: ['Evo2_7B', 'Other'], other } as DiagramUpdate);
+      await eventually('two pictures', async () => (await page.locator('#picture > svg').count()) === 2);
+      const kept = await page.evaluate<{ compared?: string }>('kept');
+      assert.equal(kept.compared, 'Other');
+    });
+
+    it('hands out a PNG', async () => {
+      await page.getByRole('button', { name: 'Save the picture as PNG' }).click();
+      await hasSent('save-png');
+      const message = (await sent()).at(-1) as { type: string; png?: string };
+      const bytes = Buffer.from(message.png ?? '', 'base64');
+      assert.equal(bytes.subarray(1, 4).toString(), 'PNG');
+      assert.ok(bytes.length > 10_000, String(bytes.length));
+      assert.deepEqual(complaints, []);
     });
 
     it('hands out a picture that stands alone', async () => {

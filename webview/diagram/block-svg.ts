@@ -1,12 +1,14 @@
 import { formatBytes, formatCount, formatMs } from '../shared/format.js';
-import { MEASURES, hasFfn, type Box } from './layout.js';
+import { MEASURES, hasFfn, type Box } from './geometry.js';
+import { MEASURE_OF, opacityOf, type Heat } from './heat.js';
 import type { OperatorName } from './palette.js';
 import type { BlockNode } from './tree.js';
-import { attribute, text } from './xml.js';
+import { attribute, rangeAttributes, rangeText, text } from './xml.js';
 
 export interface DrawingContext {
-  /** The slowest block fills its time bar. */
-  slowestMs: number;
+  heat: Heat;
+  /** What fills a block's bar: the most that any block takes. */
+  most: number;
   /** Where the stream runs in the whole picture. */
   streamX: number;
 }
@@ -28,7 +30,8 @@ export function drawBlock(node: BlockNode, box: Box, level: number, drawing: Dra
   return [
     `<g class="block" role="treeitem" tabindex="-1" aria-level="${level}" aria-label="${attribute(label)}"`,
     ` data-id="${attribute(node.id)}" data-operator="${block.operator}" data-index="${block.index}"`,
-    ` data-line="${block.range.start.line}" data-character="${block.range.start.character}"`,
+    rangeAttributes(block.range),
+    block.settingsRange ? ` data-settings="${rangeText(block.settingsRange)}"` : '',
     ` transform="translate(${box.x} ${box.y})">`,
     `<title>${text(label)}</title>`,
     `<rect class="focus" x="${BOX_X - 4}" y="${margin - 4}" width="${boxWidth + 8}" height="${box.height - 2 * margin + 8}" rx="8"/>`,
@@ -55,18 +58,24 @@ function branch(outY: number, backY: number): string {
 function mixer(node: BlockNode, boxWidth: number, drawing: DrawingContext): string {
   const { block } = node;
   const { margin, mixerHeight } = MEASURES;
-  const timeMs = block.forwardMs + block.backwardMs;
+  const measure = MEASURE_OF[drawing.heat];
+  const taken = measure.of(block);
+  const share = taken / drawing.most;
   const textX = BOX_X + BAND_WIDTH + 10;
   const right = BOX_X + boxWidth - 10;
   const trackX = right - NUMBERS_WIDTH;
-  const bar = Math.max(1, (NUMBERS_WIDTH * timeMs) / drawing.slowestMs);
+  const upper = drawing.heat === 'parameters' ? '' : formatCount(block.parameters);
+  const bar = Math.max(1, NUMBERS_WIDTH * share);
   return [
     `<rect class="box hot" x="${BOX_X}" y="${margin}" width="${boxWidth}" height="${mixerHeight}" rx="6"/>`,
+    drawing.heat === 'none'
+      ? ''
+      : `<rect class="heat" x="${BOX_X}" y="${margin}" width="${boxWidth}" height="${mixerHeight}" rx="6" fill-opacity="${opacityOf(share)}"/>`,
     band(block.operator, margin, mixerHeight),
     `<text class="name" x="${textX}" y="${margin + 19}">${text(blockNumbers(node.indices), 30)}</text>`,
     `<text class="muted" x="${textX}" y="${margin + 36}">${text(block.details.join(' · '), DETAIL_CHARACTERS)}</text>`,
-    `<text class="muted end" x="${right}" y="${margin + 16}">${formatCount(block.parameters)}</text>`,
-    `<text class="muted end" x="${right}" y="${margin + 31}">${formatMs(timeMs)}</text>`,
+    `<text class="muted end" x="${right}" y="${margin + 16}">${upper}</text>`,
+    `<text class="muted end" x="${right}" y="${margin + 31}">${measure.format(taken)}</text>`,
     `<rect class="time-track" x="${trackX}" y="${margin + 38}" width="${NUMBERS_WIDTH}" height="4" rx="2"/>`,
     `<rect class="time" x="${trackX}" y="${margin + 38}" width="${bar.toFixed(1)}" height="4" rx="2"/>`,
   ].join('');

@@ -1,47 +1,15 @@
 import elk, { type ElkExtendedEdge, type ElkNode } from 'elkjs/lib/elk.bundled.js';
+import {
+  blockHeight,
+  hasFfn,
+  MEASURES,
+  type Box,
+  type DiagramLayout,
+  type Placed,
+  type Point,
+} from './geometry.js';
+import { stackDiagram } from './stack.js';
 import type { DiagramNode } from './tree.js';
-
-/** Measures of the picture in pixels; `svg.ts` draws into the boxes that result. */
-export const MEASURES = {
-  width: 440,
-  /** Where the residual stream runs, from the left edge of every box. */
-  streamX: 24,
-  mixerHeight: 48,
-  ffnHeight: 26,
-  gap: 12,
-  margin: 8,
-  endHeight: 46,
-  frameTop: 30,
-  frameSide: 14,
-} as const;
-
-export interface Box {
-  x: number;
-  y: number;
-  width: number;
-  height: number;
-}
-
-export interface Placed<T extends DiagramNode = DiagramNode> {
-  node: T;
-  box: Box;
-  children: Placed[];
-}
-
-export interface Point {
-  x: number;
-  y: number;
-}
-
-export interface DiagramLayout {
-  width: number;
-  height: number;
-  embedding: Box;
-  head: Box;
-  nodes: Placed[];
-  /** The residual stream between the boxes, first to last. */
-  streams: Point[][];
-}
 
 const EMBEDDING = 'embedding';
 const HEAD = 'head';
@@ -60,13 +28,16 @@ const ROOT_OPTIONS = {
   'elk.padding': '[top=0,left=0,bottom=0,right=0]',
 };
 
-/** Whether a block has anything after its mixer. */
-export function hasFfn(ffn: string): boolean {
-  return ffn !== '' && ffn !== 'none';
+/** Blocks up to which ELK answers within a keystroke; it takes seconds for a thousand. */
+const MOST_FOR_ELK = 12;
+
+/** Places the tree top to bottom along the residual stream: small ones by ELK, long stacks directly. */
+export async function layoutDiagram(tree: DiagramNode[]): Promise<DiagramLayout> {
+  return tree.flatMap(leavesOf).length > MOST_FOR_ELK ? stackDiagram(tree) : layoutByElk(tree);
 }
 
-/** Places the tree top to bottom along the residual stream. */
-export async function layoutDiagram(tree: DiagramNode[]): Promise<DiagramLayout> {
+/** The same, by ELK whatever the size. */
+export async function layoutByElk(tree: DiagramNode[]): Promise<DiagramLayout> {
   const stops = [EMBEDDING, ...tree.flatMap(leavesOf), HEAD];
   const edges: ElkExtendedEdge[] = stops.slice(1).map((stop, position) => ({
     id: `stream${position}`,
@@ -104,11 +75,6 @@ function toElk(node: DiagramNode): ElkNode {
       'elk.padding': `[top=${frameTop},left=${frameSide},bottom=${frameSide},right=${frameSide}]`,
     },
   };
-}
-
-function blockHeight(withFfn: boolean): number {
-  const { margin, mixerHeight, gap, ffnHeight } = MEASURES;
-  return 2 * margin + mixerHeight + (withFfn ? gap + ffnHeight : 0);
 }
 
 function leaf(id: string, height: number): ElkNode {

@@ -4,9 +4,13 @@ import { button, chooser, registerControls } from '../shared/controls.js';
 import { adoptStyle, byId, make } from '../shared/dom.js';
 import { connectHost, initialState } from '../shared/host.js';
 import type { DiagramRequest, DiagramState, DiagramUpdate } from '../shared/messages.js';
+import { HEATS, isHeat } from './heat.js';
+import { highlight } from './highlight.js';
+import { Inspector } from './inspector.js';
 import { Navigation } from './navigation.js';
-import { diagramStyle } from './palette.js';
-import { renderDiagramSvg } from './svg.js';
+import { diagramStyle, type Theme } from './palette.js';
+import { pngOf } from './png.js';
+import { besideEachOther, renderDiagramSvg } from './svg.js';
 import { Viewport } from './viewport.js';
 import './main.css';
 
@@ -20,7 +24,12 @@ const banner = byId('banner');
 const stage = byId('stage');
 const picture = byId('picture');
 
+const NOTHING = 'compare with …';
+
 let shown: PreviewModel | null = null;
+let other: PreviewModel | null = null;
+let version = 0;
+let cursor: { line: number; character: number } | null = null;
 /** Pictures are laid out asynchronously; only the newest request may draw. */
 let newest = 0;
 
@@ -29,8 +38,16 @@ const viewport = new Viewport(stage, picture, state.viewport, (view) => {
   host.keep(state);
 });
 
+const inspector = new Inspector(byId('inspector'), {
+  edit: (edit) => host.post({ type: 'edit', version, edit }),
+  reveal: (range) => host.post({ type: 'reveal', range }),
+  closed: () => navigation.focus(),
+});
+
 const navigation = new Navigation(picture, {
+  inspect: (item) => inspect(item),
   reveal(item) {
+    inspect(item);
     const position = { line: Number(item.dataset.line), character: Number(item.dataset.character) };
     host.post({ type: 'reveal', range: { start: position, end: position } });
   },
@@ -43,55 +60,120 @@ const navigation = new Navigation(picture, {
   moved: (item) => viewport.bringIntoView(item.querySelector('.focus') ?? item),
 });
 
+picture.addEventListener('click', (event) => {
+  const band = (event.target as Element).closest<SVGElement>('.strip-band');
+  if (!band) return;
+  const position = { line: Number(band.dataset.line), character: Number(band.dataset.character) };
+  host.post({ type: 'reveal', range: { start: position, end: position } });
+});
+
+const heats = chooser('Colour of the blocks', (choice) => {
+  const heat = choice.replace('colour: ', '');
+  state.heat = isHeat(heat) ? heat : 'none';
+  host.keep(state);
+  void redraw();
+});
+heats.setChoices(
+  HEATS.map((heat) => `colour: ${heat}`),
+  `colour: ${state.heat ?? 'none'}`,
+);
+const comparisons = chooser('Model to compare with', (choice) => {
+  host.post({ type: 'compare', model: choice === NOTHING ? null : choice });
+});
 const models = chooser('Model shown', (model) => host.post({ type: 'choose-model', model }));
 
 byId('toolbar').append(
   models.element,
+  comparisons.element,
+  heats.element,
   make('span', 'spacer'),
   button({ label: '−', title: 'Zoom out (-)', appearance: 'icon', onPress: () => viewport.zoom(-1) }).element,
   button({ label: '+', title: 'Zoom in (+)', appearance: 'icon', onPress: () => viewport.zoom(1) }).element,
   button({ label: 'Fit', title: 'Fit to width (0)', onPress: () => viewport.fitWidth() }).element,
-  button({ label: 'Save SVG', title: 'Save the picture as SVG', onPress: () => void saveSvg() }).element,
+  button({ label: 'SVG', title: 'Save the picture as SVG', onPress: () => void save('svg') }).element,
+  button({ label: 'PNG', title: 'Save the picture as PNG', onPress: () => void save('png') }).element,
 );
 
 host.onUpdate((update) => {
+  if (update.type === 'cursor') {
+    cursor = update;
+    return highlight(picture, cursor);
+  }
   if (update.type === 'broken') return showBanner(update.message);
   showBanner('');
-  if (shown && shown.name !== update.preview.name) viewport.forget();
+  const hadOther = other !== null;
+  other = update.other ?? null;
+  if (shown && (shown.name !== update.preview.name || hadOther !== (other !== null))) viewport.forget();
   shown = update.preview;
+  version = update.version;
   state.uri = update.uri;
   state.model = update.preview.name;
+  if (other) state.compared = other.name;
+  else delete state.compared;
   host.keep(state);
   models.setChoices(update.models, update.preview.name);
   models.element.toggleAttribute('hidden', update.models.length < 2);
+  const others = update.models.filter((name) => name !== update.preview.name);
+  comparisons.setChoices([NOTHING, ...others], other?.name ?? NOTHING);
+  comparisons.element.toggleAttribute('hidden', others.length === 0);
   void redraw();
 });
 
 window.addEventListener('keydown', (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target instanceof HTMLInputElement) return;
   if (event.key === '+' || event.key === '=') viewport.zoom(1);
   else if (event.key === '-') viewport.zoom(-1);
   else if (event.key === '0') viewport.fitWidth();
+  else if (event.key === 'Escape') inspector.close();
 });
+
+/** The pictures, one or two; the ids of the second one are apart. */
+function draw(theme: Theme): Promise<string[]> {
+  const heat = state.heat ?? 'none';
+  const pairs = [shown, other].filter((model) => model !== null);
+  return Promise.all(
+    pairs.map((model, side) =>
+      renderDiagramSvg(model, { expanded, theme, heat, idPrefix: side === 0 ? '' : 'other' }),
+    ),
+  );
+}
 
 async function redraw(): Promise<void> {
   if (!shown) return;
   const request = ++newest;
-  const svg = await renderDiagramSvg(shown, { expanded, theme: 'css' });
+  const pictures = await draw('css');
   if (request !== newest) return;
   const hadFocus = navigation.hasFocus();
-  picture.innerHTML = svg;
+  picture.innerHTML = pictures.join('');
   viewport.refresh();
   navigation.refresh(hadFocus);
+  highlight(picture, cursor);
+  inspector.refresh(picture, modelOf);
 }
 
-async function saveSvg(): Promise<void> {
+function modelOf(id: string): PreviewModel | null {
+  return id.startsWith('other') ? other : shown;
+}
+
+function inspect(item: SVGElement): void {
+  const model = modelOf(item.dataset.id ?? '');
+  if (model) inspector.show(item, model);
+}
+
+async function save(format: 'svg' | 'png'): Promise<void> {
   if (!shown) return;
   const isDark = document.body.matches(
     '.vscode-dark, .vscode-high-contrast:not(.vscode-high-contrast-light)',
   );
-  const svg = await renderDiagramSvg(shown, { expanded, theme: isDark ? 'dark' : 'light' });
-  host.post({ type: 'save-svg', name: shown.name, svg });
+  const pictures = await draw(isDark ? 'dark' : 'light');
+  const svg = pictures.length === 1 ? pictures[0]! : besideEachOther(pictures);
+  const { name } = shown;
+  if (format === 'svg') return host.post({ type: 'save-svg', name, svg });
+  try {
+    host.post({ type: 'save-png', name, png: await pngOf(svg) });
+  } catch (error) {
+    showBanner((error as Error).message);
+  }
 }
 
 function showBanner(message: string): void {

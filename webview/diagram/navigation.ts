@@ -1,8 +1,11 @@
 /**
  * Keyboard and pointer in the picture, after the tree pattern of WAI-ARIA: one item is in the tab order, arrows
- * move between items, right and left unfold and fold, Enter shows the text.
+ * move between items, right and left unfold and fold, Enter shows the text, the space bar what it is.
  */
 export interface NavigationActions {
+  /** Shows what the item is, and what can be done to it. */
+  inspect(item: SVGElement): void;
+  /** Shows the text that made it. */
   reveal(item: SVGElement): void;
   toggleFold(id: string): void;
   moved(item: SVGElement): void;
@@ -31,6 +34,12 @@ export class Navigation {
 
   hasFocus(): boolean {
     return this.root.contains(document.activeElement);
+  }
+
+  focus(): void {
+    this.items()
+      .find((item) => item.dataset.id === this.currentId)
+      ?.focus({ preventScroll: true });
   }
 
   private items(): SVGElement[] {
@@ -91,8 +100,10 @@ export class Navigation {
         else goTo(item.parentElement?.closest<SVGElement>('[role=treeitem]'));
         break;
       case 'Enter':
-      case ' ':
         this.actions.reveal(item);
+        break;
+      case ' ':
+        this.actions.inspect(item);
         break;
       default:
         return;

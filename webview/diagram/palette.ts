@@ -99,6 +99,9 @@ export function diagramStyle(theme: Theme): string {
 .striped-diagram .band { stroke: ${palette.border}; }
 .striped-diagram .time-track { fill: ${palette.border}; opacity: 0.35; }
 .striped-diagram .time { fill: ${palette.accent}; }
+.striped-diagram .heat { fill: #d55e00; pointer-events: none; }
+.striped-diagram .strip-band { stroke: ${palette.border}; stroke-width: 0.5; cursor: pointer; }
+.striped-diagram .current > .focus { stroke: ${palette.accent}; stroke-width: 1.5; stroke-dasharray: 4 3; }
 .striped-diagram .fold { cursor: pointer; }
 .striped-diagram .fold .pill { fill: ${palette.surface}; stroke: ${palette.accent}; }
 .striped-diagram [tabindex] { cursor: pointer; outline: none; }

@@ -1,10 +1,13 @@
 import type { PreviewModel } from '../../language/server/protocol.js';
 import { formatCount, formatLength, formatMs } from '../shared/format.js';
 import { drawBlock, isHyenaFfn, type DrawingContext } from './block-svg.js';
-import { layoutDiagram, MEASURES, type Box, type DiagramLayout, type Placed, type Point } from './layout.js';
+import { MEASURES, type Box, type DiagramLayout, type Placed, type Point } from './geometry.js';
+import { MEASURE_OF, most, type Heat } from './heat.js';
+import { layoutDiagram } from './layout.js';
 import { diagramStyle, OPERATORS, OPERATOR_NAMES, type OperatorName, type Theme } from './palette.js';
+import { drawStrip, STRIP_HEIGHT } from './strip.js';
 import { buildTree, type RepeatNode, type StripeNode } from './tree.js';
-import { attribute, text, textWidth } from './xml.js';
+import { attribute, rangeAttributes, rangeText, text, textWidth } from './xml.js';
 
 export interface DiagramOptions {
   /** Ids of the repeats that show every repetition (`data-fold` in the picture). */
@@ -14,10 +17,15 @@ export interface DiagramOptions {
    * `diagramStyle('css')`, which the page must adopt. Default: `light`.
    */
   theme?: Theme;
+  /** What the blocks are coloured by. Default: nothing. */
+  heat?: Heat;
+  /** Put before the ids of the nodes, where a page shows two pictures. */
+  idPrefix?: string;
 }
 
 const PAGE_MARGIN = 20;
-const HEADER_HEIGHT = 64;
+const HEADER_HEIGHT = 64 + STRIP_HEIGHT + 12;
+const STRIP_Y = 62;
 const LEGEND_ROW = 22;
 
 /**
@@ -26,7 +34,8 @@ const LEGEND_ROW = 22;
  */
 export async function renderDiagramSvg(preview: PreviewModel, options: DiagramOptions = {}): Promise<string> {
   const theme = options.theme ?? 'light';
-  const tree = buildTree(preview, new Set(options.expanded));
+  const heat = options.heat ?? 'none';
+  const tree = buildTree(preview, new Set(options.expanded), options.idPrefix);
   const layout = await layoutDiagram(tree);
   const operators = operatorsOf(preview);
   const legendHeight = operators.length * LEGEND_ROW + 10;
@@ -41,9 +50,10 @@ export async function renderDiagramSvg(preview: PreviewModel, options: DiagramOp
     `<defs>${operators.map(patternDefinition).join('')}</defs>`,
     `<rect class="background" width="${width}" height="${height}"/>`,
     `<g transform="translate(${PAGE_MARGIN} ${PAGE_MARGIN})">`,
-    header(preview, width - 2 * PAGE_MARGIN),
+    header(preview, width - 2 * PAGE_MARGIN, heat),
+    drawStrip(preview, width - 2 * PAGE_MARGIN, heat, STRIP_Y),
     `<g transform="translate(0 ${HEADER_HEIGHT})">`,
-    body(preview, layout),
+    body(preview, layout, heat),
     '</g>',
     `<g transform="translate(0 ${HEADER_HEIGHT + layout.height + PAGE_MARGIN})">`,
     ...operators.map(legendRow),
@@ -67,13 +77,17 @@ function patternDefinition(name: OperatorName): string {
   );
 }
 
-function header(preview: PreviewModel, width: number): string {
+function header(preview: PreviewModel, width: number, heat: Heat): string {
   const { context } = preview;
+  const measure = MEASURE_OF[heat];
+  const hottest =
+    heat === 'none' ? [] : [`colour: ${heat}, up to ${measure.format(most(preview.blocks, heat))} a block`];
   const facts = [
     `${formatCount(preview.parameters)} parameters`,
     `width ${preview.width}`,
     `vocab ${preview.vocab}`,
     `${preview.blocks.length} blocks`,
+    ...hottest,
   ].join(' · ');
   const cost =
     `${formatMs(context.stepTimeMs)} a step of ${context.microBatch} × ${formatLength(context.sequence)} tokens ` +
@@ -85,11 +99,12 @@ function header(preview: PreviewModel, width: number): string {
   );
 }
 
-function body(preview: PreviewModel, layout: DiagramLayout): string {
+function body(preview: PreviewModel, layout: DiagramLayout, heat: Heat): string {
   const { microBatch, sequence } = preview.context;
   const drawing: DrawingContext = {
     streamX: layout.streams[0]?.[0]?.x ?? 0,
-    slowestMs: Math.max(...preview.blocks.map((block) => block.forwardMs + block.backwardMs), 1e-9),
+    heat,
+    most: most(preview.blocks, heat),
   };
   const shape = `[${microBatch}, ${sequence}, ${preview.width}]`;
   const frames = layout.nodes.map((placed) => drawNode(placed, 1, drawing)).join('');
@@ -137,14 +152,13 @@ function drawFrame(
   const isRepeat = node.kind === 'repeat';
   const pile = isRepeat && !node.expanded ? drawPile(box) : '';
   const label = isRepeat ? repeatLabel(node) : `stripe ${node.name}`;
-  const start = node.range.start;
   const expansion = isRepeat
     ? ` aria-expanded="${node.expanded}" data-fold="${attribute(node.id)}"`
     : ' aria-expanded="true"';
   return [
     `<g class="${node.kind}" role="treeitem" tabindex="-1" aria-level="${level}"${expansion}`,
     ` aria-label="${attribute(label)}" data-id="${attribute(node.id)}"`,
-    ` data-line="${start.line}" data-character="${start.character}">`,
+    `${rangeAttributes(node.range)}${isRepeat ? countAttributes(node) : ''}>`,
     pile,
     `<rect class="frame hot" x="${box.x}" y="${box.y}" width="${box.width}" height="${box.height}" rx="8"/>`,
     `<rect class="focus" x="${box.x - 2}" y="${box.y - 2}" width="${box.width + 4}" height="${box.height + 4}" rx="9"/>`,
@@ -152,6 +166,11 @@ function drawFrame(
     `<g role="group">${children.map((child) => drawNode(child, level + 1, drawing)).join('')}</g>`,
     '</g>',
   ].join('');
+}
+
+/** For editing the number of repetitions from the picture. */
+function countAttributes({ count, unit }: RepeatNode): string {
+  return ` data-count="${count}"${unit ? ` data-unit="${rangeText(unit)}"` : ''}`;
 }
 
 /** The edges of further sheets behind a folded repeat. */
@@ -193,5 +212,24 @@ function legendRow(name: OperatorName, row: number): string {
   return (
     `<rect class="band" x="0" y="${y}" width="34" height="16" rx="3" fill="url(#striped-${name})"/>` +
     `<text class="muted" x="44" y="${y + 12}">${text(`${name}, ${OPERATORS[name].title}`)}</text>`
+  );
+}
+
+/** Pictures beside each other, as one that stands alone. */
+export function besideEachOther(pictures: readonly string[]): string {
+  const sizes = pictures.map((svg) =>
+    [/ width="([\d.]+)"/, / height="([\d.]+)"/].map((size) => Number(size.exec(svg)?.[1])),
+  );
+  const width = sizes.reduce((sum, [own]) => sum + own!, 0);
+  const height = Math.max(...sizes.map(([, own]) => own!));
+  let x = 0;
+  const placed = pictures.map((svg, position) => {
+    const at = svg.replace('<svg ', `<svg x="${x}" `);
+    x += sizes[position]![0]!;
+    return at;
+  });
+  return (
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}">` +
+    `${placed.join('')}</svg>`
   );
 }

@@ -26,6 +26,8 @@ export interface RepeatNode {
   count: number;
   expanded: boolean;
   range: TextRange;
+  /** The first of the neighbours that only the picture folds; undefined where the text has the repeat. */
+  unit?: TextRange;
   /** The first repetition when folded, all of them when expanded. */
   children: DiagramNode[];
   /** Over all repetitions. */
@@ -33,10 +35,16 @@ export interface RepeatNode {
   timeMs: number;
 }
 
+type WrittenOrFolded = PreviewNode & { unit?: TextRange };
+
 /** Builds the tree; repeats whose id is in `expanded` show every repetition. */
-export function buildTree(preview: PreviewModel, expanded: ReadonlySet<string>): DiagramNode[] {
+export function buildTree(
+  preview: PreviewModel,
+  expanded: ReadonlySet<string>,
+  idPrefix = '',
+): DiagramNode[] {
   const builder = new TreeBuilder(preview, expanded);
-  return builder.build(preview.structure, '', [0]);
+  return builder.build(preview.structure, idPrefix, [0]);
 }
 
 class TreeBuilder {
@@ -76,7 +84,7 @@ class TreeBuilder {
   }
 
   private buildRepeat(
-    node: Extract<PreviewNode, { kind: 'repeat' }>,
+    node: Extract<WrittenOrFolded, { kind: 'repeat' }>,
     id: string,
     shifts: number[],
   ): RepeatNode {
@@ -103,6 +111,7 @@ class TreeBuilder {
       count: node.count,
       expanded,
       range: node.range,
+      ...(node.unit && { unit: node.unit }),
       children,
       parameters: sum(blocks.map((block) => block.parameters)),
       timeMs: sum(blocks.map((block) => block.forwardMs + block.backwardMs)),
@@ -111,8 +120,8 @@ class TreeBuilder {
 }
 
 /** Turns runs of equal neighbours into repeats, as if they had been written so. */
-function foldNeighbours(nodes: PreviewNode[], blocks: PreviewBlock[]): PreviewNode[] {
-  const folded: PreviewNode[] = [];
+function foldNeighbours(nodes: PreviewNode[], blocks: PreviewBlock[]): WrittenOrFolded[] {
+  const folded: WrittenOrFolded[] = [];
   for (let from = 0; from < nodes.length;) {
     const node = nodes[from] as PreviewNode;
     const look = appearance(node, blocks);
@@ -120,11 +129,12 @@ function foldNeighbours(nodes: PreviewNode[], blocks: PreviewBlock[]): PreviewNo
     while (to < nodes.length && appearance(nodes[to] as PreviewNode, blocks) === look) to++;
     if (to - from === 1) folded.push(node);
     else {
+      const unit = rangeOf(node, blocks);
       const range = {
-        start: rangeOf(node, blocks).start,
+        start: unit.start,
         end: rangeOf(nodes[to - 1] as PreviewNode, blocks).end,
       };
-      folded.push({ kind: 'repeat', count: to - from, blocks: sizeOf(node), children: [node], range });
+      folded.push({ kind: 'repeat', count: to - from, blocks: sizeOf(node), children: [node], range, unit });
     }
     from = to;
   }

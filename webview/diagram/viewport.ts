@@ -78,10 +78,11 @@ export class Viewport {
   }
 
   private contentSize(): { width: number; height: number } {
-    const svg = this.content.querySelector('svg');
+    const pictures = [...this.content.querySelectorAll(':scope > svg')];
+    const sizes = (name: string) => pictures.map((svg) => Number(svg.getAttribute(name) ?? 0));
     return {
-      width: Number(svg?.getAttribute('width') ?? 0),
-      height: Number(svg?.getAttribute('height') ?? 0),
+      width: sizes('width').reduce((sum, width) => sum + width, 0),
+      height: Math.max(0, ...sizes('height')),
     };
   }
 

@@ -1,3 +1,5 @@
+import type { TextRange } from '../../language/server/protocol.js';
+
 /** Characters that XML 1.0 cannot hold at all, escaped or not. */
 const FORBIDDEN = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g;
 
@@ -19,4 +21,22 @@ export function attribute(value: string): string {
 /** About how wide a text at 12 px is; SVG made outside a browser cannot measure. */
 export function textWidth(value: string, perCharacter = 6.8): number {
   return [...value].length * perCharacter;
+}
+
+/** A range as an attribute's value, `line:character-line:character`; `parseRange` reads it. */
+export function rangeText({ start, end }: TextRange): string {
+  return `${start.line}:${start.character}-${end.line}:${end.character}`;
+}
+
+/** Where the text of a node is. */
+export function rangeAttributes(range: TextRange): string {
+  const { line, character } = range.start;
+  return ` data-line="${line}" data-character="${character}" data-range="${rangeText(range)}"`;
+}
+
+export function parseRange(value: string | undefined): TextRange | undefined {
+  const numbers = value?.split(/[:-]/).map(Number);
+  if (numbers?.length !== 4 || numbers.some((number) => !Number.isInteger(number))) return undefined;
+  const [line, character, endLine, endCharacter] = numbers as [number, number, number, number];
+  return { start: { line, character }, end: { line: endLine, character: endCharacter } };
 }

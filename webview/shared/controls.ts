@@ -8,11 +8,18 @@ import {
   vsCodeCheckbox,
   vsCodeDropdown,
   vsCodeOption,
+  vsCodeTextField,
 } from '@vscode/webview-ui-toolkit';
 
 /** Defines the elements. Once a page, before the first control is made. */
 export function registerControls(): void {
-  provideVSCodeDesignSystem().register(vsCodeButton(), vsCodeCheckbox(), vsCodeDropdown(), vsCodeOption());
+  provideVSCodeDesignSystem().register(
+    vsCodeButton(),
+    vsCodeCheckbox(),
+    vsCodeDropdown(),
+    vsCodeOption(),
+    vsCodeTextField(),
+  );
 }
 
 export interface ButtonOptions {
@@ -51,8 +58,13 @@ export interface ChooserControl {
   setChoices(choices: string[], current: string): void;
 }
 
-export function chooser(label: string, onChoose: (choice: string) => void): ChooserControl {
+export function chooser(
+  label: string,
+  onChoose: (choice: string) => void,
+  opens: 'above' | 'below' = 'below',
+): ChooserControl {
   const element = document.createElement('vscode-dropdown');
+  element.setAttribute('position', opens);
   element.setAttribute('aria-label', label);
   let shown = '';
   element.addEventListener('change', () => onChoose((element as unknown as HTMLSelectElement).value));
@@ -104,4 +116,25 @@ export function toggle(label: string, isOn: boolean, onChange: (isOn: boolean) =
   element.toggleAttribute('checked', isOn);
   element.addEventListener('change', () => onChange(element.checked));
   return { element, set: (value) => (element.checked = value) };
+}
+
+/** A whole number, reported when it was changed and lies within the bounds. */
+export function numberField(
+  label: string,
+  value: number,
+  { min, max }: { min: number; max: number },
+  onChange: (value: number) => void,
+): HTMLElement {
+  const element = document.createElement('vscode-text-field') as HTMLElement & { value: string };
+  element.className = 'number';
+  element.textContent = label;
+  element.setAttribute('size', '6');
+  element.setAttribute('value', String(value));
+  element.addEventListener('change', () => {
+    const entered = Number(element.value);
+    const isGood = Number.isInteger(entered) && entered >= min && entered <= max;
+    if (!isGood) element.value = String(value);
+    else if (entered !== value) onChange(entered);
+  });
+  return element;
 }

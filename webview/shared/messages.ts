@@ -4,14 +4,27 @@
  */
 import type { RunEvent, RunState } from '../../extension/runs/run-directory.js';
 import type { PreviewModel, TextRange } from '../../language/server/protocol.js';
+import type { Heat } from '../diagram/heat.js';
 import type { Expected } from '../monitor/chart-specs.js';
+import { EDIT_OPERATORS, MOST_REPEATS, type DiagramEdit } from './diagram-edits.js';
 
 export type { EvaluationEvent, RunEvent, StartEvent, StepEvent } from '../../extension/runs/run-directory.js';
 export type { Expected } from '../monitor/chart-specs.js';
 
 export type DiagramUpdate =
   /** A fresh picture. `models` are all models of the file, for the chooser. */
-  | { type: 'preview'; uri: string; models: string[]; preview: PreviewModel }
+  | {
+      type: 'preview';
+      uri: string;
+      models: string[];
+      preview: PreviewModel;
+      /** Of the text that the ranges are in. */
+      version: number;
+      /** The model that is compared with it. */
+      other?: PreviewModel | null;
+    }
+  /** Where the cursor is in the text. */
+  | { type: 'cursor'; line: number; character: number }
   /** The text is too broken for a picture: the last good one stays, with this above it. */
   | { type: 'broken'; uri: string; message: string };
 
@@ -19,13 +32,19 @@ export type DiagramRequest =
   | { type: 'ready' }
   | { type: 'reveal'; range: TextRange }
   | { type: 'choose-model'; model: string }
-  | { type: 'save-svg'; name: string; svg: string };
+  | { type: 'save-svg'; name: string; svg: string }
+  /** `png` in base64. */
+  | { type: 'save-png'; name: string; png: string }
+  | { type: 'compare'; model: string | null }
+  | { type: 'edit'; version: number; edit: DiagramEdit };
 
 /** What the serializer gets back when a window is reopened, and what `setState` stores. */
 export interface DiagramState {
   uri: string;
   model?: string;
   expanded: string[];
+  heat?: Heat;
+  compared?: string;
   viewport: { x: number; y: number; scale: number } | null;
 }
 
@@ -92,6 +111,26 @@ function isRange(value: unknown): boolean {
   return isObject(value) && isPosition(value.start) && isPosition(value.end);
 }
 
+function isEdit(value: unknown): value is DiagramEdit {
+  if (!isObject(value) || !isRange(value.range)) return false;
+  const hasOperator = EDIT_OPERATORS.some((operator) => operator === value.operator);
+  switch (value.action) {
+    case 'insert':
+      return hasOperator && (value.where === 'before' || value.where === 'after');
+    case 'operator':
+      return hasOperator;
+    case 'repeat': {
+      const count = Number(value.count);
+      const isCount = Number.isInteger(value.count) && count >= 1 && count <= MOST_REPEATS;
+      return isCount && (value.unit === undefined || isRange(value.unit));
+    }
+    case 'remove':
+      return true;
+    default:
+      return false;
+  }
+}
+
 export function isDiagramRequest(value: unknown): value is DiagramRequest {
   if (!isObject(value)) return false;
   switch (value.type) {
@@ -103,6 +142,12 @@ export function isDiagramRequest(value: unknown): value is DiagramRequest {
       return typeof value.model === 'string';
     case 'save-svg':
       return typeof value.name === 'string' && typeof value.svg === 'string';
+    case 'save-png':
+      return typeof value.name === 'string' && typeof value.png === 'string';
+    case 'compare':
+      return value.model === null || typeof value.model === 'string';
+    case 'edit':
+      return Number.isInteger(value.version) && isEdit(value.edit);
     default:
       return false;
   }

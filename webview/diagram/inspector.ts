@@ -1,0 +1,132 @@
+import type { PreviewBlock, PreviewModel, TextRange } from '../../language/server/protocol.js';
+import { button, chooser, numberField } from '../shared/controls.js';
+import {
+  EDIT_OPERATORS,
+  MOST_REPEATS,
+  type DiagramEdit,
+  type EditOperator,
+} from '../shared/diagram-edits.js';
+import { make } from '../shared/dom.js';
+import { formatBytes, formatCount, formatMs } from '../shared/format.js';
+import { parseRange } from './xml.js';
+
+export interface InspectorActions {
+  edit(edit: DiagramEdit): void;
+  reveal(range: TextRange): void;
+  /** The focus has to go back to the picture. */
+  closed(): void;
+}
+
+/** What the chosen block or repeat is and costs, and what can be done to it. */
+export class Inspector {
+  private shownId: string | null = null;
+
+  constructor(
+    private readonly panel: HTMLElement,
+    private readonly actions: InspectorActions,
+  ) {}
+
+  show(item: SVGElement, model: PreviewModel): void {
+    const range = parseRange(item.dataset.range);
+    if (!range) return;
+    this.shownId = item.dataset.id ?? null;
+    const block = model.blocks[Number(item.dataset.index ?? NaN)];
+    const title = item.getAttribute('aria-label') ?? '';
+    const close = button({
+      label: '✕',
+      title: 'Close (Escape)',
+      appearance: 'icon',
+      onPress: () => this.close(),
+    });
+    this.panel.replaceChildren(
+      make(
+        'div',
+        'inspector-head',
+        make('strong', '', block ? blockTitle(item, block) : title),
+        close.element,
+      ),
+      ...(block ? [facts(block, model)] : []),
+      make('div', 'inspector-actions', ...this.controls(item, range, block)),
+    );
+    this.panel.hidden = false;
+  }
+
+  /** After a redraw: the same node as it is now, or nothing when it is gone. */
+  refresh(picture: HTMLElement, modelOf: (id: string) => PreviewModel | null): void {
+    const id = this.shownId;
+    if (id === null || this.panel.contains(document.activeElement)) return;
+    const item = picture.querySelector<SVGElement>(`[role=treeitem][data-id="${CSS.escape(id)}"]`);
+    const model = modelOf(id);
+    if (item && model) this.show(item, model);
+    else this.close();
+  }
+
+  close(): void {
+    if (this.panel.hidden) return;
+    const hadFocus = this.panel.contains(document.activeElement);
+    this.panel.hidden = true;
+    this.shownId = null;
+    if (hadFocus) this.actions.closed();
+  }
+
+  private controls(item: SVGElement, range: TextRange, block: PreviewBlock | undefined): HTMLElement[] {
+    const press = (label: string, onPress: () => void) => button({ label, onPress }).element;
+    const unit = parseRange(item.dataset.unit);
+    const repeat = numberField(
+      'Repeat',
+      Number(item.dataset.count ?? 1),
+      { min: 1, max: MOST_REPEATS },
+      (count) => this.actions.edit({ action: 'repeat', range, count, ...(unit && { unit }) }),
+    );
+    const isRepeat = item.dataset.count !== undefined;
+    if (!block) return isRepeat ? [repeat] : [];
+    const operator = chooser(
+      'Operator',
+      (choice) => this.actions.edit({ action: 'operator', range, operator: choice as EditOperator }),
+      'above',
+    );
+    operator.setChoices([...EDIT_OPERATORS], block.operator);
+    const insert = (where: 'before' | 'after') => {
+      const what = chooser(
+        `Insert ${where}`,
+        (choice) => this.actions.edit({ action: 'insert', range, operator: choice as EditOperator, where }),
+        'above',
+      );
+      what.setChoices([`insert ${where} …`, ...EDIT_OPERATORS], `insert ${where} …`);
+      return what.element;
+    };
+    const { settingsRange } = block;
+    return [
+      operator.element,
+      insert('before'),
+      insert('after'),
+      repeat,
+      press('Remove', () => this.actions.edit({ action: 'remove', range })),
+      ...(settingsRange ? [press('Settings', () => this.actions.reveal(settingsRange))] : []),
+    ];
+  }
+}
+
+function blockTitle(item: SVGElement, block: PreviewBlock): string {
+  const [name] = (item.getAttribute('aria-label') ?? '').split(',');
+  return name ?? `${block.operator} block ${block.index}`;
+}
+
+function facts(block: PreviewBlock, model: PreviewModel): HTMLElement {
+  const all = model.blocks.reduce((sum, { forwardMs, backwardMs }) => sum + forwardMs + backwardMs, 0);
+  const share = (block.forwardMs + block.backwardMs) / (all || 1);
+  const rows: [string, string][] = [
+    ['Settings', block.details.join(' · ')],
+    ['Feed-forward', block.ffn],
+    ['Parameters', formatCount(block.parameters)],
+    ['Forward', formatMs(block.forwardMs)],
+    ['Backward', formatMs(block.backwardMs)],
+    ['Share of the blocks’ time', `${(100 * share).toFixed(1)}%`],
+    ['Activations', formatBytes(block.activationBytes)],
+  ];
+  return make(
+    'dl',
+    'inspector-facts',
+    ...rows.map(([name, value]) => make('div', '', make('dt', '', name), make('dd', '', value))),
+  );
+}

@@ -1,0 +1,38 @@
+import type { PreviewModel } from '../../language/server/protocol.js';
+import { MEASURE_OF, most, type Heat } from './heat.js';
+import { OPERATORS } from './palette.js';
+import { attribute, text } from './xml.js';
+
+export const STRIP_HEIGHT = 26;
+
+/**
+ * A layout at a glance: one thin band a block, left to right, coloured and patterned by operator; with a heat, the
+ * height of a band is what its block takes. `y` is the top of the strip.
+ */
+export function drawStrip(preview: PreviewModel, width: number, heat: Heat, y = 0): string {
+  const { blocks } = preview;
+  const pitch = width / Math.max(1, blocks.length);
+  const gap = pitch > 4 ? 1 : 0;
+  const measure = MEASURE_OF[heat];
+  const highest = most(blocks, heat);
+  const bands = blocks.map((block, position) => {
+    const share = heat === 'none' ? 1 : Math.max(0.08, measure.of(block) / highest);
+    const height = share * STRIP_HEIGHT;
+    const { line, character } = block.range.start;
+    return (
+      `<rect class="strip-band" data-index="${block.index}" data-line="${line}" data-character="${character}"` +
+      ` x="${(position * pitch).toFixed(2)}" y="${(y + STRIP_HEIGHT - height).toFixed(2)}"` +
+      ` width="${(pitch - gap).toFixed(2)}" height="${height.toFixed(2)}" fill="url(#striped-${block.operator})">` +
+      `<title>${text(`block ${block.index}, ${block.operator}, ${measure.format(measure.of(block))}`)}</title></rect>`
+    );
+  });
+  return `<g class="strip" role="img" aria-label="${attribute(stripLabel(preview))}">${bands.join('')}</g>`;
+}
+
+/** E.g. `32 blocks: 9 SE, 9 MR, 9 LI, 5 MHA`. */
+export function stripLabel({ blocks }: PreviewModel): string {
+  const counts = new Map<string, number>();
+  for (const { operator } of blocks) counts.set(operator, (counts.get(operator) ?? 0) + 1);
+  const names = Object.keys(OPERATORS).filter((name) => counts.has(name));
+  return `${blocks.length} blocks: ${names.map((name) => `${counts.get(name)} ${name}`).join(', ')}`;
+}
