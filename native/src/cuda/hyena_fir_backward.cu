@@ -1,7 +1,7 @@
 #include <algorithm>
 
 #include "cuda_check.h"
-#include "hyena_fir_fragments.cuh"
+#include "hyena_fir_gradients.cuh"
 #include "hyena_fir_kernels.h"
 #include "tensor_map.h"
 
@@ -14,128 +14,11 @@
 namespace striped::cuda::fir {
 namespace {
 
-constexpr int kStageTiles = 2;
-constexpr int kStageRows = kStageTiles * kTile;
-constexpr int kHaloedBytes = (kStageRows + kHalo) * kRowBytes;
-constexpr int kPlainBytes = kStageRows * kRowBytes;
-
 struct BackwardArguments {
   int length, width, taps, group_size, strip_rows, strips;
   const float *featurizer, *filter, *decay, *skip;
   Partials partials;
 };
-
-template <int Window>
-struct Layout {
-  static constexpr int delay = (Window + kStageTiles - 1) / kStageTiles;  // stages
-  static constexpr int held = delay + 1;  // stages whose u (shared memory) and g (registers) are alive
-  static constexpr int query_slots = delay + 2;
-  static constexpr int key_slots = 2;
-  static constexpr int staging = 0;  // two of dq, dk, dv
-  static constexpr int gate = staging + 2 * 3 * kPlainBytes;
-  static constexpr int dy = gate + held * kPlainBytes;
-  static constexpr int query = dy + query_slots * kPlainBytes;
-  static constexpr int key = query + query_slots * kHaloedBytes;  // k then v
-  static constexpr int barriers = key + key_slots * 2 * kHaloedBytes;
-  static constexpr int bytes = barriers + 2 * 8;
-};
-
-// Gradient of the three featurizer taps of two channels.
-struct FeaturizerGradient {
-  float tap[2][3] = {};
-
-  // Fragments in forward time: (t, t+1) and (t-2, t-1).
-  __device__ void add(int c, std::uint32_t d, std::uint32_t pair, std::uint32_t before) {
-    const float2 z = ptx::unpack_bf16(pair), z2 = ptx::unpack_bf16(before);
-    accumulate(c, ptx::unpack_bf16(d), z, {z2.y, z.x}, z2);
-  }
-  // Fragments in reversed time: (t, t-1) and (t-2, t-3).
-  __device__ void add_reversed(int c, std::uint32_t d, std::uint32_t pair, std::uint32_t next) {
-    const float2 z = ptx::unpack_bf16(pair), z2 = ptx::unpack_bf16(next);
-    accumulate(c, ptx::unpack_bf16(d), z, {z.y, z2.x}, z2);
-  }
-  __device__ void accumulate(int c, float2 d, float2 now, float2 one_back, float2 two_back) {
-    tap[c][0] = fmaf(d.y, now.y, fmaf(d.x, now.x, tap[c][0]));
-    tap[c][1] = fmaf(d.y, one_back.y, fmaf(d.x, one_back.x, tap[c][1]));
-    tap[c][2] = fmaf(d.y, two_back.y, fmaf(d.x, two_back.x, tap[c][2]));
-  }
-  __device__ void reset() {
-#pragma unroll
-    for (int c = 0; c < 2; ++c) {
-#pragma unroll
-      for (int t = 0; t < 3; ++t) tap[c][t] = 0;
-    }
-  }
-  // Sums over the four lanes that share the channels; lane q = 0 writes out[channel, 3].
-  __device__ void store(float* out, int channel, const Lane& lane) {
-#pragma unroll
-    for (int c = 0; c < 2; ++c) {
-#pragma unroll
-      for (int t = 0; t < 3; ++t) {
-        float sum = tap[c][t];
-        sum += __shfl_xor_sync(0xffffffffu, sum, 1);
-        sum += __shfl_xor_sync(0xffffffffu, sum, 2);
-        if (lane.q == 0) out[(channel + 8 * c) * 3 + t] = sum;
-      }
-    }
-  }
-};
-
-// The pairs next to a tile's pairs: fragments are rotated by one lane within each quad, and the edge lane
-// takes the neighbouring eight tokens, the last of them carried from the tile visited before.
-struct Neighbours {
-  std::uint32_t carried[2] = {};  // by channel
-
-  template <bool reversed>
-  __device__ void shift(const std::uint32_t (&tile)[4], std::uint32_t (&out)[4], const Lane& lane) {
-    // reversed: the two tokens before in reversed time; else the two tokens after.
-    const int source = (lane.index & ~3) | ((lane.q + (reversed ? 3 : 1)) & 3);
-    const bool edge = lane.q == (reversed ? 0 : 3);
-    constexpr int first = reversed ? 0 : 2, last = reversed ? 2 : 0;
-#pragma unroll
-    for (int c = 0; c < 2; ++c) {
-      const std::uint32_t a = __shfl_sync(0xffffffffu, tile[first + c], source);
-      const std::uint32_t b = __shfl_sync(0xffffffffu, tile[last + c], source);
-      out[first + c] = edge ? carried[c] : a;
-      out[last + c] = edge ? a : b;
-      carried[c] = b;
-    }
-  }
-};
-
-#if __CUDA_ARCH__ >= 900 || !defined(__CUDA_ARCH__)
-
-// dh[16j + 15 - t' - s] += Σ P_j[t', s], through this warp's 1 KB tile and lag buffer in shared memory.
-template <int Window>
-__device__ void store_filter_gradient(const float (&product)[Window + 1][2][4], float* scratch, float* out,
-                                      int taps, const Lane& lane) {
-  float* tile = scratch;                  // [16, 16]
-  float* lags = scratch + kTile * kTile;  // lag + 16
-  for (int i = lane.index; i < kTile * (Window + 2); i += 32) lags[i] = 0;
-#pragma unroll
-  for (int j = 0; j <= Window; ++j) {
-    __syncwarp();
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-#pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        tile[(lane.g + 8 * (e / 2)) * kTile + half * 8 + 2 * lane.q + e % 2] = product[j][half][e];
-      }
-    }
-    __syncwarp();
-    if (lane.index < 31) {
-      const int diagonal = lane.index - 15;  // 15 - t' - s
-      float sum = 0;
-      for (int s = max(0, -diagonal); s <= min(15, 15 - diagonal); ++s)
-        sum += tile[(15 - diagonal - s) * kTile + s];
-      lags[kTile * j + diagonal + kTile] += sum;
-    }
-  }
-  __syncwarp();
-  for (int t = lane.index; t < taps; t += 32) out[t] = lags[t + kTile];
-}
-
-#endif
 
 template <int Window>
 __global__ __launch_bounds__(kWarps * 32, backward_blocks(Window)) void backward_kernel(
