@@ -1,4 +1,12 @@
-import { UriUtils, type LangiumDocument, type LangiumDocuments } from 'langium';
+import {
+  UriUtils,
+  type AstNode,
+  type AstNodeDescription,
+  type LangiumDocument,
+  type LangiumDocuments,
+  type ReferenceInfo,
+  type Stream,
+} from 'langium';
 import { DefaultCompletionProvider, type CompletionAcceptor, type CompletionContext } from 'langium/lsp';
 import type { GrammarAST } from 'langium';
 import {
@@ -8,6 +16,7 @@ import {
   type CompletionItem,
   type CompletionParams,
 } from 'vscode-languageserver-protocol';
+import { Block, isLayoutItem } from '../generated/ast.js';
 import { hardwareProfiles } from '../estimate/index.js';
 import { OPERATOR_DOCS } from '../layout/model-vocabulary.js';
 import { sectionsOf, settingSpec, settingsOf } from '../layout/settings.js';
@@ -15,6 +24,7 @@ import { OPERATORS, type ParameterSpec, type ValueSpec } from '../layout/vocabul
 import { cursorAfter, expectedValue, parametersAt, type Cursor } from './cursor.js';
 import { FILE_TEMPLATES, type FileTemplate } from './file-templates.js';
 import { isBeyondParsing } from './parser.js';
+import { modelItems, parameterValues } from './model-completion.js';
 import { STATEMENT_DOCS, statementsIn } from './statements.js';
 import type { StripedServices } from './striped-module.js';
 
@@ -49,7 +59,9 @@ export class StripedCompletionProvider extends DefaultCompletionProvider {
     if (path !== undefined) return CompletionList.create(this.importItems(document, params, path), false);
     if (isInsideText(text)) return undefined;
     const cursor = cursorAfter(tokens);
-    const own = itemsAt(cursor);
+    const previous = tokens.slice(-2).map(({ image }) => image);
+    const own = modelItems(cursor, previous, document, this.documents) ?? itemsAt(cursor);
+    if (expectedValue(cursor)) own.items.push(...parameterValues(document, offset));
     if (tokens.length === 0) own.items.push(...FILE_TEMPLATES.map(templateItem));
     const references = own.exclusive ? undefined : await super.getCompletion(document, params);
     const range = { start: document.textDocument.positionAt(offset - word.length), end: params.position };
@@ -79,6 +91,18 @@ export class StripedCompletionProvider extends DefaultCompletionProvider {
         return { label: newText, kind: CompletionItemKind.File, textEdit: { range, newText } };
       })
       .toArray();
+  }
+
+  /** `x` and what follows are a fragment, which has no type of its own: Langium takes that of the node before it. */
+  protected override getReferenceCandidates(
+    info: ReferenceInfo,
+    context: CompletionContext,
+  ): Stream<AstNodeDescription> {
+    const { container, property } = info;
+    if (property !== 'parameter' || isLayoutItem(container))
+      return super.getReferenceCandidates(info, context);
+    const block: AstNode = { $type: Block.$type, $container: container };
+    return super.getReferenceCandidates({ ...info, container: block }, context);
   }
 
   protected override completionForKeyword(

@@ -52,8 +52,8 @@ export function cursorAfter(tokens: readonly IToken[]): Cursor {
     const word = token.image;
     const top = braces.at(-1)!;
     if (word === '{') {
-      // `model Name {` and `run Name {`, but `SE {` and `parallel {`.
-      const name = braces.length === 1 ? (tokens[index - 2]?.image ?? '') : (tokens[index - 1]?.image ?? '');
+      // `model Name(…) extends Base {` and `run Name {`, but `SE {` and `parallel {`.
+      const name = braces.length === 1 ? (top.head ?? '') : (tokens[index - 1]?.image ?? '');
       braces.push({ name, head: undefined, after: 0 });
       parentheses = [];
     } else if (word === '}') {

@@ -13,6 +13,7 @@ import {
   isFile,
   isGroup,
   isModel,
+  isModelUse,
   isRun,
   isSection,
   isSetting,
@@ -127,7 +128,7 @@ function spacing(before: LeafCstNode, after: LeafCstNode, gap: string): string {
 /** `SE(…)`, `rms(…)`, `rope(base: …)`; but not the group in `MHA (…)` nor the pair in `decay (0, 2)`. */
 function opensArguments(leaf: LeafCstNode): boolean {
   const node = leaf.astNode;
-  if (isBlock(node) || isStripeUse(node)) return true;
+  if (isBlock(node) || isStripeUse(node) || isModel(node) || isModelUse(node)) return true;
   if (!isTuple(node)) return false;
   const isOwnValue = isSetting(node.$container);
   return !isOwnValue || node.arguments.some((argument) => argument.key !== undefined);

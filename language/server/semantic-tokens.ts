@@ -10,6 +10,7 @@ import {
   isModel,
   isModelUse,
   isNode,
+  isParameter,
   isRun,
   isSection,
   isSetting,
@@ -23,6 +24,9 @@ export class StripedSemanticTokens extends AbstractSemanticTokenProvider {
   protected override highlightElement(node: AstNode, acceptor: SemanticTokenAcceptor): void {
     if (isModel(node) || isRun(node) || isCluster(node)) {
       acceptor({ node, property: 'name', type: SemanticTokenTypes.class, modifier: 'declaration' });
+      if (isModel(node) && node.base) acceptor({ node, property: 'base', type: SemanticTokenTypes.class });
+    } else if (isParameter(node)) {
+      acceptor({ node, property: 'name', type: SemanticTokenTypes.parameter, modifier: 'declaration' });
     } else if (isStripe(node)) {
       acceptor({ node, property: 'name', type: SemanticTokenTypes.variable, modifier: 'declaration' });
     } else if (isStripeUse(node)) {

@@ -29,6 +29,7 @@ import { StripedNodeKinds } from './node-kinds.js';
 import { createSafeParser } from './parser.js';
 import { Previews } from './previews.js';
 import { StripedRenameProvider } from './rename-provider.js';
+import { StripedReferences } from './references.js';
 import { StripedScopeProvider } from './scope-provider.js';
 import { StripedSemanticTokens } from './semantic-tokens.js';
 import { StripedSignatureHelp } from './signature-help.js';
@@ -72,6 +73,7 @@ export const StripedModule: Module<StripedServices, PartialLangiumServices & Str
   },
   references: {
     Linker: (services) => new StripedLinker(services),
+    References: (services) => new StripedReferences(services),
     ScopeComputation: (services) => new StripedScopeComputation(services),
     ScopeProvider: (services) => new StripedScopeProvider(services),
   },

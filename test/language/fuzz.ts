@@ -59,6 +59,8 @@ model Odd { width 64 heads 4 vocab 256 bias untied embeddings
   MHA { window 1K kv-heads 2 rope (base: 1e4, scale: 2) } MR { decay (0, 2) }
   layout deep MHA(rope: none, ffn: SE(filter: 4)) LI(order: 8)
 }
+model Grown(depth = 2, size = 128) { width size heads 4 vocab 256 layout (SE MR) x depth MHA }
+model More extends Grown(depth: 3) { sequence 4K SE { filter 5 } stripe pair = LI }
 cluster c { node gpu a100-80g x 2 link nvlink4 via slurm(partition: "x", time: '1:00') }
 run r { model Odd on c precision bf16 parallel { tensor 2 zero 1 } data bytes("a.fa", 'b.fa') schedule none steps 5 }
 `;

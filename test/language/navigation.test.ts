@@ -231,6 +231,11 @@ describe('completion', () => {
     assert.ok(!others.includes('tokens'));
   });
 
+  it('offers parameters as repeats', async () => {
+    const items = await complete(memoryHost(), 'model M(depth = 2) { layout SE x | }');
+    assert.ok(items.some(({ label }) => label === 'depth'));
+  });
+
   it('offers files to import', async () => {
     const host = memoryHost();
     await check(PARTS, host, 'deep/parts.striped');

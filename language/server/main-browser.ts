@@ -1,0 +1,22 @@
+/** Entry point of the language server in a browser: a web worker that talks to the page. No files: imports are open documents. */
+import { EmptyFileSystem } from 'langium';
+import { startLanguageServer } from 'langium/lsp';
+import {
+  BrowserMessageReader,
+  BrowserMessageWriter,
+  createConnection,
+  ProposedFeatures,
+} from 'vscode-languageserver/browser';
+import { registerRequests } from './requests.js';
+import { createServices } from './striped-module.js';
+
+// The types are those of a page; a worker's global scope posts and receives as a worker does.
+const worker = globalThis as unknown as Worker;
+const connection = createConnection(
+  ProposedFeatures.all,
+  new BrowserMessageReader(worker),
+  new BrowserMessageWriter(worker),
+);
+const { shared, striped } = createServices({ connection, ...EmptyFileSystem });
+registerRequests(connection, striped);
+startLanguageServer(shared);
