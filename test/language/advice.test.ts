@@ -1,0 +1,78 @@
+/** What findings carry beside their message, and advice. */
+import assert from 'node:assert/strict';
+import { describe, it } from 'mocha';
+import { messageOf } from '../../language/server/messages.js';
+import { check, codes, memoryHost, model, only } from './support.js';
+
+const RUN = 'model M data bytes("a.fa")';
+const LARGE = `cluster c { node gpu h100-sxm x 8 }
+  model Large { width 4096 heads 32 vocab 512 layout (SE MR LI MHA) x 8 }`;
+
+function run(body: string): string {
+  return `${model('layout (SE MR LI MHA) x 2')} run r { ${RUN} ${body} }`;
+}
+
+describe('related places and fading', () => {
+  it('name the other place', async () => {
+    const found = await only(model('SE { groups 5 } layout SE MHA'), 'striped/groups');
+    assert.deepEqual(
+      found.relatedInformation?.map(({ message, location }) => [message, location.range.start.character]),
+      [['The width is 64.', 10]],
+    );
+    const twice = await only(run('steps 1 steps 2'), 'striped/duplicate');
+    assert.equal(twice.relatedInformation?.length, 1);
+  });
+
+  it('fade what is not used', async () => {
+    const found = await only(model('stripe a = SE layout MHA'), 'striped/unused');
+    assert.deepEqual([found.severity, found.tags], [4, [1]]);
+  });
+
+  it('fade imports of which nothing is used, but nothing that others may use', async () => {
+    const host = memoryHost();
+    const library = await check('stripe a = SE cluster c { node gpu h100-sxm }', host, 'library.striped');
+    const user = await check(`import "library.striped" ${model('layout MHA')}`, host);
+    assert.deepEqual(user.diagnostics?.map(messageOf), ['Nothing of `library.striped` is used here.']);
+    await host.shared.workspace.DocumentBuilder.build([library], { validation: true });
+    library.diagnostics = [];
+    const again = await check(`import "library.striped" ${model('layout a MHA')}`, host);
+    assert.deepEqual(again.diagnostics, []);
+  });
+});
+
+describe('advice', () => {
+  const sized = (layout: string) => `model M { width 4096 heads 32 vocab 512 sequence 8K ${layout} }`;
+
+  it('on attention everywhere, with the gain and what the paper saw', async () => {
+    const found = await only(sized('layout MHA x 32'), 'striped/advice');
+    assert.match(found.message, /^MHA at block 0 → LI saves [\d.]+% of the step at 8K.*3\.09 → 2\.87/);
+    assert.equal(found.severity, 4);
+    const share = Number(/six of seven blocks saves ([\d.]+)%/.exec(found.message)?.[1]);
+    assert.ok(share > 1 && share < 60, found.message);
+  });
+
+  it('on short filters only', async () => {
+    const text = sized('layout (SE SE LI) x 4');
+    assert.match((await only(text, 'striped/advice')).message, /SE at block 1 → MR.*2\.88 → 2\.83/);
+  });
+
+  it('not on what the paper advises, nor on small models', async () => {
+    assert.deepEqual(await codes(sized('layout (SE MR LI MHA) x 8')), []);
+    assert.deepEqual(await codes(sized('layout MHA x 4')), []);
+  });
+
+  it('on recomputation that is not needed', async () => {
+    const text = `${LARGE} run r { model Large on c sequence 8K data bytes("a") parallel { tensor 8 recompute blocks } }`;
+    const found = await only(text, 'striped/advice');
+    assert.match(found.message, /`recompute none` fits and saves [\d.]+% of the step/);
+    assert.equal(found.text, 'recompute blocks');
+  });
+
+  it('can be turned off', async () => {
+    const host = memoryHost();
+    host.shared.workspace.ConfigurationProvider.updateConfiguration({
+      settings: { striped: { advice: false } },
+    });
+    assert.deepEqual((await check(sized('layout MHA x 32'), host)).diagnostics, []);
+  });
+});
