@@ -1,5 +1,5 @@
 import type { EndEvent, EvaluationEvent, RunEvent, StartEvent, StepEvent } from '../runs/run-directory.js';
-import { followEvents, readRun, RunError, stopRun, type RunHandle } from '../runs/index.js';
+import { followEvents, readRun, RunError, stopRun, watchRuns, type RunHandle } from '../runs/index.js';
 import { formatCount } from '../../webview/shared/format.js';
 import { CommandError, print, printJson, tell } from './output.js';
 import { shortPath } from './paths.js';
@@ -106,6 +106,7 @@ export async function followRun(handle: RunHandle, { steps, json, since }: Follo
   const seen: Seen = {};
   // The run's process is detached and does not keep this one alive.
   const alive = setInterval(() => undefined, 1000);
+  const watch = watchRuns({ directories: [directory] });
   try {
     for await (const event of followEvents(directory, abort.signal)) {
       remember(seen, event);
@@ -123,6 +124,7 @@ export async function followRun(handle: RunHandle, { steps, json, since }: Follo
     await handle.ended;
   } finally {
     clearInterval(alive);
+    watch.dispose();
     restore();
     progress.clear();
   }

@@ -7,6 +7,7 @@ import { forwardCommand } from './forward.js';
 import { EXIT, report } from './output.js';
 import { renderCommand } from './render.js';
 import { runsCommand } from './runs.js';
+import { targetsCommand } from './targets.js';
 import { trainCommand } from './train.js';
 
 function program(): Command {
@@ -21,6 +22,7 @@ function program(): Command {
     renderCommand,
     trainCommand,
     runsCommand,
+    targetsCommand,
     forwardCommand,
   ]) {
     striped.addCommand(make());

@@ -1,35 +1,28 @@
-import { existsSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { Command } from 'commander';
 import {
+  describeRemote,
   followEvents,
   isFinished,
   LineTail,
   listRuns,
+  LOCAL,
+  lookOnce,
   readRun,
-  stopRun,
-  waitForEnd,
+  watchRuns,
   type RunInfo,
 } from '../runs/index.js';
 import { RUN_FILES } from '../runs/run-directory.js';
 import { formatBytes, formatCount } from '../../webview/shared/format.js';
-import { CommandError, print, printJson, table } from './output.js';
+import { print, printJson, table } from './output.js';
+import { findRun } from './find-run.js';
 import { shortPath } from './paths.js';
+import { addControlCommands } from './runs-control.js';
 import { backendOption, train, type TrainOptions } from './train.js';
 import { count } from './values.js';
 
-const STOP_WAIT_MS = 600_000;
-
-/** A run by its directory, or the newest of this name. */
-async function findRun(name: string): Promise<RunInfo> {
-  if (existsSync(join(name, RUN_FILES.plan))) {
-    const run = await readRun(resolve(name));
-    if (run) return run;
-  }
-  const run = (await listRuns([process.cwd()])).find((candidate) => candidate.run === name);
-  if (run) return run;
-  throw new CommandError(`no run directory or run named '${name}'; striped runs list shows what there is`);
-}
+/** How long a look at runs elsewhere may hold up a list. */
+const LOOK_MS = 8_000;
 
 function row(run: RunInfo): string[] {
   const { status, step, evaluation } = run;
@@ -40,17 +33,25 @@ function row(run: RunInfo): string[] {
     `${step?.step ?? status?.step ?? 0}/${status?.steps ?? '?'}`,
     step ? step.loss.toFixed(4) : '',
     evaluation ? evaluation.heldOutLoss.toFixed(4) : '',
+    run.remote?.target ?? LOCAL,
     status?.startedAt.slice(0, 16).replace('T', ' ') ?? '',
     shortPath(run.directory),
   ];
 }
 
 async function list(options: { json?: boolean }): Promise<void> {
-  const runs = await listRuns([process.cwd()]);
+  const known = await listRuns([process.cwd()]);
+  const elsewhere = known.filter(({ remote }) => remote).map(({ directory }) => directory);
+  await lookOnce(elsewhere, LOOK_MS);
+  const runs = elsewhere.length > 0 ? await listRuns([process.cwd()]) : known;
   if (options.json) return printJson(runs);
   if (runs.length === 0) return print('no runs yet; start one with: striped train FILE --run NAME');
-  const head = ['run', 'model', 'state', 'step', 'loss', 'held-out', 'started (UTC)', 'directory'];
-  print(table([head, ...runs.map(row)], '<<<>>><<'));
+  const head = ['run', 'model', 'state', 'step', 'loss', 'held-out', 'on', 'started (UTC)', 'directory'];
+  print(table([head, ...runs.map(row)], '<<<>>><<<'));
+  for (const run of runs) {
+    if (run.remote?.trouble && !isFinished(run.state))
+      print(`${run.run} ${describeRemote(run.remote, true)}`);
+  }
 }
 
 function details(run: RunInfo): string[][] {
@@ -61,6 +62,10 @@ function details(run: RunInfo): string[][] {
     ['state', run.state],
     ['directory', shortPath(run.directory)],
   ];
+  if (run.remote) {
+    rows.push(['where', describeRemote(run.remote, !isFinished(run.state))]);
+    rows.push(['directory there', run.remote.directory]);
+  }
   if (status) {
     rows.push(['step', `${step?.step ?? status.step} of ${status.steps}`]);
     rows.push(['device', `${status.device} (${status.backend}) on ${status.host}, process ${status.pid}`]);
@@ -79,46 +84,42 @@ function details(run: RunInfo): string[][] {
 }
 
 async function show(name: string, options: { json?: boolean }): Promise<void> {
-  const run = await findRun(name);
+  const { directory } = await findRun(name);
+  await lookOnce([directory], LOOK_MS);
+  const run = await findRun(directory);
   if (options.json) printJson(run);
   else print(table(details(run), '<<'));
 }
 
 async function logs(name: string, options: { follow?: boolean; events?: boolean }): Promise<void> {
   const run = await findRun(name);
-  if (options.events) {
-    const abort = new AbortController();
-    if (!options.follow && !isFinished(run.state)) abort.abort();
-    for await (const event of followEvents(run.directory, abort.signal)) print(JSON.stringify(event));
-    return;
+  await lookOnce([run.directory], LOOK_MS);
+  const watch = options.follow ? watchRuns({ directories: [run.directory] }) : null;
+  try {
+    await (options.events ? printEvents(run, options.follow) : printLog(run, options.follow));
+  } finally {
+    watch?.dispose();
   }
+}
+
+async function printEvents(run: RunInfo, follow = false): Promise<void> {
+  const abort = new AbortController();
+  if (!follow && !isFinished(run.state)) abort.abort();
+  for await (const event of followEvents(run.directory, abort.signal)) print(JSON.stringify(event));
+}
+
+async function printLog(run: RunInfo, follow = false): Promise<void> {
   const tail = new LineTail(join(run.directory, RUN_FILES.log));
   for (;;) {
     const finished = isFinished((await readRun(run.directory))?.state ?? 'lost');
     for (const line of (await tail.read()).lines) print(line);
-    if (finished || !options.follow) return;
+    if (finished || !follow) return;
     await new Promise((wake) => setTimeout(wake, 250));
   }
 }
 
-async function stop(name: string, options: { wait: boolean; json?: boolean }): Promise<void> {
-  const run = await findRun(name);
-  await stopRun(run.directory);
-  const status = options.wait ? await waitForEnd(run.directory, STOP_WAIT_MS) : null;
-  if (options.wait && !status) {
-    throw new CommandError(
-      `${shortPath(run.directory)} has not ended within ${STOP_WAIT_MS / 60_000} minutes`,
-    );
-  }
-  if (options.json) printJson({ directory: run.directory, state: status?.state ?? 'stopping' });
-  else
-    print(
-      `${shortPath(run.directory)}: ${status ? `${status.state} at step ${status.step}` : 'asked to stop'}`,
-    );
-}
-
 export function runsCommand(): Command {
-  const runs = new Command('runs').description('look at, stop and resume runs');
+  const runs = new Command('runs').description('look at, stop, resume, fetch and delete runs');
   const which = 'run directory, or the name of a run (its newest)';
   runs
     .command('list')
@@ -138,13 +139,7 @@ export function runsCommand(): Command {
     .option('-f, --follow', 'go on as it is written, until the run ends')
     .option('--events', 'its events as JSON lines instead of its log')
     .action(logs);
-  runs
-    .command('stop')
-    .description('ask a run to write a checkpoint and end')
-    .argument('<run>', which)
-    .option('--no-wait', 'do not wait until it has ended')
-    .option('--json', 'as JSON')
-    .action(stop);
+  addControlCommands(runs, which);
   runs
     .command('resume')
     .description('go on from the newest checkpoint of a run that has ended')
@@ -154,7 +149,7 @@ export function runsCommand(): Command {
     .option('--detach', 'do not follow the run')
     .option('--json', 'events as JSON lines, then the result')
     .action(async (name: string, options: Omit<TrainOptions, 'on' | 'resume'>) =>
-      train(undefined, { ...options, on: 'local', resume: (await findRun(name)).directory }),
+      train(undefined, { ...options, on: LOCAL, resume: (await findRun(name)).directory }),
     );
   return runs;
 }

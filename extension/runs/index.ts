@@ -29,3 +29,4 @@ export { LOCAL, readTargets, targetsFile, type TargetSettings } from './targets/
 export { openTarget } from './targets/open.js';
 export type { Deletion, Finding, Target, TargetLaunch, TargetResume, Tell } from './targets/target.js';
 export { lookOnce, watchRuns } from './watch.js';
+export { describeRemote, lastHeard } from './remote-words.js';

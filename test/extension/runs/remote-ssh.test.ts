@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import {
   cleanRun,
@@ -16,6 +16,7 @@ import {
   waitForEnd,
   watchRuns,
 } from '../../../extension/runs/index.js';
+import { LAYOUT } from '../cli/cli.js';
 import { eventually } from '../../support/eventually.js';
 import { hasSshd, Sshd } from '../../support/sshd.js';
 import {
@@ -247,6 +248,41 @@ describe('runs over ssh', function () {
     assert.deepEqual(
       everything.filter((name) => /^canary\d/.test(basename(name))),
       [],
+    );
+  });
+
+  it('does all that from the command line', async () => {
+    writeFileSync(join(desk.root, 'work', 'small.striped'), LAYOUT.replace('data.txt', 'genome.fa'));
+    const striped = (...words: string[]) =>
+      spawnSync(process.execPath, [join(INSTALLATION, 'dist', 'striped.mjs'), ...words], {
+        cwd: join(desk.root, 'work'),
+        encoding: 'utf8',
+      });
+    assert.match(striped('targets', 'list').stdout, /^box +ssh +striped-test-host +~\/striped/m);
+    assert.match(striped('targets', 'check', 'box').stdout, /^ok +rsync/m);
+    const train = ['train', 'small.striped', '--on', 'box', '--backend', 'cpu', '--threads', '1'];
+    const without = striped(...train, '--data-root', '/nowhere');
+    assert.equal(without.status, 1);
+    assert.match(
+      without.stderr,
+      /^error: the data's folder \/nowhere is not on striped-test-host; .*--send-data/m,
+    );
+    const trained = striped(...train, '--send-data', '--out', 'out');
+    assert.equal(trained.status, 0, trained.stderr);
+    assert.match(trained.stdout, /run completed at step 20/);
+    assert.match(striped('runs', 'list').stdout, /^tiny +Small +completed +20\/20 .* box /m);
+    assert.match(striped('runs', 'fetch', 'out').stdout, /^fetched .*step-000020 into out\/checkpoints/);
+    const asked = striped('runs', 'clean', 'out');
+    assert.equal(asked.status, 1);
+    assert.match(
+      asked.stderr,
+      /deletes for good:\n +striped-test-host .*\/striped\/out-.*\n +this machine .*\/work\/out\n/,
+    );
+    assert.equal(striped('runs', 'clean', 'out', '--yes').status, 0);
+    assert.ok(!existsSync(join(desk.root, 'work', 'out')));
+    assert.match(
+      striped('train', 'small.striped', '--on', 'moon').stderr,
+      /no target "moon"; known are local, box/,
     );
   });
 

@@ -1,0 +1,108 @@
+import { createInterface } from 'node:readline/promises';
+import type { Command } from 'commander';
+import {
+  cleanRun,
+  deletionsOf,
+  fetchCheckpoints,
+  killRun,
+  readRun,
+  stopRun,
+  waitForEnd,
+} from '../runs/index.js';
+import { formatBytes } from '../../webview/shared/format.js';
+import { findRun } from './find-run.js';
+import { CommandError, EXIT, print, printJson, table, tell } from './output.js';
+import { shortPath } from './paths.js';
+import { cancellable } from './steps.js';
+
+const STOP_WAIT_MS = 600_000;
+
+async function stop(name: string, options: { wait: boolean; json?: boolean }): Promise<void> {
+  const { directory } = await findRun(name);
+  await stopRun(directory);
+  const status = options.wait ? await waitForEnd(directory, STOP_WAIT_MS) : null;
+  if (options.wait && !status) {
+    throw new CommandError(`${shortPath(directory)} has not ended within ${STOP_WAIT_MS / 60_000} minutes`);
+  }
+  if (options.json) printJson({ directory, state: status?.state ?? 'stopping' });
+  else
+    print(`${shortPath(directory)}: ${status ? `${status.state} at step ${status.step}` : 'asked to stop'}`);
+}
+
+async function kill(name: string, options: { json?: boolean }): Promise<void> {
+  const { directory } = await findRun(name);
+  await killRun(directory);
+  const state = (await readRun(directory))?.state ?? 'lost';
+  if (options.json) printJson({ directory, state });
+  else print(`${shortPath(directory)}: killed; striped runs resume goes on from its newest checkpoint`);
+}
+
+async function fetch(name: string, options: { json?: boolean }): Promise<void> {
+  const { directory } = await findRun(name);
+  const fetched = await cancellable(options.json ?? false, (watching) =>
+    fetchCheckpoints(directory, watching),
+  );
+  if (options.json) printJson({ directory, fetched });
+  else if (fetched.length === 0) print('no checkpoint that is not here already');
+  else print(`fetched ${fetched.join(', ')} into ${shortPath(directory)}/checkpoints`);
+}
+
+async function clean(name: string, options: { yes?: boolean; json?: boolean }): Promise<void> {
+  const { directory } = await findRun(name);
+  const deletions = await deletionsOf(directory);
+  if (!options.json) {
+    tell('this deletes for good:');
+    tell(
+      table(
+        deletions.map(({ where, path, bytes }) => ['', where, formatBytes(bytes ?? 0), path]),
+        '<<><',
+      ),
+    );
+  }
+  if (!options.yes && !(await confirmed())) {
+    throw new CommandError('nothing was deleted; --yes deletes without asking', undefined, EXIT.failure);
+  }
+  await cleanRun(directory);
+  if (options.json) printJson({ deleted: deletions });
+}
+
+/** Asks on a terminal; elsewhere nobody can answer. */
+async function confirmed(): Promise<boolean> {
+  if (!process.stdin.isTTY || !process.stderr.isTTY) return false;
+  const questions = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    return /^y(es)?$/i.test((await questions.question('delete? [y/N] ')).trim());
+  } finally {
+    questions.close();
+  }
+}
+
+/** `stop`, `kill`, `fetch` and `clean` of `striped runs`. */
+export function addControlCommands(runs: Command, which: string): void {
+  runs
+    .command('stop')
+    .description('ask a run to write a checkpoint and end')
+    .argument('<run>', which)
+    .option('--no-wait', 'do not wait until it has ended')
+    .option('--json', 'as JSON')
+    .action(stop);
+  runs
+    .command('kill')
+    .description('end a run at once; what came after its newest checkpoint is lost')
+    .argument('<run>', which)
+    .option('--json', 'as JSON')
+    .action(kill);
+  runs
+    .command('fetch')
+    .description('bring the checkpoints of a run elsewhere into its directory here')
+    .argument('<run>', which)
+    .option('--json', 'as JSON')
+    .action(fetch);
+  runs
+    .command('clean')
+    .description('delete a run that has ended, there and here; shows first what that is')
+    .argument('<run>', which)
+    .option('--yes', 'do not ask')
+    .option('--json', 'as JSON')
+    .action(clean);
+}

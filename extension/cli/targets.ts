@@ -1,0 +1,53 @@
+import { Command } from 'commander';
+import { openTarget, readTargets, targetsFile, type TargetSettings } from '../runs/index.js';
+import { INSTALLATION } from './installation.js';
+import { EXIT, print, printJson, table } from './output.js';
+
+function row({ name, kind, host, directory, slurm }: TargetSettings): string[] {
+  const options = Object.entries(slurm).map(([option, value]) => `${option}=${value}`);
+  return [name, kind, host ?? 'this machine', kind === 'local' ? '' : directory, options.join(' ')];
+}
+
+async function list(options: { json?: boolean }): Promise<void> {
+  const targets = await readTargets();
+  if (options.json) {
+    return printJson(
+      targets.map(({ name, kind, host, directory, slurm }) => ({ name, kind, host, directory, slurm })),
+    );
+  }
+  print(table([['target', 'kind', 'host', 'runs in', 'options'], ...targets.map(row)], '<<<<<'));
+  print(`\nset up in ${targetsFile()}; a layout's cluster with \`via slurm(…)\` is a target of its name too`);
+}
+
+const MARKS = { good: 'ok', warning: 'warning', bad: 'missing' } as const;
+
+async function check(name: string, options: { json?: boolean }): Promise<void> {
+  const target = await openTarget(name, null, INSTALLATION);
+  const findings = await target.probe();
+  if (findings.some(({ verdict }) => verdict === 'bad')) process.exitCode = EXIT.failure;
+  if (options.json) return printJson({ target: name, kind: target.kind, where: target.where, findings });
+  print(
+    table(
+      findings.map(({ about, verdict, found }) => [MARKS[verdict], about, found]),
+      '<<<',
+    ),
+  );
+  const mends = findings.filter(({ mend }) => mend !== undefined);
+  if (mends.length > 0) print(`\n${mends.map(({ about, mend }) => `${about}: ${mend}`).join('\n')}`);
+}
+
+export function targetsCommand(): Command {
+  const targets = new Command('targets').description('where runs can be trained');
+  targets
+    .command('list')
+    .description('this machine and the targets that you set up')
+    .option('--json', 'as JSON')
+    .action(list);
+  targets
+    .command('check')
+    .description('look at a target: what is there, what is missing, and how to mend it')
+    .argument('<target>', 'its name')
+    .option('--json', 'as JSON')
+    .action(check);
+  return targets;
+}

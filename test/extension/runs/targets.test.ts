@@ -1,0 +1,224 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { RunError } from '../../../extension/runs/index.js';
+import { describeRemote } from '../../../extension/runs/remote-words.js';
+import { readTargets, resolveTarget } from '../../../extension/runs/targets/config.js';
+import { dataFiles } from '../../../extension/runs/targets/data.js';
+import { mirrored, writeAnswer } from '../../../extension/runs/targets/mirror.js';
+import { readExchange } from '../../../extension/runs/targets/poll.js';
+import { fileName, quote, quoteAll } from '../../../extension/runs/targets/quote.js';
+import { LocalShell } from '../../../extension/runs/targets/shell.js';
+import { describeJob, readJob } from '../../../extension/runs/targets/slurm-words.js';
+import { sshTrouble } from '../../../extension/runs/targets/ssh-shell.js';
+
+const ALPHABET = [
+  ...'ab -\'"\\$`();&|<>*?[]{}~#!=%\n\t\r',
+  'é',
+  '🧬',
+  '$(touch x)',
+  "'; touch x; '",
+  '--',
+  '-e ',
+];
+
+/** Reproducible strings of what shells take for special. */
+function hostileWords(count: number): string[] {
+  let state = 7;
+  const next = (below: number) => {
+    state = (Math.imul(state, 1103515245) + 12345) >>> 0;
+    return (state >>> 8) % below;
+  };
+  return Array.from({ length: count }, () =>
+    Array.from({ length: next(12) }, () => ALPHABET[next(ALPHABET.length)]).join(''),
+  );
+}
+
+describe('targets', () => {
+  let root: string;
+  beforeEach(() => (root = mkdtempSync('/tmp/striped-targets-')));
+  afterEach(() => rmSync(root, { recursive: true, force: true }));
+
+  const refused = (code: string, message: RegExp) => (error: unknown) =>
+    error instanceof RunError && error.code === code && message.test(error.message);
+
+  describe('quoting', () => {
+    it('brings every word through a shell as it was', () => {
+      const words = hostileWords(500);
+      const out = execFileSync('/bin/sh', ['-c', `printf '%s\\0' ${quoteAll(words)}`], { cwd: root });
+      assert.deepEqual(out.toString('utf8').split('\0').slice(0, -1), words);
+      assert.throws(() => quote('a\0b'), RangeError);
+    });
+
+    it('makes plain file names', () => {
+      for (const word of hostileWords(200)) assert.match(fileName(word), /^\w[\w.-]{0,59}$/);
+      assert.equal(fileName('../../etc'), '_._.._etc');
+    });
+
+    it('runs a script whole or not at all, and takes no noise for its output', async () => {
+      const shell = new LocalShell('rsync');
+      assert.deepEqual((await shell.run('printf a; exit 3')).code, 3);
+      assert.equal((await shell.run('printf "a\\nb"')).stdout.toString(), 'a\nb');
+      await assert.rejects(
+        shell.run(`touch ${quote(join(root, 'x'))}\nif`),
+        refused('target/lost', /ended early/),
+      );
+      assert.throws(() => readFileSync(join(root, 'x')));
+    });
+  });
+
+  describe('settings', () => {
+    const file = () => join(root, 'targets.json');
+    const write = (value: unknown) =>
+      writeFileSync(file(), typeof value === 'string' ? value : JSON.stringify(value));
+    const cluster = (options: Record<string, string>) => ({
+      name: 'lab',
+      nodes: 1,
+      gpusPerNode: 1,
+      links: [],
+      scheduler: { kind: 'slurm' as const, options },
+    });
+
+    it('are only `local` where there is no file', async () => {
+      assert.deepEqual(
+        (await readTargets(file())).map(({ name }) => name),
+        ['local'],
+      );
+      await assert.rejects(
+        resolveTarget('gpu', null, file()),
+        refused('target/unknown', /no target "gpu"; known are local/),
+      );
+    });
+
+    it("take a cluster's values for Slurm from the layout, and win over them", async () => {
+      write({ targets: { lab: { kind: 'slurm', host: 'login', partition: 'mine' } } });
+      const target = await resolveTarget('lab', cluster({ partition: 'theirs', time: '1-00:00:00' }), file());
+      assert.equal(target.host, 'login');
+      assert.deepEqual(target.slurm, { partition: 'mine', time: '1-00:00:00' });
+    });
+
+    it('refuse values from a layout that sbatch could take for something else', async () => {
+      const refuse = (options: Record<string, string>, message: RegExp) =>
+        assert.rejects(
+          resolveTarget('lab', cluster(options), file()),
+          refused('target/slurm-option', message),
+        );
+      await refuse({ partition: 'a b' }, /"a b" is not a value for Slurm's partition/);
+      await refuse({ partition: '-x' }, /not a value/);
+      await refuse({ gres: 'gpu:1 --wrap=id' }, /not a value/);
+      await refuse({ time: '1\n#SBATCH --wrap=id' }, /not a value/);
+      await refuse({ wrap: 'id' }, /unknown Slurm option "wrap"/);
+      await refuse({ constructor: 'x' }, /unknown Slurm option/);
+      await refuse({ host: 'evil' }, /unknown Slurm option "host"/);
+    });
+
+    it('say what is wrong with the file', async () => {
+      const refuse = (value: unknown, message: RegExp) => {
+        write(value);
+        return assert.rejects(readTargets(file()), refused('target/settings', message));
+      };
+      await refuse('{', /not JSON/);
+      await refuse({ targets: { a: { kind: 'ftp' } } }, /"a": "kind" must be "ssh" or "slurm"/);
+      await refuse({ targets: { a: { kind: 'ssh' } } }, /"host" is missing/);
+      await refuse({ targets: { a: { kind: 'ssh', host: '-oProxyCommand=id' } } }, /"host" must be a name/);
+      await refuse({ targets: { a: { kind: 'ssh', host: 'h', directory: 'x' } } }, /must start with/);
+      await refuse({ targets: { a: { kind: 'ssh', host: 'h', port: 22 } } }, /unknown setting "port"/);
+      await refuse({ targets: { local: { kind: 'ssh', host: 'h' } } }, /not "local"/);
+    });
+  });
+
+  describe('data', () => {
+    it('finds what patterns name, as the engine does', async () => {
+      mkdirSync(join(root, 'a'));
+      for (const name of ['a/1.fa', 'a/2.fa.gz', 'a/.hidden.fa', 'b.fa', 'c[1].fa'])
+        writeFileSync(join(root, name), 'x');
+      const names = async (...patterns: string[]) =>
+        (await dataFiles(root, patterns)).map(({ name }) => name).sort();
+      assert.deepEqual(await names('*/*.fa', 'b.fa'), ['a/1.fa', 'b.fa']);
+      assert.deepEqual(await names('a/[!1]*'), ['a/2.fa.gz']);
+      assert.deepEqual(await names('c[1].fa', '?.fa'), ['b.fa', 'c[1].fa']);
+      await assert.rejects(names('*.fq'), refused('target/data', /no data file matches "\*\.fq"/));
+      await assert.rejects(names('../x'), refused('target/data', /outside of .*--data-root/));
+    });
+  });
+
+  const news = { heardAt: null, trouble: '', situation: '', waits: false, clockAhead: 0 };
+
+  describe('mirrors', () => {
+    const answer = (whole: Buffer, from: number) => ({
+      presence: 'there' as const,
+      state: [],
+      parts: new Map([['events', { size: whole.length, bytes: whole.subarray(from) }]]),
+    });
+    const line = (text: string) => Buffer.from(`${text}\n`);
+
+    it('grow by what is new, and are taken anew when the file was rewound, even to the same length', async () => {
+      const show = async (whole: Buffer, isAnew = false) => {
+        const from = await mirrored(root);
+        if (isAnew) from.events = 0;
+        return writeAnswer(root, answer(whole, from.events), from, null, news);
+      };
+      const first = line('a'.repeat(500));
+      assert.deepEqual(await show(first), {});
+      assert.deepEqual(await show(Buffer.concat([first, line('b')])), {});
+      assert.deepEqual(readFileSync(join(root, 'events.jsonl')), Buffer.concat([first, line('b')]));
+      const other = line('c'.repeat(501 + 1));
+      assert.deepEqual(await show(other), { events: 'from the beginning' });
+      assert.deepEqual(await show(other, true), {});
+      assert.deepEqual(readFileSync(join(root, 'events.jsonl')), other);
+    });
+
+    it('two that write the same answer write it once', async () => {
+      const whole = line('x'.repeat(1000));
+      const from = await mirrored(root);
+      await Promise.all([1, 2, 3].map(() => writeAnswer(root, answer(whole, 0), from, null, news)));
+      assert.deepEqual(readFileSync(join(root, 'events.jsonl')), whole);
+    });
+
+    it('take no answer that was cut short', () => {
+      assert.throws(
+        () => readExchange(Buffer.from('time 1\nrun there\npart events 10 10\nabc'), 1),
+        /cut short/,
+      );
+      assert.throws(() => readExchange(Buffer.from('time 1\n'), 1), /cut short/);
+    });
+  });
+
+  describe('words', () => {
+    it('say where a job stands', () => {
+      const words = (line: string) => describeJob(readJob(line)!);
+      assert.equal(words('7|PENDING||(Resources)'), 'job 7: waiting for free nodes');
+      assert.equal(
+        words('7|PENDING||QOSMaxJobsPerUserLimit'),
+        'job 7: waiting: a limit of the account or QOS is reached (QOSMaxJobsPerUserLimit)',
+      );
+      assert.equal(words('7|PENDING||SomethingNew'), 'job 7: waiting (SomethingNew)');
+      assert.equal(words('7|RUNNING|n1|None'), 'job 7 on n1');
+      assert.equal(readJob('slurm_load_jobs error: Unable to contact slurm controller'), null);
+    });
+
+    it('say how old the news are while a run lives', () => {
+      const remote = { target: 'lab', directory: '/x', job: null, ...news };
+      const now = Date.parse('2026-01-01T00:00:40Z');
+      const heardAt = '2026-01-01T00:00:00Z';
+      assert.equal(describeRemote(remote, true, now), 'on lab: not heard yet');
+      assert.equal(
+        describeRemote({ ...remote, heardAt, trouble: 'lab does not answer' }, true, now),
+        'on lab: last heard 40 s ago; lab does not answer',
+      );
+      assert.equal(describeRemote({ ...remote, heardAt }, false, now), 'on lab');
+    });
+
+    it('say how to mend a connection', () => {
+      const code = (stderr: string) => sshTrouble('h', { stderr, timedOut: false }).code;
+      assert.equal(code('Permission denied (publickey).'), 'target/denied');
+      assert.equal(
+        code('ssh: Could not resolve hostname h: Name or service not known'),
+        'target/unreachable',
+      );
+      assert.equal(code('something else'), 'target/lost');
+      assert.equal(sshTrouble('h', { stderr: '', timedOut: true }).code, 'target/timeout');
+    });
+  });
+});
