@@ -13,6 +13,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -172,12 +173,21 @@ class Backend {
   virtual void multiply(std::int64_t count, void* x, const void* y);
 
   // Recording, to run a whole step with one launch (a CUDA graph): calls between begin_recording() and
-  // end_recording() are not run but recorded, with their pointers; replay() runs them again, in the same order.
-  // Shapes must have run once before they are recorded; allocate, release, upload, download and synchronize must
-  // not be called in between. False where the backend cannot record. A new recording replaces the old one.
+  // end_recording() are not run but recorded, with their pointers; replay() runs them again, in the same
+  // order. Shapes must have run once before they are recorded; allocate, release, upload, download and
+  // synchronize must not be called in between. False where the backend cannot record. A new recording
+  // replaces the old one.
+  virtual bool can_record() const { return false; }
   virtual bool begin_recording() { return false; }
   virtual void end_recording() {}
   virtual void replay() {}
+
+  // For measuring. Seconds that `work`'s calls take on the device, from the end of everything before them.
+  virtual double elapsed(const std::function<void()>& work);
+  // Device to device. The version here goes through the host; a device does better to have its own.
+  virtual void copy(void* to, const void* from, std::size_t bytes);
+  // Bytes of the largest cache, 0 where unknown.
+  virtual std::size_t cache_bytes() const { return 0; }
 };
 
 // threads 0: all cores. `precision` "fp64" is for tests and the numerics probe.

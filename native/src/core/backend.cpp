@@ -1,6 +1,8 @@
 #include "striped/backend.h"
 
+#include <chrono>
 #include <cmath>
+#include <cstddef>
 #include <vector>
 
 namespace striped {
@@ -47,6 +49,20 @@ void Backend::multiply(std::int64_t count, void* x, const void* y) {
     multiply_by_host<double>(*this, count, x, y);
   else
     multiply_by_host<float>(*this, count, x, y);
+}
+
+double Backend::elapsed(const std::function<void()>& work) {
+  synchronize();
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  synchronize();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+void Backend::copy(void* to, const void* from, std::size_t bytes) {
+  std::vector<std::byte> values(bytes);
+  download(values.data(), from, bytes);
+  upload(to, values.data(), bytes);
 }
 
 }  // namespace striped

@@ -14,6 +14,9 @@ class Execution {
   // For real: buffers lie in `memory` where the arena placed them.
   Execution(Backend& device, const ParameterStore& store, Arena& arena, void* memory)
       : backend(device), store_(&store), arena_(arena), memory_(static_cast<std::byte*>(memory)) {}
+  // Inputs only: no weights.
+  Execution(Backend& device, Arena& arena, void* memory)
+      : backend(device), arena_(arena), memory_(static_cast<std::byte*>(memory)) {}
   // A trace: at() notes the use in the arena, and there are no weights.
   Execution(TracingBackend& trace, Arena& arena) : backend(trace), trace_(&trace), arena_(arena) {}
 

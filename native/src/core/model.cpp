@@ -73,12 +73,16 @@ void Model::trace(Backend& backend) {
   const MicroBatch nothing{};
   if (options_.training) {
     TracingBackend train_trace(backend);
-    train_on(Execution(train_trace, train_arena_), nothing, 1);
+    const Execution run(train_trace, train_arena_);
+    upload_on(run, nothing);
+    train_on(run, 1);
     train_arena_.place();
   }
   TracingBackend forward_trace(backend);
   // logits() makes a part of the same calls in the same order, so the lifetimes serve it too.
-  evaluate_on(Execution(forward_trace, forward_arena_), nothing);
+  const Execution run(forward_trace, forward_arena_);
+  upload_on(run, nothing);
+  evaluate_on(run);
   forward_arena_.place();
 }
 
@@ -109,20 +113,41 @@ double Model::loss_sum() {
 }
 
 void Model::train(const ParameterStore& store, const MicroBatch& batch, float total_weight) {
-  train_on(Execution(backend_, store, train_arena_, memory_.at()), batch, total_weight);
+  upload(batch);
+  train_uploaded(store, total_weight);
+}
+
+void Model::upload(const MicroBatch& batch) {
+  upload_on(Execution(backend_, train_arena_, memory_.at()), batch);
+}
+
+void Model::train_uploaded(const ParameterStore& store, float total_weight) {
+  train_on(Execution(backend_, store, train_arena_, memory_.at()), total_weight);
 }
 
 void Model::evaluate(const ParameterStore& store, const MicroBatch& batch) {
-  evaluate_on(Execution(backend_, store, forward_arena_, memory_.at()), batch);
+  const Execution run(backend_, store, forward_arena_, memory_.at());
+  upload_on(run, batch);
+  evaluate_on(run);
 }
 
 void Model::logits(const ParameterStore& store, const std::int32_t* tokens, const LogitsSink& sink) {
   logits_on(Execution(backend_, store, forward_arena_, memory_.at()), tokens, sink);
 }
 
-// From tokens to the stream behind the last block.
-Stream Model::forward(const Execution& run, const std::int32_t* tokens) {
+void Model::upload_tokens(const Execution& run, const std::int32_t* tokens) {
   run.backend.upload(run.at(tokens_), tokens, static_cast<std::size_t>(shape_.rows()) * sizeof *tokens);
+}
+
+void Model::upload_on(const Execution& run, const MicroBatch& batch) {
+  const auto rows = static_cast<std::size_t>(shape_.rows());
+  upload_tokens(run, batch.tokens);
+  run.backend.upload(run.at(targets_), batch.targets, rows * sizeof *batch.targets);
+  run.backend.upload(run.at(weights_), batch.weights, rows * sizeof *batch.weights);
+}
+
+// From tokens to the stream behind the last block.
+Stream Model::forward(const Execution& run) {
   run.backend.embedding(shape_.rows(), shape_.width, static_cast<const std::int32_t*>(run.at(tokens_)),
                         run.weight(embedding_), run.at(embedded_));
   Stream stream{embedded_, -1};
@@ -155,15 +180,8 @@ void Model::for_each_chunk(const Execution& run,
   }
 }
 
-void Model::upload_targets(const Execution& run, const MicroBatch& batch) {
-  const auto rows = static_cast<std::size_t>(shape_.rows());
-  run.backend.upload(run.at(targets_), batch.targets, rows * sizeof *batch.targets);
-  run.backend.upload(run.at(weights_), batch.weights, rows * sizeof *batch.weights);
-}
-
-void Model::evaluate_on(const Execution& run, const MicroBatch& batch) {
-  normalise(run, forward(run, batch.tokens));
-  upload_targets(run, batch);
+void Model::evaluate_on(const Execution& run) {
+  normalise(run, forward(run));
   for_each_chunk(run, [&](std::int64_t first, const DenseShape& chunk) {
     const std::size_t byte = static_cast<std::size_t>(first) * 4;
     run.backend.cross_entropy(chunk.rows, vocab_, run.at(head_.logits),
@@ -173,7 +191,8 @@ void Model::evaluate_on(const Execution& run, const MicroBatch& batch) {
 }
 
 void Model::logits_on(const Execution& run, const std::int32_t* tokens, const LogitsSink& sink) {
-  normalise(run, forward(run, tokens));
+  upload_tokens(run, tokens);
+  normalise(run, forward(run));
   for_each_chunk(run, [&](std::int64_t first, const DenseShape& chunk) {
     sink(first, chunk.rows, run.at(head_.logits));
   });
@@ -193,9 +212,8 @@ void Model::head_training(const Execution& run, float total_weight) {
   });
 }
 
-void Model::train_on(const Execution& run, const MicroBatch& batch, float total_weight) {
-  normalise(run, forward(run, batch.tokens));
-  upload_targets(run, batch);
+void Model::train_on(const Execution& run, float total_weight) {
+  normalise(run, forward(run));
   head_training(run, total_weight);
   backward(run);
 }

@@ -31,6 +31,10 @@ class Model {
   // Adds the gradient of Σ weight·loss / total_weight to the store's gradients, and Σ weight·loss to the loss
   // sum.
   void train(const ParameterStore& store, const MicroBatch& batch, float total_weight);
+  // The two halves of train(): the second touches only device memory, at the same places every time, so it
+  // can be recorded.
+  void upload(const MicroBatch& batch);
+  void train_uploaded(const ParameterStore& store, float total_weight);
   // Adds Σ weight·loss to the loss sum.
   void evaluate(const ParameterStore& store, const MicroBatch& batch);
   // Gives logits in chunks: first row, rows, and the values [rows, vocab] on the device, in the activation
@@ -57,14 +61,15 @@ class Model {
   void make_blocks(const PlanModel& plan, const ParameterTable& table, Backend& backend);
   void make_head(const PlanModel& plan, const ParameterTable& table);
   void trace(Backend& backend);
-  Stream forward(const Execution& run, const std::int32_t* tokens);
+  Stream forward(const Execution& run);
   void normalise(const Execution& run, const Stream& stream);
   DenseShape head_chunk(std::int64_t first) const;
   void for_each_chunk(const Execution& run,
                       const std::function<void(std::int64_t, const DenseShape&)>& visit);
-  void upload_targets(const Execution& run, const MicroBatch& batch);
-  void train_on(const Execution& run, const MicroBatch& batch, float total_weight);
-  void evaluate_on(const Execution& run, const MicroBatch& batch);
+  void upload_tokens(const Execution& run, const std::int32_t* tokens);
+  void upload_on(const Execution& run, const MicroBatch& batch);
+  void train_on(const Execution& run, float total_weight);
+  void evaluate_on(const Execution& run);
   void logits_on(const Execution& run, const std::int32_t* tokens, const LogitsSink& sink);
   void head_training(const Execution& run, float total_weight);
   void backward(const Execution& run);

@@ -44,6 +44,7 @@ class ParameterStore {
 
   // Flat gradients, for sums over ranks.
   void* gradients() const { return gradients_.at(); }
+  std::int64_t count() const { return table_.size(); }
 
   std::size_t weight_bytes() const;
   std::size_t gradient_bytes() const { return gradients_.bytes(); }

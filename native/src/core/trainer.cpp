@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 
 #include "core/flops.h"
@@ -36,6 +37,12 @@ Plan effective_plan(const TrainOptions& options) {
   return plan;
 }
 
+// Off unless asked for: docs/kernels.md, "Step recording".
+bool wants_recording() {
+  const char* const value = std::getenv("STRIPED_CUDA_GRAPH");
+  return value != nullptr && std::string(value) == "1";
+}
+
 json number(double value) { return std::isfinite(value) ? json(value) : json(nullptr); }
 
 }  // namespace
@@ -51,9 +58,11 @@ struct Trainer::Prepared {
         store(table, backend, ParameterStore::Keep::optimizer),
         model(plan.model, {plan.run.micro_batch, plan.run.sequence, plan.run.recompute_blocks, true}, table,
               backend),
-        optimizer_step(backend, sizeof(OptimizerStep)),
-        squared_norm(backend, sizeof(double)) {
+        step(plan.run, allocated(model), store, communicator, backend, wants_recording()) {}
+
+  static Model& allocated(Model& model) {
     model.allocate();
+    return model;
   }
 
   std::int64_t windows() const { return plan.run.micro_batch * plan.run.accumulation; }
@@ -70,7 +79,7 @@ struct Trainer::Prepared {
   ParameterTable table;
   ParameterStore store;
   Model model;
-  DeviceBuffer optimizer_step, squared_norm;
+  TrainingStep step;
   std::optional<TensorBoard> tensorboard;
   bool resumed = false;
 };
@@ -183,31 +192,11 @@ Trainer::StepReport Trainer::train_step(std::int64_t step) {
       (static_cast<std::uint64_t>(step - 1) * ranks + static_cast<std::uint64_t>(run.communicator.rank())) *
       windows;
   const SampleBatch batch = run.data.training(plan.seed, first, run.windows());
-  const double total = batch.total_weight > 0 ? batch.total_weight : 1;
-  run.store.zero_gradients();
-  run.model.clear_loss();
-  // Each micro-batch is divided by its share of the whole weight, so that accumulating is one larger batch.
-  const auto micro_weight = static_cast<float>(total / static_cast<double>(plan.accumulation));
-  for (std::int64_t micro = 0; micro < plan.accumulation; ++micro) {
-    const std::int64_t offset = micro * plan.micro_batch * plan.sequence;
-    run.model.train(
-        run.store,
-        {batch.tokens.data() + offset, batch.targets.data() + offset, batch.weights.data() + offset},
-        micro_weight);
-  }
-  run.communicator.all_reduce(run.store.gradients(), run.table.size(),
-                              real_type(run.backend.activation_type()));
   const double rate = learning_rate(plan.schedule, plan.optimizer.lr, step, plan.steps);
-  const double scale = 1.0 / static_cast<double>(plan.accumulation * run.communicator.size());
-  const OptimizerStep settings = optimizer_step(plan.optimizer, rate, step, scale);
-  run.backend.upload(run.optimizer_step.at(), &settings, sizeof settings);
-  run.store.update(adamw_settings(plan.optimizer), static_cast<const OptimizerStep*>(run.optimizer_step.at()),
-                   static_cast<double*>(run.squared_norm.at()));
-  double squared = 0;
-  run.backend.download(&squared, run.squared_norm.at(), sizeof squared);
-  const double loss = run.model.loss_sum() / total;
+  const TrainingStep::Result result = run.step.run(batch, step, rate);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  return {loss, std::sqrt(squared) * scale, rate, seconds.count()};
+  const double total = batch.total_weight > 0 ? batch.total_weight : 1;
+  return {result.loss_sum / total, std::sqrt(result.squared_norm) * result.scale, rate, seconds.count()};
 }
 
 void Trainer::require_finite(std::int64_t step, const StepReport& report) const {

@@ -11,6 +11,7 @@
 #include "core/model.h"
 #include "core/run_directory.h"
 #include "core/tensorboard.h"
+#include "core/training_step.h"
 #include "striped/engine.h"
 
 namespace striped {

@@ -94,6 +94,19 @@ class CpuBackend final : public Backend {
   }
   void zero(void* device, std::size_t bytes) override { std::memset(device, 0, bytes); }
   void synchronize() override {}
+  void copy(void* to, const void* from, std::size_t bytes) override {
+    context_.pool.split(static_cast<std::int64_t>(bytes), 4096, [&](std::int64_t begin, std::int64_t end) {
+      std::memcpy(static_cast<char*>(to) + begin, static_cast<const char*>(from) + begin,
+                  static_cast<std::size_t>(end - begin));
+    });
+  }
+  std::size_t cache_bytes() const override {
+#if defined(_SC_LEVEL3_CACHE_SIZE)
+    const long bytes = sysconf(_SC_LEVEL3_CACHE_SIZE);
+    if (bytes > 0) return static_cast<std::size_t>(bytes);
+#endif
+    return 0;
+  }
 
   void dense(const DenseShape& s, const void* x, const void* w, const void* bias, void* y) override {
     cpu::dense<T>(context_, s, in<T>(x), in<T>(w), in<T>(bias), out<T>(y));

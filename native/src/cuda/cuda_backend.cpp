@@ -74,6 +74,14 @@ cudaDeviceProp open_device(int device, Precision precision) {
 const float* real(const void* pointer) { return static_cast<const float*>(pointer); }
 float* real(void* pointer) { return static_cast<float*>(pointer); }
 
+struct Event {
+  cudaEvent_t event = nullptr;
+  Event() { check(cudaEventCreate(&event), "cudaEventCreate"); }
+  ~Event() { cudaEventDestroy(event); }
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+};
+
 class CudaBackend final : public Backend {
  public:
   CudaBackend(Precision precision, int device) : precision_(precision) {
@@ -253,6 +261,7 @@ class CudaBackend final : public Backend {
     cuda::multiply(context_, count, real(x), real(y));
   }
 
+  bool can_record() const override { return true; }
   bool begin_recording() override {
     enter();
     check(cudaStreamBeginCapture(context_.stream, cudaStreamCaptureModeThreadLocal), "begin_recording");
@@ -272,6 +281,28 @@ class CudaBackend final : public Backend {
     enter();
     gemm_->forget_all();
     check(cudaGraphLaunch(recording_, context_.stream), "replay");
+  }
+
+  double elapsed(const std::function<void()>& work) override {
+    enter();
+    const Event start, stop;
+    check(cudaEventRecord(start.event, context_.stream), "elapsed");
+    work();
+    check(cudaEventRecord(stop.event, context_.stream), "elapsed");
+    check(cudaEventSynchronize(stop.event), "elapsed");
+    float milliseconds = 0;
+    check(cudaEventElapsedTime(&milliseconds, start.event, stop.event), "elapsed");
+    return milliseconds * 1e-3;
+  }
+  void copy(void* to, const void* from, std::size_t bytes) override {
+    enter();
+    gemm_->forget(to, bytes);
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, context_.stream), "copy");
+  }
+  std::size_t cache_bytes() const override {
+    int bytes = 0;
+    check(cudaDeviceGetAttribute(&bytes, cudaDevAttrL2CacheSize, context_.device), "cache_bytes");
+    return static_cast<std::size_t>(bytes);
   }
 
  private:
