@@ -4,12 +4,14 @@ import { launchFromEditor, type LaunchParts } from './launch-command.js';
 import { isFinished, readRun, removeFromIndex, resumeRun, stopRun, type RunInfo } from './runs/index.js';
 import { RUN_FILES } from './runs/run-directory.js';
 import { backendSetting, requireTrust } from './settings.js';
+import type { EstimatePanels } from './views/estimate-panel.js';
 import type { PreviewPanels } from './views/preview-panel.js';
 import type { RunsModel } from './views/runs-model.js';
 import { describeRun } from './views/runs-tree.js';
 
 export interface CommandParts extends LaunchParts {
   previews: PreviewPanels;
+  estimates: EstimatePanels;
 }
 
 /** What a command about a run may be given: an item of the view, a run directory, or nothing. */
@@ -17,7 +19,7 @@ type RunArgument = RunInfo | string | undefined;
 
 /** Registers every command; each shows its failures to the user instead of throwing. */
 export function registerCommands(parts: CommandParts): vscode.Disposable {
-  const { client, runs, previews, monitors } = parts;
+  const { client, runs, previews, estimates, monitors } = parts;
   const onRun =
     (wanted: RunFilter, action: (run: RunInfo) => Promise<unknown>) => async (given: RunArgument) => {
       const run = await resolveRun(runs, given, wanted);
@@ -28,6 +30,11 @@ export function registerCommands(parts: CommandParts): vscode.Disposable {
       const uri = layoutUri(given);
       if (uri) previews.open(uri, typeof model === 'string' ? model : undefined);
     },
+    showEstimate: (given?: vscode.Uri | string, name?: string) => {
+      const uri = layoutUri(given);
+      if (uri) estimates.open(uri, typeof name === 'string' ? name : undefined);
+    },
+    openLastRun: (_uri?: unknown, name?: unknown) => openLastRun(parts, name),
     launchRun: (given?: vscode.Uri | string, run?: string) => {
       const uri = layoutUri(given);
       return uri && launchFromEditor(parts, uri, typeof run === 'string' ? run : undefined);
@@ -80,6 +87,16 @@ function layoutUri(given: vscode.Uri | string | undefined): vscode.Uri | undefin
   if (document?.languageId === 'striped') return document.uri;
   void vscode.window.showInformationMessage('Open a layout (a .striped file) first.');
   return undefined;
+}
+
+/** Opens the newest run of a name, or of any. They are told by name: a run may outlive its layout. */
+async function openLastRun({ runs, monitors }: CommandParts, name: unknown): Promise<void> {
+  await runs.refresh();
+  const last = runs.runs.find(({ run }) => typeof name !== 'string' || run === name);
+  if (last) return monitors.open(last.directory);
+  const message =
+    typeof name === 'string' ? `Run ${name} has not been launched yet.` : 'There is no run yet.';
+  void vscode.window.showInformationMessage(message);
 }
 
 type RunFilter = 'any' | 'alive' | 'ended';

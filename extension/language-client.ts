@@ -2,10 +2,13 @@ import * as vscode from 'vscode';
 import { LanguageClient, TransportKind } from 'vscode-languageclient/node';
 import {
   COMPILE,
+  ESTIMATE,
   PREVIEW,
   UPDATED,
   type CompileParams,
   type CompileResult,
+  type EstimateParams,
+  type EstimateResult,
   type PreviewParams,
   type PreviewResult,
   type UpdatedParams,
@@ -72,6 +75,11 @@ export class StripedClient implements vscode.Disposable {
   async compile(params: CompileParams): Promise<CompileResult> {
     await this.start();
     return this.client.sendRequest<CompileResult>(COMPILE, params);
+  }
+
+  async estimate(params: EstimateParams): Promise<EstimateResult> {
+    await this.start();
+    return this.client.sendRequest<EstimateResult>(ESTIMATE, params);
   }
 
   async stop(): Promise<void> {

@@ -2,6 +2,7 @@
 import type * as vscode from 'vscode';
 import { registerCommands } from './commands.js';
 import { StripedClient } from './language-client.js';
+import { EstimatePanels } from './views/estimate-panel.js';
 import { MonitorPanels } from './views/monitor-panel.js';
 import { PreviewPanels } from './views/preview-panel.js';
 import { RunsModel } from './views/runs-model.js';
@@ -14,15 +15,17 @@ export function activate(context: vscode.ExtensionContext): void {
   client = new StripedClient(context);
   const runs = new RunsModel();
   const previews = new PreviewPanels(context.extensionUri, client);
+  const estimates = new EstimatePanels(context.extensionUri, client);
   const monitors = new MonitorPanels(context.extensionUri);
   context.subscriptions.push(
     client,
     runs,
     previews,
+    estimates,
     monitors,
     new RunsTree(runs),
     new StatusBar(runs),
-    registerCommands({ installation: context.extensionPath, client, runs, previews, monitors }),
+    registerCommands({ installation: context.extensionPath, client, runs, previews, estimates, monitors }),
   );
   void client.start();
   void runs.rescan();

@@ -30,6 +30,7 @@ const BUNDLES = [
   { ...module, entry: 'extension/runs/run-host.ts', out: 'run-host.mjs' },
   { ...browser, entry: 'webview/diagram/main.ts', out: 'webview/diagram.js' },
   { ...browser, entry: 'webview/monitor/main.ts', out: 'webview/monitor.js' },
+  { ...browser, entry: 'webview/estimate/main.ts', out: 'webview/estimate.js' },
 ];
 
 function optionsFor({ entry, out, ...options }, production) {

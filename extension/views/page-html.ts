@@ -20,6 +20,10 @@ export const DIAGRAM_BODY = `<div id="toolbar" role="toolbar" aria-label="Previe
 <div id="stage"><div id="picture"></div></div>
 <section id="inspector" aria-label="Chosen block" hidden></section>`;
 
+export const ESTIMATE_BODY = `<div id="toolbar" role="toolbar" aria-label="Estimate"></div>
+<div id="banner" role="status" hidden></div>
+<main id="content"></main>`;
+
 export const MONITOR_BODY = `<div id="banner" role="alert" hidden></div>
 <div id="toolbar" role="toolbar" aria-label="Run"></div>
 <main>

@@ -6,7 +6,7 @@ import { pageDocument, type PageParts } from './page-html.js';
 export function fillPanel(
   panel: vscode.WebviewPanel,
   extension: vscode.Uri,
-  bundle: 'diagram' | 'monitor',
+  bundle: 'diagram' | 'monitor' | 'estimate',
   parts: PageParts,
 ): void {
   const { webview } = panel;

@@ -46,6 +46,45 @@ export interface CompileResult {
   errors: { message: string; code: string; range: TextRange; uri: string }[];
 }
 
+/** Client → server: what the estimate panel shows, of a run or a model; without a name, of the first. */
+export const ESTIMATE = 'striped/estimate';
+export interface EstimateParams {
+  uri: string;
+  name?: string;
+}
+export interface EstimateResult {
+  /** All runs, then all models of the document. */
+  names: string[];
+  name: string;
+  /** null while there is an `error` in the way. */
+  view: EstimateView | null;
+  error?: string;
+}
+export interface EstimateView {
+  model: string;
+  /** The breakdown is summed over the blocks: one entry for the same part of all of them. */
+  estimate: Estimate;
+  device: { name: string; memoryBytes: number; flopsPerSecond: number; bytesPerSecond: number };
+  parallel: Plan['run']['parallel'];
+  /** Tokens a second by sequence length, of the model and its baselines. */
+  sweep: {
+    sequence: number;
+    tokensPerSecond: number;
+    transformer: number;
+    stripedhyena1: number;
+    memoryBytes: number;
+  }[];
+  /** Ways to spread the batch over the same devices, best first; the plan's own is among them. */
+  plans: {
+    parallel: Plan['run']['parallel'];
+    recompute: Plan['run']['recompute'];
+    tokensPerSecond: number;
+    memoryBytes: number;
+    fits: boolean;
+    isChosen: boolean;
+  }[];
+}
+
 /** A model as the diagram draws it. */
 export interface PreviewModel {
   name: string;

@@ -3,12 +3,16 @@ import { DiagnosticSeverity, type CancellationToken, type Connection } from 'vsc
 import { estimatePlan } from '../estimate/index.js';
 import type { Model } from '../generated/ast.js';
 import { compileRun, definitionsOf, modelsOf, runsOf } from './compile.js';
+import { estimateOf, ESTIMATE_STATE } from './estimates.js';
 import {
   COMPILE,
+  ESTIMATE,
   PREVIEW,
   UPDATED,
   type CompileParams,
   type CompileResult,
+  type EstimateParams,
+  type EstimateResult,
   type PreviewParams,
   type PreviewResult,
   type UpdatedParams,
@@ -29,6 +33,9 @@ export function registerRequests(connection: Connection, services: StripedServic
     const document = await built(textDocument.uri, DocumentState.Parsed, services, token);
     return document ? selectionRanges(document, positions) : [];
   });
+  connection.onRequest(ESTIMATE, (params: EstimateParams, token: CancellationToken) =>
+    estimated(params, services, token),
+  );
   DocumentBuilder.onBuildPhase(DocumentState.Validated, async (documents) => {
     for (const document of documents) {
       const diagnostics = document.diagnostics ?? [];
@@ -107,4 +114,14 @@ async function compiled(
   }
   const { plan, errors } = compileRun(services, document, params.run);
   return plan ? { plan, estimate: estimatePlan(plan), errors } : { errors };
+}
+
+async function estimated(
+  params: EstimateParams,
+  services: StripedServices,
+  token: CancellationToken,
+): Promise<EstimateResult> {
+  const document = await built(params.uri, ESTIMATE_STATE, services, token);
+  if (document) return estimateOf(params, document, services);
+  return { names: [], name: '', view: null, error: 'The file is not open, or is no layout file.' };
 }

@@ -82,7 +82,8 @@ export async function serveWorkbench({ home, vsix, port, settings = {}, log = 'i
     [
       entry,
       ...['--bind-addr', new URL(base).host, '--auth', 'none', ...places],
-      ...['--disable-telemetry', '--disable-update-check', '--disable-workspace-trust'],
+      ...['--disable-telemetry', '--disable-update-check'],
+      ...(settings['security.workspace.trust.enabled'] ? [] : ['--disable-workspace-trust']),
       ...['--disable-getting-started-override', '--ignore-last-opened'],
     ],
     { cwd: ROOT, env, stdio: ['ignore', log, log] },

@@ -1,10 +1,20 @@
 import assert from 'node:assert/strict';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import * as path from 'node:path';
 import * as esbuild from 'esbuild';
+import { URI } from 'langium';
+import { NodeFileSystem } from 'langium/node';
 import { chromium, type Browser, type Page } from 'playwright-core';
-import { DIAGRAM_BODY, MONITOR_BODY, pageDocument } from '../../extension/views/page-html.js';
-import type { DiagramUpdate, MonitorUpdate, RunSummary } from '../../webview/shared/messages.js';
+import { DIAGRAM_BODY, ESTIMATE_BODY, MONITOR_BODY, pageDocument } from '../../extension/views/page-html.js';
+import { estimateOf } from '../../language/server/estimates.js';
+import { createServices } from '../../language/server/striped-module.js';
+import type {
+  DiagramUpdate,
+  EstimateUpdate,
+  MonitorUpdate,
+  RunSummary,
+} from '../../webview/shared/messages.js';
 import { BROWSER_FLAGS, findBrowser } from '../support/browser.js';
 import { eventually } from '../support/eventually.js';
 import { evo2 } from './sample.js';
@@ -21,7 +31,7 @@ describe('pages in a browser', function () {
 
   before(async function () {
     const executablePath = findBrowser();
-    for (const name of ['diagram', 'monitor']) {
+    for (const name of ['diagram', 'monitor', 'estimate']) {
       const { outputFiles } = await esbuild.build({
         entryPoints: [`webview/${name}/main.ts`],
         outfile: `/${name}.js`,
@@ -51,16 +61,15 @@ describe('pages in a browser', function () {
   });
 
   function document(name: string): string {
-    const isDiagram = name === 'diagram';
+    const preview = { uri: 'file:///a.striped', expanded: [], viewport: null };
+    const pages: Record<string, { body: string; state: object }> = {
+      diagram: { body: DIAGRAM_BODY, state: preview },
+      estimate: { body: ESTIMATE_BODY, state: { uri: 'file:///a.striped' } },
+      monitor: { body: MONITOR_BODY, state: { directory: '/runs/a' } },
+    };
     return pageDocument(
       { script: `/${name}.js`, style: `/${name}.css`, source: "'self'", nonce: 'bm9uY2U=' },
-      {
-        title: name,
-        body: isDiagram ? DIAGRAM_BODY : MONITOR_BODY,
-        state: isDiagram
-          ? { uri: 'file:///a.striped', expanded: [], viewport: null }
-          : { directory: '/runs/a' },
-      },
+      { title: name, ...(pages[name] ?? pages.monitor!) },
     );
   }
 
@@ -83,7 +92,7 @@ describe('pages in a browser', function () {
     await hasSent('ready').catch((error: Error) => assert.fail([error.message, ...complaints].join('; ')));
   }
 
-  const tell = (update: DiagramUpdate | MonitorUpdate) =>
+  const tell = (update: DiagramUpdate | MonitorUpdate | EstimateUpdate) =>
     page.evaluate((data) => window.postMessage(data), update);
   const sent = () => page.evaluate<{ type: string }[]>('sent');
   const hasSent = (type: string) =>
@@ -220,6 +229,30 @@ describe('pages in a browser', function () {
       await hasSent('save-svg');
       const message = (await sent()).at(-1) as { type: string; svg?: string };
       assert.match(message.svg ?? '', /<style>/);
+    });
+  });
+
+  describe('estimate', () => {
+    it('draws memory, time, roofline, sweep and plans, and keeps them while the text is broken', async () => {
+      const services = createServices(NodeFileSystem).striped;
+      const file = URI.file(path.resolve('examples/evo2-7b.striped'));
+      const document = await services.shared.workspace.LangiumDocuments.getOrCreateDocument(file);
+      await services.shared.workspace.DocumentBuilder.build([document], { validation: true });
+      const result = estimateOf({ uri: file.toString() }, document, services);
+      assert.equal(result.error, undefined);
+      assert.ok(result.view!.plans.some(({ isChosen }) => isChosen));
+      assert.ok(result.view!.estimate.breakdown.length < 60, 'blocks are summed');
+      await open('estimate');
+      await tell({ type: 'estimate', result });
+      await page.locator('h2', { hasText: 'Roofline' }).waitFor();
+      assert.equal(await page.locator('polyline.line').count(), 3);
+      assert.ok((await page.locator('circle.dot').count()) > 5);
+      assert.match(await page.locator('section').first().innerText(), /of .* on/);
+      assert.equal(await page.locator('tr.chosen').count(), 1);
+      await tell({ type: 'estimate', result: { ...result, view: null, error: 'mend it' } });
+      await page.locator('#banner', { hasText: 'mend it' }).waitFor();
+      assert.equal(await page.locator('polyline.line').count(), 3);
+      assert.deepEqual(complaints, []);
     });
   });
 

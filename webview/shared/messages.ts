@@ -3,7 +3,7 @@
  * webview → extension messages are `…Request`; the latter are checked where they arrive.
  */
 import type { RunEvent, RunState } from '../../extension/runs/run-directory.js';
-import type { PreviewModel, TextRange } from '../../language/server/protocol.js';
+import type { EstimateResult, PreviewModel, TextRange } from '../../language/server/protocol.js';
 import type { Heat } from '../diagram/heat.js';
 import type { Expected } from '../monitor/chart-specs.js';
 import { EDIT_OPERATORS, MOST_REPEATS, type DiagramEdit } from './diagram-edits.js';
@@ -46,6 +46,18 @@ export interface DiagramState {
   heat?: Heat;
   compared?: string;
   viewport: { x: number; y: number; scale: number } | null;
+}
+
+export interface EstimateUpdate {
+  type: 'estimate';
+  result: EstimateResult;
+}
+
+export type EstimateRequest = { type: 'ready' } | { type: 'choose'; name: string };
+
+export interface EstimateState {
+  uri: string;
+  name?: string;
 }
 
 export interface RunSummary {
@@ -169,4 +181,13 @@ export function isMonitorState(value: unknown): value is MonitorState {
     typeof value.directory === 'string' &&
     (value.compared === undefined || isStrings(value.compared))
   );
+}
+
+export function isEstimateRequest(value: unknown): value is EstimateRequest {
+  if (!isObject(value)) return false;
+  return value.type === 'ready' || (value.type === 'choose' && typeof value.name === 'string');
+}
+
+export function isEstimateState(value: unknown): value is EstimateState {
+  return isObject(value) && typeof value.uri === 'string';
 }

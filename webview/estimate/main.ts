@@ -1,0 +1,69 @@
+/** The estimate page: what a run or a model costs, and where it goes. Follows the text. */
+import type { EstimateView } from '../../language/server/protocol.js';
+import { attribute, text } from '../diagram/xml.js';
+import { chooser, registerControls } from '../shared/controls.js';
+import { byId } from '../shared/dom.js';
+import { formatCount, formatLength, formatMs } from '../shared/format.js';
+import { connectHost, initialState } from '../shared/host.js';
+import type { EstimateRequest, EstimateState, EstimateUpdate } from '../shared/messages.js';
+import { memoryBar, plansTable, roofline, sweepChart, timeTable } from './pictures.js';
+import './main.css';
+
+registerControls();
+
+const host = connectHost<EstimateRequest, EstimateUpdate, EstimateState>();
+const state: EstimateState = host.state() ?? initialState<EstimateState>();
+const names = chooser('Run or model', (name) => host.post({ type: 'choose', name }));
+byId('toolbar').append(names.element);
+
+host.onUpdate(({ result }) => {
+  const banner = byId('banner');
+  banner.textContent = result.error ?? '';
+  banner.hidden = result.error === undefined;
+  names.setChoices(result.names, result.name);
+  state.name = result.name;
+  host.keep(state);
+  // The last good numbers stay while the text is broken.
+  byId('content').classList.toggle('stale', result.view === null);
+  if (result.view) byId('content').innerHTML = contentOf(result.view);
+});
+
+function contentOf(view: EstimateView): string {
+  return [
+    facts(view),
+    section('Memory', memoryBar(view)),
+    section('Throughput by sequence length (tokens/s)', sweepChart(view)),
+    section('Time of a micro-batch', timeTable(view)),
+    section('Roofline', roofline(view)),
+    section('Ways to spread the batch', plansTable(view)),
+    section(
+      'Assumptions',
+      `<ul>${view.estimate.assumptions.map((line) => `<li>${text(line)}</li>`).join('')}</ul>`,
+    ),
+  ].join('');
+}
+
+function facts({ estimate, device }: EstimateView): string {
+  const { transformer, stripedhyena1 } = estimate.comparedWith;
+  const rows: [string, string][] = [
+    ['Step', formatMs(estimate.stepTimeMs)],
+    ['Tokens/s', formatCount(estimate.tokensPerSecond)],
+    ['MFU', `${(100 * estimate.mfu).toFixed(1)}%`],
+    ['Parameters', formatCount(estimate.model.parameters)],
+    ['Sequence', `${estimate.microBatch} × ${formatLength(estimate.sequence)}, ${estimate.precision}`],
+    ['Device', device.name],
+    ...(transformer
+      ? ([['Than a Transformer', `${transformer.speedup.toFixed(2)}×`]] as [string, string][])
+      : []),
+    ...(stripedhyena1
+      ? ([['Than StripedHyena 1', `${stripedhyena1.speedup.toFixed(2)}×`]] as [string, string][])
+      : []),
+  ];
+  return `<dl id="facts">${rows.map(([name, value]) => `<div><dt>${text(name)}</dt><dd>${text(value)}</dd></div>`).join('')}</dl>`;
+}
+
+function section(title: string, content: string): string {
+  return `<section aria-label="${attribute(title)}"><h2>${text(title)}</h2>${content}</section>`;
+}
+
+host.post({ type: 'ready' });
