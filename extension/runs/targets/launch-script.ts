@@ -1,10 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { RunError } from '../errors.js';
-import { pause } from './child.js';
 import { LAUNCH } from './poll.js';
 import { quote } from './quote.js';
 import type { Shell } from './shell.js';
-import { isPassing } from './ssh-shell.js';
+import { patient } from './patience.js';
 import { EXITS, type EngineCall, type Starter } from './starter.js';
 import { diskFull } from './transfer.js';
 
@@ -20,8 +19,6 @@ export interface StartRequest {
   signal?: AbortSignal | undefined;
 }
 
-const TRIES = 4;
-const FIRST_WAIT_MS = 500;
 const START_TIMEOUT_MS = 120_000;
 
 /**
@@ -32,16 +29,10 @@ const START_TIMEOUT_MS = 120_000;
 export async function startThere(request: StartRequest): Promise<string | null> {
   const { shell, signal } = request;
   const text = script(request, randomBytes(16).toString('hex'));
-  for (let attempt = 1; ; attempt++) {
-    try {
-      const { code, stdout, stderr } = await shell.run(text, { timeoutMs: START_TIMEOUT_MS, signal });
-      if (code === 0) return /^job (\d+)$/m.exec(stdout.toString('utf8'))?.[1] ?? null;
-      throw explain(request, code, stderr);
-    } catch (error) {
-      if (!isPassing(error) || attempt >= TRIES) throw error;
-      await pause(FIRST_WAIT_MS * 2 ** attempt, signal);
-    }
-  }
+  const options = { timeoutMs: START_TIMEOUT_MS, signal };
+  const { code, stdout, stderr } = await patient(shell).run(text, options);
+  if (code === 0) return /^job (\d+)$/m.exec(stdout.toString('utf8'))?.[1] ?? null;
+  throw explain(request, code, stderr);
 }
 
 function script({ starter, call, id, resume, files }: StartRequest, attempt: string): string {

@@ -19,9 +19,10 @@ import { LAUNCH } from './poll.js';
 import { judge } from './probe.js';
 import { fileName, quote } from './quote.js';
 import { readRecord, writeRecord, type TargetRecord } from './record.js';
+import { patient } from './patience.js';
 import { bringRunner } from './runner.js';
 import type { Shell } from './shell.js';
-import { isPassing } from './ssh-shell.js';
+import { isBroken } from './ssh-shell.js';
 import { EXITS, type EngineCall, type Starter } from './starter.js';
 import type { Deletion, Finding, Target, TargetLaunch, TargetResume, Watching } from './target.js';
 import { diskFull, fetch } from './transfer.js';
@@ -56,7 +57,7 @@ export class RemoteTarget implements Target {
     tell?.(`looking at ${this.where}`);
     const facts = await this.usable(signal);
     const runner = await bringRunner(this.place(facts), launch.installation, launch);
-    const placed = await placeData(this.shell, facts, launch);
+    const placed = await placeData(patient(this.shell), facts, launch);
     const directory = await newRunDirectory(plan, launch.out);
     const record: TargetRecord = {
       version: 1,
@@ -106,7 +107,7 @@ export class RemoteTarget implements Target {
   async fetch(directory: string, { tell, signal }: Watching = {}): Promise<string[]> {
     const record = await this.record(directory);
     const listing = `cd -- ${quote(`${record.directory}/${RUN_FILES.checkpoints}`)} 2>/dev/null && ls -1; true`;
-    const there = (await shellOk(this.shell, listing, 'list checkpoints', signal)).split('\n');
+    const there = (await shellOk(patient(this.shell), listing, 'list checkpoints', signal)).split('\n');
     const folder = path.join(directory, RUN_FILES.checkpoints);
     await mkdir(folder, { recursive: true });
     const here = new Set(await readdir(folder));
@@ -135,7 +136,7 @@ export class RemoteTarget implements Target {
       );
     }
     const script = `cd -- ${quote(record.directory)} 2>/dev/null && [ "$(cat ${LAUNCH}/id)" = ${quote(record.id)} ] && du -sk .; true`;
-    const kilobytes = /^\d+/.exec(await shellOk(this.shell, script, 'measure the run'))?.[0];
+    const kilobytes = /^\d+/.exec(await shellOk(patient(this.shell), script, 'measure the run'))?.[0];
     const mirror = { where: 'this machine', path: directory, bytes: await sizeBelow(directory) };
     if (kilobytes === undefined) return [mirror];
     return [{ where: this.where, path: record.directory, bytes: Number(kilobytes) * 1024 }, mirror];
@@ -148,13 +149,13 @@ export class RemoteTarget implements Target {
     const script = `[ -e ${there} ] || exit 0
 [ "$(cat ${quote(`${record.directory}/${LAUNCH}/id`)})" = ${quote(record.id)} ] || { echo 'it is another run' >&2; exit 1; }
 rm -rf -- ${there}`;
-    await shellOk(this.shell, script, `delete ${record.directory}`);
+    await shellOk(patient(this.shell), script, `delete ${record.directory}`);
     await rm(directory, { recursive: true, force: true });
     await removeFromIndex(directory);
   }
 
   private facts(signal?: AbortSignal): Promise<Facts> {
-    return readFacts(this.shell, this.settings.directory, this.settings.setup, signal);
+    return readFacts(patient(this.shell), this.settings.directory, this.settings.setup, signal);
   }
 
   /** The machine's facts; throws `RunError` with what is wrong and its mend when no run can go there. */
@@ -170,7 +171,7 @@ rm -rf -- ${there}`;
   }
 
   private place(facts: Facts) {
-    return { shell: this.shell, facts, setup: this.settings.setup, isShared: this.kind === 'slurm' };
+    return { shell: patient(this.shell), facts, setup: this.settings.setup, isShared: this.kind === 'slurm' };
   }
 
   private async record(directory: string): Promise<TargetRecord> {
@@ -218,7 +219,7 @@ rm -rf -- ${there}`;
       if (resume) await writeStatus(directory, status);
     } catch (error) {
       // A connection that broke leaves open whether it started; watching will tell.
-      if (!isPassing(error) && !resume) {
+      if (!isBroken(error) && !resume) {
         const exitReason = error instanceof Error ? error.message : String(error);
         await writeStatus(directory, { ...status, state: 'failed', exitReason });
       }

@@ -159,9 +159,7 @@ export function sshTrouble(host: string, end: Pick<ChildEnd, 'stderr' | 'timedOu
   return new RunError('target/lost', `the connection to ${host} broke${said ? `: ${said}` : ''}`);
 }
 
-/** Failures that a later try may not meet. */
-export function isPassing(error: unknown): boolean {
-  return (
-    error instanceof RunError && ['target/lost', 'target/timeout', 'target/unreachable'].includes(error.code)
-  );
+/** A connection that was there and broke, or froze: a later try may go through. */
+export function isBroken(error: unknown): boolean {
+  return error instanceof RunError && ['target/lost', 'target/timeout'].includes(error.code);
 }

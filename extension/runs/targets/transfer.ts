@@ -1,7 +1,8 @@
 import { RunError } from '../errors.js';
-import { isAbort, pause, runChild, type ChildEnd } from './child.js';
+import { pause, runChild, type ChildEnd } from './child.js';
 import { quoteForRsync } from './quote.js';
-import { isPassing, sshTrouble } from './ssh-shell.js';
+import { isBroken, sshTrouble } from './ssh-shell.js';
+import { FIRST_WAIT_MS, TRIES } from './patience.js';
 import type { Shell } from './shell.js';
 
 export interface TransferOptions {
@@ -14,8 +15,6 @@ export interface TransferOptions {
   onProgress?: (share: number) => void;
 }
 
-const TRIES = 4;
-const FIRST_WAIT_MS = 500;
 const IO_TIMEOUT_S = 30;
 
 /** Copies paths of this machine into a directory over there. A trailing `/` means a folder's contents. */
@@ -56,7 +55,7 @@ async function transfer(shell: Shell, from: string[], to: string, options: Trans
     to,
   ];
   const tell = options.onProgress;
-  for (let attempt = 1; ; attempt++) {
+  for (let attempt = 0; ; attempt++) {
     const end = await runChild(rsync, args, {
       ...(options.input === undefined ? {} : { input: options.input }),
       signal: options.signal,
@@ -66,7 +65,7 @@ async function transfer(shell: Shell, from: string[], to: string, options: Trans
     });
     if (end.code === 0) return;
     const trouble = explain(shell.where, rsync, end);
-    if (!isPassing(trouble) || attempt >= TRIES || isAbort(trouble)) throw trouble;
+    if (!isBroken(trouble) || attempt + 1 >= TRIES) throw trouble;
     await pause(FIRST_WAIT_MS * 2 ** attempt, options.signal);
   }
 }

@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { basename, join } from 'node:path';
 import {
   cleanRun,
@@ -167,6 +175,27 @@ describe('runs over ssh', function () {
     }
     assert.deepEqual(bytesHere(directory), await bytesThere(directory));
     assert.ok(existsSync(join(await directoryThere(directory), 'checkpoints')));
+  });
+
+  it('connections that break while it looks, sends and launches cost time and nothing else', async () => {
+    const genome = readFileSync(join(desk.root, 'work', 'genome.fa'), 'utf8');
+    writeFileSync(join(desk.root, 'work', 'large.fa'), genome.repeat(1000));
+    const plan = desk.plan((changed) => (changed.run.data.files = ['*.fa']));
+    const before = readdirSync(join(sshd.home, 'striped')).length;
+    const cuts = setInterval(() => sshd.dropConnections(), 350);
+    const calm = setTimeout(() => clearInterval(cuts), 4_000);
+    try {
+      const { directory } = await launchRun({ ...CPU, plan, on: 'box', sendData: true });
+      const status = await waitForEnd(directory, WAIT_MS);
+      assert.equal(status?.state, 'completed', status?.exitReason);
+      assert.equal(eventsIn(directory).filter(({ type }) => type === 'start').length, 1);
+      assert.deepEqual(bytesHere(directory), await bytesThere(directory));
+      assert.equal(readdirSync(join(sshd.home, 'striped')).length, before + 1);
+    } finally {
+      clearInterval(cuts);
+      clearTimeout(calm);
+      rmSync(join(desk.root, 'work', 'large.fa'));
+    }
   });
 
   it('says that a run was killed over there', async () => {
