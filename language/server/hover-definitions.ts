@@ -1,7 +1,15 @@
 /** Hovers of models, stripes, blocks, runs and clusters: shapes, parameters with the arithmetic, time. */
 import { AstUtils } from 'langium';
 import { estimatePlan, hardwareById } from '../estimate/index.js';
-import { isModel, type Block, type Cluster, type Model, type Run, type Stripe } from '../generated/ast.js';
+import {
+  isModel,
+  type Block,
+  type Cluster,
+  type Model,
+  type Parameter,
+  type Run,
+  type Stripe,
+} from '../generated/ast.js';
 import { countBlocks, expand } from '../layout/expand.js';
 import type { ModelLayout } from '../layout/layout.js';
 import { OPERATOR_DOCS } from '../layout/model-vocabulary.js';
@@ -84,6 +92,11 @@ function parameterSum(layout: ModelLayout): string {
   }
   const sum = `| **sum** | | **${grouped(layout.parameters)}** |`;
   return ['| part | | parameters |', '|---|---|---:|', ...rows, sum].join('\n');
+}
+
+export function hoverOfParameter({ name, value, $container: model }: Parameter): string {
+  const assumed = value?.$cstNode ? `: \`${value.$cstNode.text}\` unless another value is given` : '';
+  return `**${name}** — parameter of model ${model.name}${assumed}`;
 }
 
 export function hoverOfStripe(stripe: Stripe, layout: ModelLayout | undefined): string {

@@ -1,11 +1,12 @@
 import { AstUtils, CstUtils, type AstNode, type LangiumDocument, type LeafCstNode } from 'langium';
 import { AstNodeHoverProvider } from 'langium/lsp';
 import type { Hover, HoverParams } from 'vscode-languageserver-protocol';
-import { isBlock, isCluster, isModel, isRun, isStripe, isStripeUse } from '../generated/ast.js';
+import { isBlock, isCluster, isModel, isParameter, isRun, isStripe, isStripeUse } from '../generated/ast.js';
 import {
   hoverOfBlock,
   hoverOfCluster,
   hoverOfModel,
+  hoverOfParameter,
   hoverOfRun,
   hoverOfStripe,
 } from './hover-definitions.js';
@@ -47,6 +48,7 @@ export class StripedHoverProvider extends AstNodeHoverProvider {
     if (isModel(node)) return hoverOfModel(node, this.services);
     if (isRun(node)) return hoverOfRun(node, this.services);
     if (isCluster(node)) return hoverOfCluster(node);
+    if (isParameter(node)) return hoverOfParameter(node);
     const stripe = isStripeUse(node) ? node.stripe?.ref : node;
     if (isStripe(stripe)) {
       const model = AstUtils.getContainerOfType(stripe, isModel);

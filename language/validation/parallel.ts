@@ -169,14 +169,36 @@ export function checkTensorSplit(layout: RunLayout, model: ModelLayout): Finding
     if (ffn.kind === 'gated') whole.set('inner channels of the feed-forward', [ffn.inner, tensor]);
     if (ffn.kind === 'hyena') whole.set('groups of ffn SE', [ffn.mixer.groups, ranks]);
   }
-  const broken = [...whole].filter(([, [count, over]]) => count % over !== 0);
-  return broken.map(([name, [count, over]]) => ({
-    severity: 'error',
-    code: 'striped/parallel',
-    message: `${grouped(count)} ${name} do not divide by ${over === tensor ? `${tensor} tensor ranks` : `${over} ranks (tensor ${tensor} × context ${context})`}.`,
-    node: layout.parallelSettings.get(over === tensor ? 'tensor' : 'context')?.node ?? parallelNode(layout),
-    related: [{ node: model.node, message: `\`${model.name}\` is defined here.` }],
-  }));
+  return [tensor, ranks].flatMap((over, index): Finding[] => {
+    if (over === 1 || (index === 1 && context === 1)) return [];
+    const counts = [...whole.values()].filter(([, by]) => by === over).map(([count]) => count);
+    const broken = [...whole].filter(([, [count, by]]) => by === over && count % over !== 0);
+    if (broken.length === 0) return [];
+    const names = broken.map(([name, [count]]) => `${grouped(count)} ${name}`).join(', ');
+    const by =
+      index === 0 ? `${tensor} tensor ranks` : `${over} ranks (tensor ${tensor} × context ${context})`;
+    const key = index === 0 ? 'tensor' : 'context';
+    const written = layout.parallelSettings.get(key)?.node;
+    const other = largestBelow(over, counts) / (index === 0 ? 1 : tensor);
+    const fix = { title: `Change to \`${key} ${other}\``, newText: `${key} ${other}` };
+    return [
+      {
+        severity: 'error',
+        code: 'striped/parallel',
+        message: `${names} do not divide by ${by}.`,
+        node: written ?? parallelNode(layout),
+        related: [{ node: model.node, message: `\`${model.name}\` is defined here.` }],
+        fixes: written && Number.isInteger(other) ? [fix] : undefined,
+      },
+    ];
+  });
+}
+
+/** The largest number of ranks below `ranks` that divides every count. */
+function largestBelow(ranks: number, counts: readonly number[]): number {
+  let below = ranks - 1;
+  while (counts.some((count) => count % below !== 0)) below--;
+  return below;
 }
 
 function parallelNode(layout: RunLayout): AstNode {

@@ -67,6 +67,7 @@ export function registerChecks(services: StripedServices): void {
     ],
   };
   services.validation.ValidationRegistry.register(checks);
+  checkAgainWhenAsked(services);
 }
 
 function checkModel(model: Model, layouts: Layouts): Finding[] {
@@ -105,6 +106,20 @@ function checkRun(run: Run, services: StripedServices): Finding[] {
 
 function hasErrors(findings: readonly Finding[]): boolean {
   return findings.some(({ severity }) => severity === 'error');
+}
+
+/** Whoever turns advice on or off sees it at once. */
+function checkAgainWhenAsked(services: StripedServices): void {
+  const { ConfigurationProvider, DocumentBuilder, LangiumDocuments, WorkspaceLock } =
+    services.shared.workspace;
+  let wanted: unknown;
+  ConfigurationProvider.onConfigurationSectionUpdate(({ section, configuration }) => {
+    const advice = (configuration as { advice?: unknown } | undefined)?.advice ?? true;
+    if (section !== 'striped' || advice === wanted) return;
+    wanted = advice;
+    const documents = LangiumDocuments.all.toArray();
+    void WorkspaceLock.write((token) => DocumentBuilder.build(documents, { validation: true }, token));
+  });
 }
 
 /** `striped.advice`: one switch for all advice. */

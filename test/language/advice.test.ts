@@ -68,11 +68,20 @@ describe('advice', () => {
     assert.equal(found.text, 'recompute blocks');
   });
 
-  it('can be turned off', async () => {
+  it('can be turned off and on', async () => {
     const host = memoryHost();
     host.shared.workspace.ConfigurationProvider.updateConfiguration({
       settings: { striped: { advice: false } },
     });
-    assert.deepEqual((await check(sized('layout MHA x 32'), host)).diagnostics, []);
+    const document = await check(sized('layout MHA x 32'), host);
+    assert.deepEqual(document.diagnostics, []);
+    host.shared.workspace.ConfigurationProvider.updateConfiguration({
+      settings: { striped: { advice: true } },
+    });
+    await host.shared.workspace.WorkspaceLock.read(() => undefined);
+    assert.deepEqual(
+      document.diagnostics?.map(({ code }) => code),
+      ['striped/advice'],
+    );
   });
 });

@@ -69,6 +69,17 @@ describe('parameters and inheritance in the editor', () => {
     assert.equal(await definition(`${HYBRID} run r { model Hybrid(ti|mes: 3) }`), 'times');
   });
 
+  it('say what a parameter is, where it is used', async () => {
+    for (const text of [
+      HYBRID.replace('width wide', 'width wi|de'),
+      `${HYBRID} run r { model Hybrid(wi|de: 32) }`,
+    ]) {
+      const { host, document, params } = await at(text);
+      const hover = await host.striped.lsp.HoverProvider!.getHoverContent(document, params);
+      assert.match(JSON.stringify(hover?.contents), /parameter of model Hybrid: `64` unless/);
+    }
+  });
+
   it('rename a parameter everywhere', async () => {
     const text = `${HYBRID}model B extends Hybrid(wide: 32) { width wide }
 run r { model B(wide: 16) data bytes("wide") }`;

@@ -506,6 +506,7 @@ const CASES: Case[] = [
     text: run('parallel { context 8 data 1 }').replace('SE MR LI', 'SE LI'),
     code: 'striped/parallel',
     says: /4 groups of SE do not divide by 8 ranks \(tensor 1 × context 8\)/,
+    fixes: ['context 4'],
   },
   {
     title: 'zig-zag over context ranks',
