@@ -38,6 +38,11 @@ export async function codes(text: string): Promise<string[]> {
   return (await diagnostics(text)).map(({ severity, code }) => `${names[severity ?? 1]} ${code}`);
 }
 
+/** As `codes`, without advice: that moves with the estimates. */
+export async function faults(text: string): Promise<string[]> {
+  return (await codes(text)).filter((code) => !code.endsWith('striped/advice'));
+}
+
 /** The one diagnostic with `code`; fails when there is none or several. */
 export async function only(
   text: string,
