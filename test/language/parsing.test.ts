@@ -75,10 +75,7 @@ describe('parsing', () => {
   });
 
   it('reads CRLF', async () => {
-    assert.deepEqual(await faults(SKETCH.replaceAll('\n', '\r\n')), [
-      'warning striped/schedule',
-      'hint striped/advice',
-    ]);
+    assert.deepEqual(await faults(SKETCH.replaceAll('\n', '\r\n')), ['warning striped/schedule']);
   });
 
   it('reports an unclosed text and a stray character in words of its own', async () => {
