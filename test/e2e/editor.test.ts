@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import * as path from 'node:path';
+import { findRunDirectories } from '../../extension/runs/index.js';
 import { eventually } from '../support/eventually.js';
 import { Workbench } from './workbench.js';
 
@@ -95,6 +96,45 @@ describe('the editor, in a real workbench', function () {
     await workbench.page.locator('.statusbar-item', { hasText: `Ln ${line},` }).waitFor();
   });
 
+  it('changes the text from the picture, as one edit that can be undone', async () => {
+    const preview = await workbench.webviewWith('svg .block');
+    const operators = () =>
+      preview
+        .locator('svg .block')
+        .evaluateAll((blocks) => blocks.map((block) => (block as SVGElement).dataset.operator).join());
+    // The click in the step before has shown what the block is.
+    await preview.locator('#inspector', { hasText: 'MHA block 3' }).waitFor();
+    await preview.locator('[aria-label="Insert after"]').click();
+    await preview.locator('[aria-label="Insert after"] vscode-option[aria-label=LI]').click();
+    await eventually('the inserted block', async () => (await operators()) === 'SE,MR,LI,MHA,LI');
+    await eventually('the inserted text', async () => /layout.*trio.*MHA.*LI/.test(await text()));
+    await workbench.screenshot('10-diagram-edit');
+    await workbench.putCursorAfter(source, 'layout trio');
+    await workbench.page.keyboard.press('Control+z');
+    await eventually('the text as it was', async () => (await operators()) === 'SE,MR,LI,MHA');
+    // The cursor is in the use of the stripe: the picture marks it.
+    await workbench.putCursorAfter(source, 'layout trio');
+    await preview.locator('.stripe.current').waitFor();
+    await preview.locator('[aria-label="Colour of the blocks"]').click();
+    await preview.locator('[aria-label="Colour of the blocks"] vscode-option', { hasText: 'time' }).click();
+    await preview.locator('rect.heat').first().waitFor();
+    await workbench.screenshot('11-heat');
+  });
+
+  it('shows the estimate of a run, which follows the text', async () => {
+    await workbench.codeLens('Estimate').click();
+    const estimate = await workbench.webviewWith('polyline.line');
+    await workbench.screenshot('12-estimate');
+    const parameters = () =>
+      estimate.locator('#facts div', { has: estimate.locator('dt:text-is("Parameters")') }).innerText();
+    const before = await parameters();
+    await workbench.putCursorAfter(source, 'layout trio');
+    await workbench.page.keyboard.type(' LI');
+    await eventually('more parameters', async () => (await parameters()) !== before);
+    await workbench.page.keyboard.press('Control+z');
+    await eventually('as many as before', async () => (await parameters()) === before);
+  });
+
   it('launches a run and draws its loss', async () => {
     await workbench.codeLens('Run').click();
     const dialog = workbench.page.locator('.monaco-dialog-box');
@@ -155,4 +195,35 @@ describe('the editor, in a real workbench', function () {
   async function step(): Promise<number> {
     return Number.parseInt(await fact('Step'), 10);
   }
+});
+
+describe('the editor, in a workspace that is not trusted', function () {
+  this.timeout(120_000);
+  let workbench: Workbench;
+
+  before(async function () {
+    this.timeout(300_000);
+    workbench = await Workbench.start(LAYOUT, undefined, {
+      'security.workspace.trust.enabled': true,
+      'security.workspace.trust.startupPrompt': 'never',
+      'security.workspace.trust.banner': 'never',
+      'workbench.colorTheme': 'Default High Contrast',
+    });
+  });
+  after(() => workbench?.stop());
+
+  it('checks and draws, and refuses to run', async () => {
+    await workbench.page.locator('.statusbar-item', { hasText: 'Restricted Mode' }).waitFor();
+    await workbench.codeLens('Preview').click();
+    const preview = await workbench.webviewWith('svg .block');
+    await preview.locator('svg .block[data-operator=MHA]').click();
+    await preview.locator('#inspector', { hasText: 'MHA block 3' }).waitFor();
+    await workbench.screenshot('13-restricted-high-contrast');
+    await workbench.codeLens('Run').click();
+    await workbench.page
+      .locator('.notification-toast', { hasText: 'Launching a run needs a trusted workspace' })
+      .waitFor();
+    assert.deepEqual(await findRunDirectories(workbench.folder), []);
+    await workbench.screenshot('14-restricted-run');
+  });
 });
