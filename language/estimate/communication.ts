@@ -16,8 +16,8 @@ export interface Link {
 
 /** Share of a link's rate that collectives reach on large messages. */
 const LINK_EFFICIENCY = 0.8;
-/** Share of the gradients' traffic that hides behind the backward pass. */
-const OVERLAP = 0.9;
+/** Collectives over links are computed from datasheet rates, not measured. */
+const UNCERTAINTY = 0.3;
 
 const LATENCY = { node: 8e-6, cluster: 2e-5 };
 
@@ -92,14 +92,44 @@ function item(name: string, kind: string, bytes: number, forward: number, backwa
     bytes,
     flops: 0,
     bound: 'network',
+    uncertainty: UNCERTAINTY,
   };
 }
 
-/** The link that `ranks` neighbouring ranks, `stride` apart, talk over. */
-function linkSpanning(plan: Plan, profile: HardwareProfile, ranks: number): Link | undefined {
-  const { cluster } = plan.run;
+/** A group of ranks, `stride` apart, each of which talks to all others of it. */
+interface Group {
+  ranks: number;
+  stride: number;
+}
+
+/**
+ * The link that a group talks over. Beyond a node, rings of a gather cross the border once each and every device
+ * has a network port, so the members within a node add up theirs, up to the rate of the link inside.
+ */
+export function linkSpanning(
+  cluster: PlanCluster | null,
+  profile: HardwareProfile,
+  { ranks, stride }: Group,
+): { gather: Link; pair: Link } | undefined {
   const perNode = cluster?.gpusPerNode ?? 8;
-  return linkFor(cluster, profile, ranks <= perNode ? 'node' : 'cluster');
+  const inside = linkFor(cluster, profile, 'node');
+  if (ranks * stride <= perNode) return inside && { gather: inside, pair: inside };
+  const outside = linkFor(cluster, profile, 'cluster');
+  if (!outside) return undefined;
+  const members = Math.max(1, Math.min(ranks, Math.floor(perNode / stride)));
+  const most = members > 1 && inside ? inside.bytesPerSecond : outside.bytesPerSecond;
+  const bytesPerSecond = Math.min(most, members * outside.bytesPerSecond);
+  return { gather: { ...outside, bytesPerSecond }, pair: outside };
+}
+
+/** Whether backward runs the blocks' forward pass again. */
+export function recomputes(device: Device, plan: Plan): boolean {
+  return plan.run.recompute === 'blocks' || device.engine.alwaysRecomputes;
+}
+
+/** Whether the recomputed forward pass communicates again. */
+function repeats(device: Device, plan: Plan): boolean {
+  return device.engine.recomputesCommunication && recomputes(device, plan);
 }
 
 /** Two reductions of the residual stream a block, forward and again backward. */
@@ -107,15 +137,22 @@ function tensorItem(device: Device, plan: Plan, shard: Shard, link: Link): CostI
   const bytes = shard.rows * shard.width * device.valueBytes;
   const reductions = plan.model.blocks.reduce((sum, b) => sum + (b.ffn.kind === 'none' ? 1 : 2), 0);
   const seconds = reductions * allReduceSeconds(link, shard.tensor, bytes);
+  const repeated = repeats(device, plan) ? 2 : 1;
   const kind = plan.run.parallel.sequence ? 'all-gather + reduce-scatter' : 'all-reduce';
-  return item(`tensor (${link.kind})`, kind, 4 * reductions * bytes, seconds, seconds);
+  return item(
+    `tensor (${link.kind})`,
+    kind,
+    2 * (1 + repeated) * reductions * bytes,
+    seconds,
+    repeated * seconds,
+  );
 }
 
 /** What one block passes between context ranks, seconds one way, and its bytes. */
 function contextCost(device: Device, block: PlanBlock, shard: Shard, ranks: number, link: Link) {
   const { mixer } = block;
   const width = shard.width / shard.tensor;
-  if (mixer.operator === 'MHA') {
+  if (mixer.operator === 'MHA' || device.engine.contextOfHyena === 'all-to-all') {
     const columns = projectedWidth(mixer, shard.width) / shard.tensor + width;
     const bytes = shard.rows * columns * device.valueBytes;
     return { bytes, seconds: 2 * allToAllSeconds(link, ranks, bytes / 2) };
@@ -138,17 +175,19 @@ function contextItem(device: Device, plan: Plan, shard: Shard, link: Link): Cost
     bytes += cost.bytes;
     seconds += cost.seconds;
   }
-  return item(`context (${link.kind})`, 'all-to-all + point-to-point', 2 * bytes, seconds, seconds);
+  const repeated = repeats(device, plan) ? 2 : 1;
+  const kind = 'all-to-all + point-to-point';
+  return item(`context (${link.kind})`, kind, (1 + repeated) * bytes, seconds, repeated * seconds);
 }
 
 /** Gradients summed over data and context ranks once a step, mostly behind the backward pass. */
-function dataItem(plan: Plan, shard: Shard, link: Link, backwardSeconds: number): CostItem {
+function dataItem(device: Device, plan: Plan, shard: Shard, link: Link, backwardSeconds: number): CostItem {
   const { data, context, zero } = plan.run.parallel;
   const ranks = data * context;
   const count = rankParameters(plan, shard.tensor);
   const reduced = gatherSeconds(link, ranks, count * 4);
   const gathered = gatherSeconds(link, ranks, count * 4);
-  const hidden = Math.min(reduced * OVERLAP, backwardSeconds);
+  const hidden = Math.min(reduced * device.engine.gradientOverlap.value, backwardSeconds);
   const kind = zero >= 1 ? 'reduce-scatter + all-gather' : 'all-reduce';
   return item(`data (${link.kind})`, kind, 2 * count * 4, 0, reduced - hidden + gathered);
 }
@@ -168,18 +207,25 @@ export function communicationOf(
   const perMicroBatch: CostItem[] = [];
   const perStep: CostItem[] = [];
   const missingLinks: string[] = [];
-  const over = (axis: string, ranks: number, use: (link: Link) => void): void => {
-    const link = linkSpanning(plan, device.profile, ranks);
-    if (link) use(link);
+  const over = (axis: string, group: Group, use: (gather: Link, pair: Link) => void): void => {
+    const link = linkSpanning(plan.run.cluster, device.profile, group);
+    if (link) use(link.gather, link.pair);
     else missingLinks.push(axis);
   };
-  if (tensor > 1) over('tensor', tensor, (link) => perMicroBatch.push(tensorItem(device, plan, shard, link)));
+  if (tensor > 1) {
+    over('tensor', { ranks: tensor, stride: 1 }, (gather) =>
+      perMicroBatch.push(tensorItem(device, plan, shard, gather)),
+    );
+  }
   if (context > 1) {
-    over('context', tensor * context, (link) => perMicroBatch.push(contextItem(device, plan, shard, link)));
+    over('context', { ranks: context, stride: tensor }, (_, pair) =>
+      perMicroBatch.push(contextItem(device, plan, shard, pair)),
+    );
   }
   if (data * context > 1) {
-    const world = tensor * context * data;
-    over('data', world, (link) => perStep.push(dataItem(plan, shard, link, backwardSeconds)));
+    over('data', { ranks: data * context, stride: tensor }, (gather) =>
+      perStep.push(dataItem(device, plan, shard, gather, backwardSeconds)),
+    );
   }
   return { perMicroBatch, perStep, missingLinks };
 }

@@ -2,13 +2,15 @@ import type { Plan, PlanBlock } from '../plan/plan.js';
 import { blockTensors, totalSize } from '../plan/tensors.js';
 import { baselinesOf } from './baselines.js';
 import { byBlock } from './by-block.js';
-import { communicationOf } from './communication.js';
+import { communicationOf, recomputes } from './communication.js';
+import { DEFAULT_ENGINE, engineById, engineProfiles, type EngineProfile } from './engine.js';
 import type { CostItem, Estimate } from './estimate.js';
 import { hardwareById, hardwareProfiles } from './hardware.js';
 import { blockActivations, memoryOf, rankParameters } from './memory.js';
 import { modelFlopsPerToken } from './model-flops.js';
 import { blockWork, edgeWork, shardOf, type Shard } from './operators.js';
-import { costOf, deviceFor, type Device, type Work } from './roofline.js';
+import { outsideMeasured } from './range.js';
+import { costOf, curveOf, deviceFor, type Device, type Work } from './roofline.js';
 
 /** The hardware asked for is not known; the message lists what is. */
 export class UnknownHardwareError extends Error {
@@ -19,16 +21,37 @@ export class UnknownHardwareError extends Error {
   }
 }
 
+/** The engine asked for is not known; the message lists what is. */
+export class UnknownEngineError extends Error {
+  readonly code = 'striped/unknown-engine';
+  constructor(id: string) {
+    super(
+      `Unknown engine '${id}'. Known: ${engineProfiles()
+        .map((engine) => engine.id)
+        .join(', ')}.`,
+    );
+  }
+}
+
 export interface EstimateOptions {
   /** Hardware profile id; default: the plan's. */
   hardware?: string;
+  /** Engine profile id, or a profile; default: this project's. */
+  engine?: string | EngineProfile;
+}
+
+function engineOf({ engine = DEFAULT_ENGINE }: EstimateOptions): EngineProfile {
+  if (typeof engine !== 'string') return engine;
+  const known = engineById(engine);
+  if (!known) throw new UnknownEngineError(engine);
+  return known;
 }
 
 function device(plan: Plan, options: EstimateOptions): Device {
   const id = options.hardware ?? plan.run.hardware;
   const profile = hardwareById(id);
   if (!profile) throw new UnknownHardwareError(id);
-  return deviceFor(profile, plan.run.precision);
+  return deviceFor(profile, plan.run.precision, engineOf(options));
 }
 
 /** With recomputation, backward runs a block's forward pass again. */
@@ -43,6 +66,8 @@ function recomputed(works: Work[], items: CostItem[]): CostItem {
     bytes: works.reduce((sum, work) => sum + work.forward.bytes, 0),
     flops: works.reduce((sum, work) => sum + work.forward.flops, 0),
     bound: slowest.bound,
+    uncertainty:
+      forwardMs > 0 ? items.reduce((sum, i) => sum + i.forwardMs * i.uncertainty, 0) / forwardMs : 0,
   };
 }
 
@@ -53,12 +78,13 @@ interface StackCost {
   after: CostItem[];
   forwardMs: number;
   backwardMs: number;
+  spreadMs: number;
 }
 
 function blockItems(on: Device, plan: Plan, block: PlanBlock, shard: Shard) {
   const works = blockWork(on, block, shard);
   const items = works.map((work) => costOf(on, work));
-  if (plan.run.recompute === 'blocks') items.push(recomputed(works, items));
+  if (recomputes(on, plan)) items.push(recomputed(works, items));
   return { items, ...sums(items) };
 }
 
@@ -76,6 +102,7 @@ function stackCost(on: Device, plan: Plan): StackCost {
     after,
     forwardMs: all.reduce((sum, { forwardMs }) => sum + forwardMs, 0),
     backwardMs: all.reduce((sum, { backwardMs }) => sum + backwardMs, 0),
+    spreadMs: all.reduce((sum, { spreadMs }) => sum + spreadMs, 0),
   };
 }
 
@@ -104,14 +131,17 @@ function optimizerItem(on: Device, plan: Plan): CostItem {
   });
 }
 
-function sums(items: CostItem[]): { forwardMs: number; backwardMs: number } {
+/** Errors of equal kernels do not cancel, so spreads are added as they are. */
+function sums(items: CostItem[]): { forwardMs: number; backwardMs: number; spreadMs: number } {
   let forwardMs = 0;
   let backwardMs = 0;
+  let spreadMs = 0;
   for (const item of items) {
     forwardMs += item.forwardMs;
     backwardMs += item.backwardMs;
+    spreadMs += (item.forwardMs + item.backwardMs) * item.uncertainty;
   }
-  return { forwardMs, backwardMs };
+  return { forwardMs, backwardMs, spreadMs };
 }
 
 function milliseconds(items: CostItem[]): number {
@@ -124,6 +154,7 @@ interface StepCost {
   optimizer: CostItem;
   communication: CostItem[];
   stepTimeMs: number;
+  spreadMs: number;
   missingLinks: string[];
 }
 
@@ -137,8 +168,30 @@ function stepCost(on: Device, plan: Plan): StepCost {
     optimizer,
     communication: [...network.perMicroBatch, ...network.perStep],
     stepTimeMs: micro * plan.run.accumulation + milliseconds([optimizer, ...network.perStep]),
+    spreadMs:
+      (stack.spreadMs + sums(network.perMicroBatch).spreadMs) * plan.run.accumulation +
+      sums([optimizer, ...network.perStep]).spreadMs,
     missingLinks: network.missingLinks,
   };
+}
+
+/** Kernels whose work lies outside of what was measured, by kind, with how far. */
+function outsideOf(on: Device, plan: Plan): string[] {
+  const farthest = new Map<string, number>();
+  const shard = shardOf(plan);
+  for (const block of new Set(plan.model.blocks)) {
+    for (const work of blockWork(on, block, shard)) {
+      for (const direction of ['forward', 'backward'] as const) {
+        const curve = curveOf(on, work.kind, direction);
+        const doublings = outsideMeasured(work, direction, curve) ?? 0;
+        if (doublings > (farthest.get(work.kind) ?? 0.01)) farthest.set(work.kind, doublings);
+      }
+    }
+  }
+  return [...farthest].map(
+    ([kind, doublings]) =>
+      `${kind === 'gemm' ? 'A matrix product' : kind} lies ${doublings.toFixed(1)} doublings outside of the measured sizes; the range is wider for it.`,
+  );
 }
 
 function assumptions(on: Device, plan: Plan, cost: StepCost): string[] {
@@ -147,14 +200,20 @@ function assumptions(on: Device, plan: Plan, cost: StepCost): string[] {
     on.profile.kind === 'cpu'
       ? ['Convolutions and attention run at a share of the dense rate that was chosen, not measured.']
       : [
-          'SE and MR run within 1.35 times, LI within 2 times of the byte floor of 11 values a token and channel: targets of the engine, not yet measured.',
-          'Attention runs at the rate of the vendor’s fused kernel; causal pairs are counted once.',
+          on.engine.id === DEFAULT_ENGINE.id
+            ? 'SE, MR and LI take a fixed time and a multiple of the byte floor of 11 values a token and channel, from kernels measured on an H200 (2026-11-23).'
+            : `The engine is ${on.engine.name}: kernels of its kind were measured on an H200 (2026-11), the program itself was not.`,
+          'Attention runs at the rate of a fused kernel measured on an H200; causal pairs are counted once.',
         ];
   const said = [
     ...operators,
     `MFU counts the model’s own FLOPs (nothing recomputed) against the dense ${on.profile.peakFlops.bf16 ? 'bf16' : 'fp32'} peak.`,
     'Baselines have the same width, depth and feed-forward, and are costed with this engine’s operators.',
   ];
+  said.push(...outsideOf(on, plan));
+  if (recomputes(on, plan) && run.recompute === 'none') {
+    said.push(`${on.engine.name} always recomputes blocks in the backward pass.`);
+  }
   if (run.accumulation > 1) {
     said.push(`The breakdown is of one micro-batch; a step has ${run.accumulation}, and one optimizer pass.`);
   }
@@ -162,7 +221,10 @@ function assumptions(on: Device, plan: Plan, cost: StepCost): string[] {
     said.push(`${on.profile.name} has no ${run.precision} arithmetic; the estimate is for ${on.precision}.`);
   }
   if (cost.communication.length > 0) {
-    said.push('Links reach 80% of their rate; 90% of the gradient reduction hides behind the backward pass.');
+    const hidden = on.engine.gradientOverlap.value * 100;
+    said.push(
+      `Links reach 80% of their datasheet rate, not measured; ${hidden}% of the gradient reduction hides behind the backward pass.`,
+    );
   }
   for (const axis of cost.missingLinks) {
     said.push(`The ${axis}-parallel traffic is not counted: no link is known for ${on.profile.name}.`);
@@ -211,7 +273,9 @@ export function estimatePlan(plan: Plan, options: EstimateOptions = {}): Estimat
     sequence: run.sequence,
     microBatch: run.microBatch,
     precision: on.precision,
+    engine: on.engine.id,
     stepTimeMs: cost.stepTimeMs,
+    stepTimeMsRange: [cost.stepTimeMs - cost.spreadMs, cost.stepTimeMs + cost.spreadMs],
     tokensPerSecond,
     tokensPerSecondPerGpu: tokensPerSecond / devices,
     modelFlopsPerToken: flopsPerToken,
@@ -235,8 +299,11 @@ export interface BlockCost {
 }
 
 /** Costs of each block where an estimate of the plan was made; equal blocks share their entry. */
-export function blockCosts(plan: Plan, { hardware }: Pick<Estimate, 'hardware'>): BlockCost[] {
-  const on = device(plan, { hardware });
+export function blockCosts(
+  plan: Plan,
+  { hardware, engine }: Pick<Estimate, 'hardware' | 'engine'>,
+): BlockCost[] {
+  const on = device(plan, { hardware, engine });
   const shard = shardOf(plan);
   const ofBlock = byBlock((block): BlockCost => {
     const { forwardMs, backwardMs } = blockItems(on, plan, block, shard);

@@ -11,7 +11,11 @@ export interface Estimate {
   sequence: number;
   microBatch: number;
   precision: Precision;
+  /** Engine profile id. */
+  engine: string;
   stepTimeMs: number;
+  /** What the step may take by the errors seen on rows that were not fitted to; wider outside of them. */
+  stepTimeMsRange: [low: number, high: number];
   tokensPerSecond: number;
   tokensPerSecondPerGpu: number;
   modelFlopsPerToken: number;
@@ -44,4 +48,6 @@ export interface CostItem {
   bytes: number;
   flops: number;
   bound: 'compute' | 'memory' | 'network';
+  /** Relative error to expect of the times. */
+  uncertainty: number;
 }

@@ -13,6 +13,22 @@ export interface Figure {
   note?: string;
 }
 
+/**
+ * A memory-bound kernel: `fixedSeconds + floorFactor · bytes / copy rate`, so its efficiency falls with the work.
+ * The work is tokens times channels in all, so a batch of short sequences is as good as a long one.
+ */
+export interface Curve {
+  floorFactor: Figure;
+  /** Time that does not grow with the work, launches included; without it launches are counted. */
+  fixedSeconds?: Figure;
+  /** Below so many channels (times sequences) the kernel needs `factor` times as long a value. */
+  narrow?: { columns: number; factor: Figure };
+  /** Largest relative error on rows that were not fitted to; a guess where there are none. */
+  error: Figure;
+  /** Bytes of the smallest and largest pass that was measured. */
+  measuredBytes?: { from: number; to: number };
+}
+
 /** What one device can do. Rates are per second; FLOPs count a multiply-add as two. */
 export interface HardwareProfile {
   id: string;
@@ -25,8 +41,15 @@ export interface HardwareProfile {
   peakFlops: Record<Precision, Figure | null>;
   /** What large matrix products sustain. */
   denseFlops: Record<Precision, Figure | null>;
-  /** Fused causal attention, counting the lower triangle only. */
+  /** Share of `denseFlops` that the matrix products of a layer reach; backward is two products. */
+  gemmShare: { forward: Figure; backward: Figure };
+  /** Fused causal attention, counting the lower triangle only, and what it takes beside that. */
   attentionFlops: { forward: Figure; backward: Figure };
+  attentionFixedSeconds: { forward: Figure; backward: Figure };
+  /** By kind of kernel (`SE`, `norm`, ...): measured efficiency over the bytes that must move. */
+  operators: Record<string, { forward: Curve; backward: Curve }>;
+  /** Relative error to expect of matrix products and attention, the largest seen on rows not fitted to. */
+  error: { gemm: Figure; attention: Figure };
   /** Work whose loss in filling and draining the device costs half of the sustained rate. */
   rampFlops: Figure;
   launchSeconds: Figure;

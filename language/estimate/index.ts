@@ -3,10 +3,12 @@ export { knownLinks } from './communication.js';
 export {
   blockCosts,
   estimatePlan,
+  UnknownEngineError,
   UnknownHardwareError,
   type BlockCost,
   type EstimateOptions,
 } from './estimate-plan.js';
+export { engineById, engineProfiles, type EngineProfile } from './engine.js';
 export type { CostItem, Estimate, MemoryBytes } from './estimate.js';
 export {
   hardwareById,

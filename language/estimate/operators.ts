@@ -27,9 +27,6 @@ export function shardOf(plan: Plan): Shard {
   };
 }
 
-/** Expected time over the byte floor of the fused inner operators: the engine's targets. */
-const FLOOR_FACTOR = { SE: 1.35, MR: 1.35, LI: 2 } as const;
-
 /** Edge of a tile, and chunk of the long filters' scan, tokens. */
 const TILE = 16;
 const CHUNK = 128;
@@ -57,8 +54,9 @@ function dense(
     name,
     kind: 'gemm',
     rate: quantised ? 'dense' : 'dense-unquantised',
-    forward: { flops, bytes: bytes + castIn },
-    backward: { flops: 2 * flops, bytes: 2 * bytes + gradients + castOut },
+    forward: { flops, bytes },
+    backward: { flops: 2 * flops, bytes: 2 * bytes + gradients },
+    extraBytes: [castIn, castOut],
     launches: casts ? [2, 4] : [1, 2],
   };
 }
@@ -112,7 +110,7 @@ function innerHyena(device: Device, name: string, mixer: PlanHyena, shard: Shard
       bytes: 7 * values * device.valueBytes + 2 * states + filters * 4 * (1 + Math.ceil(length / 1024)),
     },
     launches: mixer.operator === 'LI' ? [3, 6] : [1, 3],
-    byteFactor: FLOOR_FACTOR[mixer.operator],
+    columns: (shard.width / shard.tensor) * shard.batch,
   };
 }
 

@@ -1,6 +1,8 @@
 import type { Precision } from '../plan/plan.js';
 import type { CostItem } from './estimate.js';
-import { effectivePrecision, type HardwareProfile } from './hardware.js';
+import { DEFAULT_ENGINE, type EngineProfile } from './engine.js';
+import { effectivePrecision, type Curve, type HardwareProfile } from './hardware.js';
+import { uncertaintyOf } from './range.js';
 
 /** What one pass of an operation does on one device. */
 export interface Pass {
@@ -16,27 +18,35 @@ export interface Work {
   name: string;
   kind: string;
   rate: Rate;
+  /** Channels on this rank, where a kernel divides its work by them: of all sequences of a micro-batch. */
+  columns?: number;
   forward: Pass;
   backward: Pass;
   /** Kernels launched, forward and backward. */
   launches: [number, number];
-  /** Time over the byte floor that the kernel is expected to need; 1: streams at the copy rate. */
-  byteFactor?: number;
+  /** Bytes of kernels of their own before or after the arithmetic, forward and backward: the casts of FP8. */
+  extraBytes?: [number, number];
 }
 
-/** A device computing at a precision: rates in FLOP/s and bytes/s. */
+/** A device computing at a precision in an engine: rates in FLOP/s and bytes/s. */
 export interface Device {
   profile: HardwareProfile;
+  engine: EngineProfile;
   precision: Precision;
   /** Bytes of an activation value. */
   valueBytes: number;
   bandwidth: number;
 }
 
-export function deviceFor(profile: HardwareProfile, asked: Precision): Device {
+export function deviceFor(
+  profile: HardwareProfile,
+  asked: Precision,
+  engine: EngineProfile = DEFAULT_ENGINE,
+): Device {
   const precision = effectivePrecision(profile, asked);
   return {
     profile,
+    engine,
     precision,
     valueBytes: precision === 'fp32' ? 4 : 2,
     bandwidth: profile.memoryBandwidth.copy.value,
@@ -46,51 +56,93 @@ export function deviceFor(profile: HardwareProfile, asked: Precision): Device {
 /** Share of the dense rate that the small products of the blocked convolutions reach. */
 const CONVOLUTION_SHARE = { gpu: 0.5, cpu: 0.2 };
 
-function flopRate(device: Device, rate: Rate, direction: 'forward' | 'backward'): number {
-  const { denseFlops, attentionFlops } = device.profile;
+export type Direction = 'forward' | 'backward';
+
+/** The measured curve of a kind of kernel in a direction: the engine's own, else the hardware's; else none. */
+export function curveOf(device: Device, kind: string, direction: Direction): Curve | undefined {
+  return (device.engine.operators[kind] ?? device.profile.operators[kind])?.[direction];
+}
+
+function attentionRate(device: Device, direction: Direction): number {
+  const { attentionShare, attentionBackwardFactor } = device.engine;
+  const own = device.profile.attentionFlops[direction].value;
+  const peak = device.profile.peakFlops.bf16;
+  const rate = attentionShare && peak ? attentionShare[direction].value * peak.value : own;
+  return direction === 'backward' ? rate / attentionBackwardFactor.value : rate;
+}
+
+function flopRate(device: Device, rate: Rate, direction: Direction): number {
+  const { denseFlops, gemmShare } = device.profile;
   const activation = device.precision === 'fp8' ? 'bf16' : device.precision;
   const unquantised = denseFlops[activation]!.value;
   switch (rate) {
     case 'dense':
-      return denseFlops[device.precision]!.value;
+      return denseFlops[device.precision]!.value * gemmShare[direction].value;
     case 'dense-unquantised':
-      return unquantised;
+      return unquantised * gemmShare[direction].value;
     case 'convolution':
       return unquantised * CONVOLUTION_SHARE[device.profile.kind];
     case 'attention':
-      return Math.min(attentionFlops[direction].value, unquantised);
+      return Math.min(attentionRate(device, direction), unquantised);
     case 'elementwise':
       return unquantised;
   }
 }
 
+/** Seconds that do not grow with the work: filling and draining the device, and what a curve says instead. */
+function fixedSeconds(device: Device, work: Work, direction: Direction, curve: Curve | undefined): number {
+  const { profile } = device;
+  if (work.rate === 'attention') return profile.attentionFixedSeconds[direction].value;
+  if (curve?.fixedSeconds) return curve.fixedSeconds.value;
+  return work.launches[direction === 'forward' ? 0 : 1] * profile.launchSeconds.value;
+}
+
 /**
- * Seconds of one pass: the slower of arithmetic and memory, with a fixed amount of work lost to filling the
- * device (so that small products run below the sustained rate), plus the launches.
+ * Seconds of one pass: the slower of arithmetic and memory, each at the rate its curve gives, plus what does not
+ * grow with the work. Matrix products lose a fixed amount of work to filling the device, so small ones run below
+ * the sustained rate. `uncertainty` is relative.
  */
 export function passSeconds(
   device: Device,
   work: Work,
-  direction: 'forward' | 'backward',
-): { seconds: number; bound: 'compute' | 'memory' } {
+  direction: Direction,
+): { seconds: number; bound: 'compute' | 'memory'; uncertainty: number } {
   const pass = work[direction];
-  const ramp = pass.flops > 0 && work.rate !== 'elementwise' ? device.profile.rampFlops.value : 0;
+  const curve = curveOf(device, work.kind, direction);
+  const dense = work.rate === 'dense' || work.rate === 'dense-unquantised' || work.rate === 'convolution';
+  const ramp = pass.flops > 0 && dense && !curve ? device.profile.rampFlops.value : 0;
   const compute = (pass.flops + ramp) / flopRate(device, work.rate, direction);
-  const memory = (pass.bytes * (work.byteFactor ?? 1)) / device.bandwidth;
-  const launches = work.launches[direction === 'forward' ? 0 : 1] * device.profile.launchSeconds.value;
-  return { seconds: Math.max(compute, memory) + launches, bound: compute > memory ? 'compute' : 'memory' };
+  const split = (curve && splitFactor(curve, work.columns)) ?? 1;
+  const memory = (pass.bytes * (curve?.floorFactor.value ?? 1) * split) / device.bandwidth;
+  const casts = (work.extraBytes?.[direction === 'forward' ? 0 : 1] ?? 0) / device.bandwidth;
+  const fixed = pass.bytes + pass.flops > 0 ? fixedSeconds(device, work, direction, curve) : 0;
+  return {
+    seconds: Math.max(compute, memory) + casts + fixed,
+    bound: compute > memory ? 'compute' : 'memory',
+    uncertainty: uncertaintyOf(device, work, direction, curve),
+  };
+}
+
+/** Kernels that own some columns each leave the device idle on narrow inputs, or cut time and pay for it. */
+function splitFactor(curve: Curve, columns: number | undefined): number {
+  if (!curve.narrow || columns === undefined || columns >= curve.narrow.columns) return 1;
+  return curve.narrow.factor.value;
 }
 
 export function costOf(device: Device, work: Work): CostItem {
   const forward = passSeconds(device, work, 'forward');
   const backward = passSeconds(device, work, 'backward');
+  const seconds = forward.seconds + backward.seconds;
+  const spread = forward.seconds * forward.uncertainty + backward.seconds * backward.uncertainty;
   return {
     name: work.name,
     kind: work.kind,
     forwardMs: forward.seconds * 1e3,
     backwardMs: backward.seconds * 1e3,
-    bytes: work.forward.bytes + work.backward.bytes,
+    bytes:
+      work.forward.bytes + work.backward.bytes + (work.extraBytes?.[0] ?? 0) + (work.extraBytes?.[1] ?? 0),
     flops: work.forward.flops + work.backward.flops,
     bound: (backward.seconds > forward.seconds ? backward : forward).bound,
+    uncertainty: seconds > 0 ? spread / seconds : 0,
   };
 }

@@ -1,5 +1,10 @@
 import assert from 'node:assert/strict';
-import { allReduceSeconds, allToAllSeconds, linkFor } from '../../../language/estimate/communication.js';
+import {
+  allReduceSeconds,
+  allToAllSeconds,
+  linkFor,
+  linkSpanning,
+} from '../../../language/estimate/communication.js';
 import { estimatePlan, hardwareById } from '../../../language/estimate/index.js';
 import type { PlanCluster, PlanParallel } from '../../../language/plan/plan.js';
 import { LI, makePlan, MHA, SE } from './plans.js';
@@ -67,9 +72,13 @@ describe('communication', () => {
 
   it('costs time, and more between nodes', () => {
     const inside = estimate({ tensor: 8 });
+    // Eight network ports a node, one a device, carry the rings of a group that fills its nodes.
     const between = estimate({ tensor: 16 });
     assert.ok(inside.communication[0]!.forwardMs > 0);
-    assert.ok(between.communication[0]!.forwardMs > 5 * inside.communication[0]!.forwardMs);
+    assert.ok(between.communication[0]!.forwardMs > 1.1 * inside.communication[0]!.forwardMs);
+    // A member a node has one port: data ranks beside tensor ranks that fill the node.
+    const alone = linkSpanning(CLUSTER, hardwareById('h100-sxm')!, { ranks: 4, stride: 8 });
+    assert.equal(alone?.gather.bytesPerSecond, 50e9);
   });
 
   it('passes filter overlaps and states between context ranks, but all of q, k and v for attention', () => {

@@ -1,0 +1,34 @@
+import savanna from './engines/savanna.json' with { type: 'json' };
+import striped from './engines/striped.json' with { type: 'json' };
+import type { Curve, Figure } from './hardware.js';
+
+/** How a training program runs a plan: which kernels it has, and what it overlaps and recomputes. */
+export interface EngineProfile {
+  id: string;
+  name: string;
+  /** Kernels that are not those of the hardware profile, which are this project's. */
+  operators: Record<string, { forward: Curve; backward: Curve }>;
+  /** Attention as a share of the bf16 peak; null: the vendor's kernel of the hardware profile. */
+  attentionShare: { forward: Figure; backward: Figure } | null;
+  /** What a reproducible order of sums costs attention's backward pass. */
+  attentionBackwardFactor: Figure;
+  /** Recomputes blocks whatever the plan says. */
+  alwaysRecomputes: boolean;
+  /** Reductions over the tensor ranks are repeated with the recomputed forward pass. */
+  recomputesCommunication: boolean;
+  /** What Hyena passes between context ranks: overlaps and states, or all of q, k and v. */
+  contextOfHyena: 'neighbour' | 'all-to-all';
+  /** Share of the gradients' reduction that hides behind the backward pass. */
+  gradientOverlap: Figure;
+}
+
+export const DEFAULT_ENGINE = striped as EngineProfile;
+const ENGINES = [DEFAULT_ENGINE, savanna as EngineProfile];
+
+export function engineProfiles(): EngineProfile[] {
+  return ENGINES;
+}
+
+export function engineById(id: string): EngineProfile | undefined {
+  return ENGINES.find((engine) => engine.id === id);
+}
