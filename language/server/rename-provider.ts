@@ -1,11 +1,7 @@
 import type { LangiumDocument } from 'langium';
 import { DefaultRenameProvider } from 'langium/lsp';
-import {
-  LSPErrorCodes,
-  ResponseError,
-  type RenameParams,
-  type WorkspaceEdit,
-} from 'vscode-languageserver-protocol';
+// Of the package that answers requests: it knows an error by its class.
+import { LSPErrorCodes, ResponseError, type RenameParams, type WorkspaceEdit } from 'vscode-languageserver';
 import type { StripedServices } from './striped-module.js';
 
 /** Refuses names that the language could not read back. */

@@ -25,7 +25,7 @@ export class StripedSignatureHelp implements SignatureHelpProvider {
     const parameters = parametersAt(cursor);
     const inner = cursor.parentheses.at(-1);
     if (!inner || !parameters || parameters.length === 0) return undefined;
-    const callee = inner.callee ?? cursor.head ?? '';
+    const callee = inner.callee ?? cursor.parentheses.at(-2)?.key ?? cursor.head ?? '';
     const active =
       inner.key === undefined ? inner.commas : parameters.findIndex(({ key }) => key === inner.key);
     return {
