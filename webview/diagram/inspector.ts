@@ -54,11 +54,16 @@ export class Inspector {
   /** After a redraw: the same node as it is now, or nothing when it is gone. */
   refresh(picture: HTMLElement, modelOf: (id: string) => PreviewModel | null): void {
     const id = this.shownId;
-    if (id === null || this.panel.contains(document.activeElement)) return;
+    if (id === null) return;
     const item = picture.querySelector<SVGElement>(`[role=treeitem][data-id="${CSS.escape(id)}"]`);
     const model = modelOf(id);
-    if (item && model) this.show(item, model);
-    else this.close();
+    const controls = () => [...this.panel.querySelectorAll<HTMLElement>('.inspector-actions > *')];
+    const focused = controls().findIndex((control) => control.contains(document.activeElement));
+    // Made anew even while it has the focus: an edit must not go by the ranges of an older text.
+    if (item && model) {
+      this.show(item, model);
+      controls()[focused]?.focus();
+    } else this.close();
   }
 
   close(): void {

@@ -128,7 +128,8 @@ export class Chart {
     if (low === null || high === null) return this.isLog ? [0.1, 1] : [0, 1];
     if (this.isLog) return [low / 1.05, high * 1.05];
     const { series } = this.own;
-    const main = this.curves.find(({ isPoints }) => !isPoints);
+    const { curves } = this.spec;
+    const main = curves.find(({ isRaw }) => isRaw) ?? curves.find(({ isPoints }) => !isPoints);
     const near = this.levels.map(({ value }) => value);
     const robust =
       !this.view.isFull && !this.view.range && main

@@ -50,7 +50,7 @@ byId('toolbar').append(
   button({ label: 'Plan', title: 'Open the plan', onPress: () => host.post({ type: 'open-plan' }) }).element,
   button({ label: 'Log', title: 'Open the log', onPress: () => host.post({ type: 'open-log' }) }).element,
   button({
-    label: 'Copy command',
+    label: 'Command',
     title: 'Copy the command line that resumes this run',
     onPress: () => host.post({ type: 'copy-command' }),
   }).element,

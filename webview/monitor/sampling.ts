@@ -50,6 +50,8 @@ export function lowerBound(values: Float64Array, length: number, value: number):
 
 /** Share of the steps, from the first, that a robust range leaves out: a loss falls fastest there. */
 const WARM_UP_SHARE = 0.2;
+/** At least so many, of a run that has twice as many. */
+const WARM_UP_STEPS = 25;
 /** Shares of the values beyond which they do not stretch a robust range. */
 const LOW_SHARE = 0.005;
 const HIGH_SHARE = 0.995;
@@ -67,7 +69,7 @@ export function robustRange(
   also: readonly number[] = [],
 ): [number, number] | null {
   if (length < ENOUGH) return null;
-  const from = Math.floor(length * WARM_UP_SHARE);
+  const from = Math.floor(Math.max(length * WARM_UP_SHARE, Math.min(WARM_UP_STEPS, length / 2)));
   const stride = Math.max(1, Math.floor((length - from) / LOOKED_AT));
   const kept: number[] = [];
   for (let index = from; index < length; index += stride) {

@@ -1,8 +1,9 @@
 import type { RunEvent, StartEvent, StepEvent } from '../shared/messages.js';
 import { lowerBound } from './sampling.js';
 
-/** Weight of the past in the smoothed loss. */
+/** Weight of the past in the smoothed loss of a long run; a short one is smoothed less, for it falls faster. */
 const SMOOTHING = 0.95;
+const SMOOTHED_STEPS = 10;
 /** Steps over which the pace is averaged. */
 const PACE_STEPS = 20;
 const FIRST_CAPACITY = 1024;
@@ -117,8 +118,9 @@ export class RunSeries {
     for (const name of OF_STEP) this.columns[name][row] = number(event[name]);
     const loss = this.columns.loss[row]!;
     if (Number.isFinite(loss)) {
-      this.smooth.sum = SMOOTHING * this.smooth.sum + loss;
-      this.smooth.weight = SMOOTHING * this.smooth.weight + 1;
+      const past = Math.min(SMOOTHING, Math.max(0, 1 - SMOOTHED_STEPS / (row + 1)));
+      this.smooth.sum = past * this.smooth.sum + loss;
+      this.smooth.weight = past * this.smooth.weight + 1;
       this.columns.smoothLoss[row] = this.smooth.sum / this.smooth.weight;
     }
     if (!Number.isFinite(loss) || !Number.isFinite(this.columns.gradNorm[row]!))
