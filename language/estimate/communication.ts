@@ -192,6 +192,15 @@ function dataItem(device: Device, plan: Plan, shard: Shard, link: Link, backward
   return item(`data (${link.kind})`, kind, 2 * count * 4, 0, reduced - hidden + gathered);
 }
 
+/** ZeRO 3 gathers the compute copy before each pass of a micro-batch, as far ahead as it can. */
+function parameterItem(device: Device, plan: Plan, link: Link, passSeconds: number): CostItem {
+  const { data, tensor } = plan.run.parallel;
+  const bytes = rankParameters(plan, tensor) * device.valueBytes;
+  const seconds = gatherSeconds(link, data, bytes);
+  const exposed = seconds - Math.min(seconds * device.engine.gradientOverlap.value, passSeconds);
+  return item(`parameters (${link.kind})`, 'all-gather', 2 * bytes, exposed, exposed);
+}
+
 /**
  * Exposed communication: `perMicroBatch` items recur with every micro-batch, `perStep` once an optimiser
  * step. `backwardSeconds` is what one micro-batch's backward pass offers to hide behind. Ranks are placed
@@ -220,6 +229,12 @@ export function communicationOf(
   if (context > 1) {
     over('context', { ranks: context, stride: tensor }, (_, pair) =>
       perMicroBatch.push(contextItem(device, plan, shard, pair)),
+    );
+  }
+  if (plan.run.parallel.zero === 3 && data > 1) {
+    // The forward pass is about half as long as the backward pass.
+    over('data', { ranks: data, stride: tensor * context }, (gather) =>
+      perMicroBatch.push(parameterItem(device, plan, gather, backwardSeconds / 2)),
     );
   }
   if (data * context > 1) {

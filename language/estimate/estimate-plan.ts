@@ -47,7 +47,8 @@ function engineOf({ engine = DEFAULT_ENGINE }: EstimateOptions): EngineProfile {
   return known;
 }
 
-function device(plan: Plan, options: EstimateOptions): Device {
+/** The device a plan is costed on. Throws UnknownHardwareError, UnknownEngineError. */
+export function deviceOf(plan: Plan, options: EstimateOptions): Device {
   const id = options.hardware ?? plan.run.hardware;
   const profile = hardwareById(id);
   if (!profile) throw new UnknownHardwareError(id);
@@ -175,6 +176,11 @@ function stepCost(on: Device, plan: Plan): StepCost {
   };
 }
 
+/** Time of one optimiser step alone, for those who compare many plans. */
+export function stepTimeMs(on: Device, plan: Plan): number {
+  return stepCost(on, plan).stepTimeMs;
+}
+
 /** Kernels whose work lies outside of what was measured, by kind, with how far. */
 function outsideOf(on: Device, plan: Plan): string[] {
   const farthest = new Map<string, number>();
@@ -246,7 +252,7 @@ function referencePeak(on: Device): number {
  * the same model would take as a Transformer or a StripedHyena 1. Throws UnknownHardwareError.
  */
 export function estimatePlan(plan: Plan, options: EstimateOptions = {}): Estimate {
-  const on = device(plan, options);
+  const on = deviceOf(plan, options);
   const { model, run } = plan;
   const cost = stepCost(on, plan);
   const tokens = run.sequence * run.microBatch * run.accumulation * run.parallel.data;
@@ -303,7 +309,7 @@ export function blockCosts(
   plan: Plan,
   { hardware, engine }: Pick<Estimate, 'hardware' | 'engine'>,
 ): BlockCost[] {
-  const on = device(plan, { hardware, engine });
+  const on = deviceOf(plan, { hardware, engine });
   const shard = shardOf(plan);
   const ofBlock = byBlock((block): BlockCost => {
     const { forwardMs, backwardMs } = blockItems(on, plan, block, shard);

@@ -1,5 +1,6 @@
 /** The cost model: what a plan takes in time and memory, from the plan alone. Pure; nothing is read or run. */
 export { knownLinks } from './communication.js';
+export { budgetOf, type Budget } from './budget.js';
 export {
   blockCosts,
   estimatePlan,
@@ -17,4 +18,7 @@ export {
   type HardwareProfile,
   type LinkProfile,
 } from './hardware.js';
+export { generationOf, type Generation } from './generation.js';
+export { refusal } from './legal.js';
+export { searchPlans, withCandidate, type Candidate, type SearchResult } from './search.js';
 export { modelFlopsPerToken } from './model-flops.js';

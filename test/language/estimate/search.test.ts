@@ -1,0 +1,197 @@
+import assert from 'node:assert/strict';
+import {
+  estimatePlan,
+  generationOf,
+  hardwareById,
+  searchPlans,
+  withCandidate,
+  budgetOf,
+} from '../../../language/estimate/index.js';
+import type { PlanCluster, PlanMixer } from '../../../language/plan/plan.js';
+import { LI, makePlan, MHA, MR, SE } from './plans.js';
+
+function cluster(nodes: number): PlanCluster {
+  return { name: 'lab', nodes, gpusPerNode: 8, links: [{ kind: 'nvlink4', gbps: null }], scheduler: null };
+}
+
+/** Evo 2 40B: 50 blocks of width 8192. */
+function plan40B(nodes: number, sequence: number) {
+  const wide: Record<string, PlanMixer> = {
+    SE: { ...SE, groups: 512 } as PlanMixer,
+    MR: { ...MR, groups: 512 } as PlanMixer,
+    LI: { ...LI, groups: 8192 } as PlanMixer,
+    MHA: { ...MHA, heads: 64, kvHeads: 64 } as PlanMixer,
+  };
+  const attention = [3, 10, 17, 24, 31, 35, 42, 49];
+  let hyena = 0;
+  const mixers = Array.from(
+    { length: 50 },
+    (_, index) => wide[attention.includes(index) ? 'MHA' : ['SE', 'MR', 'LI'][hyena++ % 3]!]!,
+  );
+  const ffn = { kind: 'gated', activation: 'silu', inner: 22528 } as const;
+  const batch = 8 * 2 ** 20;
+  return makePlan({
+    mixers,
+    model: { width: 8192, blocks: mixers.map((mixer) => ({ mixer, ffn })) },
+    run: {
+      sequence,
+      accumulation: batch / sequence,
+      globalBatchTokens: batch,
+      precision: 'fp8',
+      hardware: 'h100-sxm',
+      cluster: cluster(nodes),
+    },
+  });
+}
+
+describe('searchPlans', () => {
+  it('finds a plan of a 40B model on 2,048 devices in less than 2 s', () => {
+    const plan = plan40B(256, 16384);
+    const start = performance.now();
+    const { best, devices, considered } = searchPlans(plan);
+    const taken = performance.now() - start;
+    assert.equal(devices, 2048);
+    assert.ok(considered > 50, String(considered));
+    assert.ok(best);
+    assert.ok(taken < 2000, `${taken} ms`);
+  });
+
+  it('gives a plan that fits, uses all devices, keeps the batch, and is the fastest of its ranking', () => {
+    const plan = plan40B(32, 65536);
+    const { best, runnerUp, ranking, whyItLost } = searchPlans(plan);
+    assert.ok(best && runnerUp);
+    const { tensor, context, data } = best.parallel;
+    assert.equal(tensor * context * data, 256);
+    const chosen = withCandidate(plan, best);
+    assert.equal(chosen.run.globalBatchTokens, plan.run.globalBatchTokens);
+    const estimate = estimatePlan(chosen);
+    assert.equal(estimate.stepTimeMs, best.stepTimeMs);
+    assert.ok(estimate.memoryBytes.total < hardwareById('h100-sxm')!.memoryBytes.value);
+    assert.ok(ranking.every((each) => each.stepTimeMs >= best.stepTimeMs));
+    assert.ok(runnerUp.stepTimeMs >= best.stepTimeMs);
+    assert.ok(whyItLost.length > 0 && / ms more of /.test(whyItLost[0]!), String(whyItLost));
+  });
+
+  it('says of every degree that is refused why', () => {
+    const { refused } = searchPlans(plan40B(32, 65536));
+    const reason = (tensor: number, context: number) =>
+      refused.find((each) => each.tensor === tensor && each.context === context)?.reason ?? '';
+    assert.match(reason(256, 1), /64 heads of keys and values do not divide by 256 ranks/);
+    assert.match(reason(1, 1), /a batch of 128 sequences does not divide by 256 data ranks/);
+    assert.ok(refused.every((each) => each.reason !== ''));
+  });
+
+  it('refuses for memory with the least that is needed', () => {
+    const { best, refused } = searchPlans(plan40B(1, 65536));
+    assert.equal(best, null);
+    assert.match(refused.find(({ tensor }) => tensor === 8)!.reason, /needs \d+\.\d GB of the 80\.0 GB/);
+  });
+
+  it('searches one device where there is no cluster', () => {
+    const { devices, best } = searchPlans(makePlan({ mixers: [SE, MHA] }));
+    assert.equal(devices, 1);
+    assert.equal(best?.parallel.data, 1);
+  });
+});
+
+describe('an estimate of 40B', () => {
+  it('takes less than 5 ms', () => {
+    const plan = plan40B(256, 16384);
+    const times = Array.from({ length: 10 }, () => {
+      const start = performance.now();
+      void estimatePlan(plan).breakdown;
+      return performance.now() - start;
+    });
+    assert.ok(Math.min(...times) < 5, `${Math.min(...times)} ms`);
+  });
+});
+
+describe('scaling of estimates', () => {
+  const inner = (mixer: PlanMixer, run: object, width = 4096) => {
+    const sized = mixer.operator === 'LI' ? { ...mixer, groups: width } : mixer;
+    const plan = makePlan({ mixers: [sized], model: { width }, run });
+    const item = estimatePlan(plan).breakdown.find(({ name }) => name === 'blocks.0.mixer.inner')!;
+    return { flops: item.flops, bytes: item.bytes, ms: item.forwardMs + item.backwardMs };
+  };
+  const close = (actual: number, expected: number, relative: number) =>
+    assert.ok(Math.abs(actual / expected - 1) < relative, `${actual} is not near ${expected}`);
+
+  for (const mixer of [SE, MR, LI]) {
+    for (const sequence of [4096, 32768, 262144]) {
+      it(`doubles ${mixer.operator} with length, batch and width at ${sequence} tokens`, () => {
+        const one = inner(mixer, { sequence });
+        const long = inner(mixer, { sequence: 2 * sequence });
+        const two = inner(mixer, { sequence, microBatch: 2 });
+        const wide = inner(mixer, { sequence }, 8192);
+        for (const other of [long, two, wide]) {
+          close(other.flops, 2 * one.flops, 0.001);
+          close(other.bytes, 2 * one.bytes, 0.02);
+          // The fixed part does not double.
+          assert.ok(other.ms > 1.3 * one.ms && other.ms < 2.02 * one.ms, `${other.ms} after ${one.ms}`);
+        }
+        close(long.ms, two.ms, 0.02);
+      });
+    }
+  }
+
+  it('doubles attention with the batch and quadruples it with the length', () => {
+    const one = inner(MHA, { sequence: 65536 });
+    close(inner(MHA, { sequence: 65536, microBatch: 2 }).ms, 2 * one.ms, 0.01);
+    close(inner(MHA, { sequence: 131072 }).flops, 4 * one.flops, 0.001);
+    close(inner(MHA, { sequence: 131072 }).ms, 4 * one.ms, 0.01);
+  });
+
+  it('quadruples dense layers with the width and doubles them with tokens', () => {
+    const gemm = (width: number, run: object) => {
+      const plan = makePlan({ mixers: [SE], model: { width }, run });
+      return estimatePlan(plan).breakdown.find(({ name }) => name === 'blocks.0.mixer.out_proj')!.flops;
+    };
+    assert.equal(gemm(8192, {}), 4 * gemm(4096, {}));
+    assert.equal(gemm(4096, { sequence: 16384 }), 2 * gemm(4096, {}));
+    assert.equal(gemm(4096, { microBatch: 2 }), 2 * gemm(4096, {}));
+  });
+});
+
+describe('generationOf', () => {
+  const state = (mixer: PlanMixer, context: number) =>
+    generationOf(makePlan({ mixers: [mixer] }), context).stateBytes;
+
+  it('keeps the same state of Hyena however long the past, and all of it for attention', () => {
+    const featurizer = 2 * 3 * 4096 * 2;
+    for (const context of [1024, 1 << 20]) {
+      assert.equal(state(SE, context), 6 * 4096 * 2 + featurizer);
+      assert.equal(state(MR, context), 127 * 4096 * 2 + featurizer);
+      assert.equal(state(LI, context), 16 * 4096 * 4 + featurizer);
+      assert.equal(state(MHA, context), 2 * 4096 * context * 2);
+    }
+    assert.equal(state({ ...MHA, window: 4096 } as PlanMixer, 1 << 20), 2 * 4096 * 4096 * 2);
+  });
+
+  it('is bound by reading the weights once, and slower than that with a long past of attention', () => {
+    const plan = makePlan();
+    const short = generationOf(plan, 1);
+    const floor = (2 * plan.model.parameters) / hardwareById('h200-sxm')!.memoryBandwidth.copy.value;
+    assert.ok(short.millisecondsPerToken > floor * 1e3 && short.millisecondsPerToken < 2 * floor * 1e3);
+    const long = generationOf(plan, 1 << 20);
+    assert.ok(long.millisecondsPerToken > short.millisecondsPerToken);
+    assert.ok(long.transformer.millisecondsPerToken > 3 * long.millisecondsPerToken);
+  });
+
+  it('shares the weights among sequences, not their states', () => {
+    const [one, eight] = [1, 8].map((sequences) => generationOf(makePlan(), 8192, sequences));
+    assert.equal(eight!.stateBytes, 8 * one!.stateBytes);
+    assert.equal(eight!.weightBytes, one!.weightBytes);
+    assert.ok(eight!.tokensPerSecond > 4 * one!.tokensPerSecond);
+  });
+});
+
+describe('budgetOf', () => {
+  it('is tokens over speed, in GPU-hours, days and money', () => {
+    const estimate = { ...estimatePlan(makePlan()), tokensPerSecond: 1e6, tokensPerSecondPerGpu: 1e4 };
+    const { gpuHours, days, cost } = budgetOf(estimate, 3.6e12, 2.5);
+    assert.equal(gpuHours, 1e5);
+    assert.equal(days, 3.6e6 / 86400);
+    assert.equal(cost, 2.5e5);
+    assert.equal(budgetOf(estimate, 1).cost, null);
+  });
+});
