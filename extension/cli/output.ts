@@ -72,6 +72,9 @@ export function table(rows: string[][], align: string): string {
     .join('\n');
 }
 
+/** Codes of errors from below that are about what was typed. */
+const WRONG_USAGE: ReadonlySet<string> = new Set(['target/unknown']);
+
 /** Shows an error as its kind wants to be shown; returns the exit code. */
 export function report(error: unknown): number {
   if (error instanceof FindingsError) {
@@ -81,5 +84,6 @@ export function report(error: unknown): number {
   const known = error as { message?: string; code?: string; exitCode?: number };
   const suffix = known.code ? ` [${known.code}]` : '';
   tell(`error: ${known.message ?? String(error)}${suffix}`);
-  return error instanceof CommandError ? error.exitCode : EXIT.failure;
+  if (error instanceof CommandError) return error.exitCode;
+  return WRONG_USAGE.has(known.code ?? '') ? EXIT.usage : EXIT.failure;
 }

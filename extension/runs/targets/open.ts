@@ -1,3 +1,4 @@
+import { homedir } from 'node:os';
 import * as path from 'node:path';
 import type { PlanCluster } from '../../../language/plan/plan.js';
 import { readPlan } from '../launch.js';
@@ -34,5 +35,15 @@ export async function targetOf(directory: string, installation = ''): Promise<Ta
 
 async function shellOf({ host, sshConfig, programs }: TargetSettings): Promise<Shell> {
   if (host === null) return new LocalShell(programs.rsync);
-  return SshShell.open({ host, ssh: programs.ssh, rsync: programs.rsync, config: sshConfig });
+  return SshShell.open({
+    host,
+    ssh: programs.ssh,
+    rsync: programs.rsync,
+    config: sshConfig && atHome(sshConfig),
+  });
+}
+
+/** A path of the user's settings; `~/` is the home here. */
+function atHome(file: string): string {
+  return file.startsWith('~/') ? path.join(homedir(), file.slice(2)) : file;
 }

@@ -10,6 +10,7 @@ import { isFinished, readStatus, writeStatus } from '../status.js';
 import { addToIndex, removeFromIndex } from '../store.js';
 import type { TargetSettings } from './config.js';
 import { placeData } from './data.js';
+import { isAbort } from './child.js';
 import { sizeBelow } from './disk-usage.js';
 import { shellOk } from './engine-cache.js';
 import { readFacts, type Facts } from './facts.js';
@@ -218,8 +219,8 @@ rm -rf -- ${there}`;
       await writeRecord(directory, { ...record, job });
       if (resume) await writeStatus(directory, status);
     } catch (error) {
-      // A connection that broke leaves open whether it started; watching will tell.
-      if (!isBroken(error) && !resume) {
+      // A connection that broke, or was cut on request, leaves open whether it started; watching will tell.
+      if (!isBroken(error) && !isAbort(error) && !resume) {
         const exitReason = error instanceof Error ? error.message : String(error);
         await writeStatus(directory, { ...status, state: 'failed', exitReason });
       }

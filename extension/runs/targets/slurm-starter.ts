@@ -73,7 +73,7 @@ case $job_state in ${LIVE}) ;; *) exit ${EXITS.ended} ;; esac
 : >${LAUNCH}/stop
 echo killed >${LAUNCH}/exit
 # The script's end takes the engine with it; a plain scancel would first ask and then wait.
-scancel --signal=KILL --batch "$job" 2>/dev/null
+if scancel --signal=KILL --batch "$job" 2>/dev/null; then sleep 1; fi
 scancel "$job"`;
   }
 
@@ -102,8 +102,12 @@ printf '%s\\n' "$queue"`;
       if (waits) return { state: 'starting', reason: '', situation, waits };
       return isOver ? { state: 'stopping', reason: '', situation } : { situation };
     }
-    if (exit === 'killed')
-      return { state: 'failed', reason: 'killed on request', isPlain: true, situation: '' };
+    if (exit === 'killed') {
+      // The job's end may have reached the engine as a request first.
+      const isStopped = status?.state === 'stopped';
+      const reason = isStopped ? 'killed on request, after it wrote a checkpoint' : 'killed on request';
+      return { state: isStopped ? 'stopped' : 'failed', reason, isPlain: true, situation: '' };
+    }
     if (job && wasAsked && job.state === 'CANCELLED' && status?.state === 'starting') {
       return { state: 'stopped', reason: 'cancelled before it started', isPlain: true, situation: '' };
     }

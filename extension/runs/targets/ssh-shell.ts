@@ -85,7 +85,7 @@ async function socketDirectory(): Promise<string> {
     `/tmp/striped-${uid}`,
   ];
   const directory = candidates.find(
-    (name) => name !== '' && name.length <= LONGEST_DIRECTORY && !name.includes('%'),
+    (name) => name !== '' && name.length <= LONGEST_DIRECTORY && !/[%\s"]/.test(name),
   );
   if (directory === undefined)
     throw new RunError('target/socket', 'no directory is short enough for ssh sockets');

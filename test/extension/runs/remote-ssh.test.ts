@@ -299,7 +299,8 @@ describe('runs over ssh', function () {
     const trained = striped(...train, '--send-data', '--out', 'out');
     assert.equal(trained.status, 0, trained.stderr);
     assert.match(trained.stdout, /run completed at step 20/);
-    assert.match(striped('runs', 'list').stdout, /^tiny +Small +completed +20\/20 .* box /m);
+    const listed = striped('runs', 'list');
+    assert.match(listed.stdout, /^tiny +Small +completed +20\/20 .* box /m, listed.stderr);
     assert.match(striped('runs', 'fetch', 'out').stdout, /^fetched .*step-000020 into out\/checkpoints/);
     const asked = striped('runs', 'clean', 'out');
     assert.equal(asked.status, 1);
