@@ -185,7 +185,7 @@ export function stepTimeMs(on: Device, plan: Plan): number {
 function outsideOf(on: Device, plan: Plan): string[] {
   const farthest = new Map<string, number>();
   const shard = shardOf(plan);
-  for (const block of new Set(plan.model.blocks)) {
+  const ofKind = byBlock((block) => {
     for (const work of blockWork(on, block, shard)) {
       for (const direction of ['forward', 'backward'] as const) {
         const curve = curveOf(on, work.kind, direction);
@@ -193,7 +193,8 @@ function outsideOf(on: Device, plan: Plan): string[] {
         if (doublings > (farthest.get(work.kind) ?? 0.01)) farthest.set(work.kind, doublings);
       }
     }
-  }
+  });
+  plan.model.blocks.forEach(ofKind);
   return [...farthest].map(
     ([kind, doublings]) =>
       `${kind === 'gemm' ? 'A matrix product' : kind} lies ${doublings.toFixed(1)} doublings outside of the measured sizes; the range is wider for it.`,
