@@ -1,5 +1,12 @@
-import { hardwareById, type CostItem, type Estimate } from '../../language/estimate/index.js';
+import {
+  hardwareById,
+  type Budget,
+  type CostItem,
+  type Estimate,
+  type Generation,
+} from '../../language/estimate/index.js';
 import { formatBytes, formatCount, formatLength, formatMs } from '../../webview/shared/format.js';
+import type { Point, Sweep } from './estimate-sweep.js';
 import { table } from './output.js';
 
 function percent(share: number): string {
@@ -68,9 +75,9 @@ export function estimateText(name: string, estimate: Estimate): string {
   const batch = `${estimate.microBatch} x ${formatLength(estimate.sequence)} tokens`;
   const lines = [
     `${name}: ${formatCount(model.parameters)} parameters in ${model.layers.length} blocks (${mixture(estimate)})`,
-    `on ${estimate.hardware} in ${estimate.precision}, micro-batch of ${batch}`,
+    `on ${estimate.hardware} in ${estimate.precision}, micro-batch of ${batch}${estimate.engine === 'striped' ? '' : `, with ${estimate.engine}`}`,
     '',
-    `step time       ${formatMs(estimate.stepTimeMs)}`,
+    `step time       ${formatMs(estimate.stepTimeMs)} (${estimate.stepTimeMsRange.map(formatMs).join(' to ')})`,
     `throughput      ${formatCount(estimate.tokensPerSecond)} tokens/s (${formatCount(estimate.tokensPerSecondPerGpu)} a device)`,
     `model FLOPs     ${formatCount(estimate.modelFlopsPerToken)} a token, MFU ${percent(estimate.mfu)}`,
     '',
@@ -98,17 +105,51 @@ export function estimateText(name: string, estimate: Estimate): string {
   return lines.join('\n');
 }
 
-/** One row a configuration. */
-export function sweepText(parameter: string, values: number[], estimates: Estimate[]): string {
-  const rows = estimates.map((estimate, index) => [
-    formatLength(values[index] ?? 0),
-    formatMs(estimate.stepTimeMs),
-    formatCount(estimate.tokensPerSecond),
-    percent(estimate.mfu),
-    `${formatBytes(estimate.memoryBytes.total)}${fits(estimate) ? '' : ' (too much)'}`,
-    `${estimate.comparedWith.transformer?.speedup.toFixed(2)}x`,
-    `${estimate.comparedWith.stripedhyena1?.speedup.toFixed(2)}x`,
+const BAR = 24;
+
+/** One row a configuration, with its throughput as a bar; a refused one says why. */
+export function sweepText(dimensions: Sweep[], points: Point[], results: (Estimate | string)[]): string {
+  const names = dimensions.map(({ parameter }) => parameter);
+  const costed = results.filter((result) => typeof result !== 'string');
+  const most = Math.max(...costed.map(({ tokensPerSecond }) => tokensPerSecond));
+  const rows = results.map((estimate, index) => {
+    const at = names.map((name) => formatLength(points[index]![name]!));
+    if (typeof estimate === 'string') return [...at, 'refused', '', '', '', '', '', estimate];
+    return [
+      ...at,
+      formatMs(estimate.stepTimeMs),
+      formatCount(estimate.tokensPerSecond),
+      percent(estimate.mfu),
+      `${formatBytes(estimate.memoryBytes.total)}${fits(estimate) ? '' : ' (too much)'}`,
+      `${estimate.comparedWith.transformer?.speedup.toFixed(2)}x`,
+      `${estimate.comparedWith.stripedhyena1?.speedup.toFixed(2)}x`,
+      '█'.repeat(Math.max(1, Math.round((estimate.tokensPerSecond / most) * BAR))),
+    ];
+  });
+  const head = ['step', 'tokens/s', 'MFU', 'memory', 'over transformer', 'over stripedhyena1', ''];
+  return table([[...names, ...head], ...rows], `${'>'.repeat(names.length)}>>>>>><`);
+}
+
+/** What a number of tokens takes, on one line. */
+export function budgetText({ tokens, gpuHours, days, cost }: Budget): string {
+  const money = cost === null ? '' : `, cost ${formatCount(cost)}`;
+  return `${formatCount(tokens)} tokens      ${formatCount(gpuHours)} GPU-hours, ${formatCount(days)} days${money}`;
+}
+
+/** Generation of tokens on one device. */
+export function generationText(generation: Generation): string {
+  const { context, sequences, operators, transformer } = generation;
+  const rows = operators.map(({ operator, blocks, stateBytes, stateMs }) => [
+    operator,
+    `${blocks} blocks`,
+    formatBytes(stateBytes),
+    formatMs(stateMs),
   ]);
-  const head = [parameter, 'step', 'tokens/s', 'MFU', 'memory', 'over transformer', 'over stripedhyena1'];
-  return table([head, ...rows], '>>>>>>>');
+  return [
+    `generating after ${formatLength(context)} tokens, ${sequences} at once, on one device (derived, not measured)`,
+    `  a token of each  ${formatMs(generation.millisecondsPerToken)}; ${formatMs(transformer.millisecondsPerToken)} as a Transformer`,
+    `  weights          ${formatBytes(generation.weightBytes)}`,
+    `  state            ${formatBytes(generation.stateBytes)}; ${formatBytes(transformer.stateBytes)} as a Transformer`,
+    indent(table([['', '', 'state', 'a token'], ...rows], '<>>>')),
+  ].join('\n');
 }

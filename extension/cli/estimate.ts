@@ -1,30 +1,33 @@
 import { Command, Option } from 'commander';
-import { estimatePlan, hardwareById, hardwareProfiles } from '../../language/estimate/index.js';
+import {
+  budgetOf,
+  engineProfiles,
+  estimatePlan,
+  generationOf,
+  hardwareById,
+  hardwareProfiles,
+  type EstimateOptions,
+} from '../../language/estimate/index.js';
 import type { Plan, Precision } from '../../language/plan/plan.js';
-import { estimateText, sweepText } from './estimate-table.js';
+import { atPoint, pointsOf, reshaped, sweeps, type Sweep } from './estimate-sweep.js';
+import { budgetText, estimateText, generationText, sweepText } from './estimate-table.js';
 import { compileRun, planOfModel } from './layout-files.js';
 import { print, printJson, usageError } from './output.js';
-import { size, sweep, type Sweep } from './values.js';
+import { count, price, size } from './values.js';
 
 interface Options {
   run?: string;
   model?: string;
   hardware?: string;
+  engine?: string;
   sequence?: number;
   microBatch?: number;
   precision?: Precision;
-  sweep?: Sweep;
+  sweep?: Sweep[];
+  tokens?: number;
+  price?: number;
+  inference?: boolean;
   json?: boolean;
-}
-
-/** A plan with another shape of micro-batch; the batch in tokens follows. */
-function reshaped(
-  plan: Plan,
-  change: Partial<Pick<Plan['run'], 'sequence' | 'microBatch' | 'precision'>>,
-): Plan {
-  const run = { ...plan.run, ...change };
-  const globalBatchTokens = run.sequence * run.microBatch * run.accumulation * run.parallel.data;
-  return { ...plan, run: { ...run, globalBatchTokens } };
 }
 
 async function planOf(file: string, options: Options): Promise<Plan> {
@@ -42,42 +45,76 @@ async function planOf(file: string, options: Options): Promise<Plan> {
   });
 }
 
-async function estimate(file: string, options: Options): Promise<void> {
+function checkUsage({ hardware, price: paid, tokens, sweep, inference }: Options): void {
   const known = hardwareProfiles().map(({ id }) => id);
-  if (options.hardware !== undefined && !hardwareById(options.hardware)) {
-    throw usageError(`unknown hardware '${options.hardware}'; known: ${known.join(', ')}`);
+  if (hardware !== undefined && !hardwareById(hardware)) {
+    throw usageError(`unknown hardware '${hardware}'; known: ${known.join(', ')}`);
   }
+  if (paid !== undefined && tokens === undefined) {
+    throw usageError('--price needs --tokens, the tokens to train on');
+  }
+  if (sweep && (tokens !== undefined || inference)) {
+    throw usageError('--sweep excludes --tokens and --inference');
+  }
+}
+
+/** One configuration, with what was asked for beside it. */
+function one(plan: Plan, options: Options, on: EstimateOptions): void {
+  const result = estimatePlan(plan, on);
+  const budget = options.tokens === undefined ? null : budgetOf(result, options.tokens, options.price);
+  const inference = options.inference ? generationOf(plan, plan.run.sequence, plan.run.microBatch, on) : null;
+  if (options.json) {
+    return printJson({ ...result, ...(budget && { budget }), ...(inference && { inference }) });
+  }
+  print(estimateText(plan.name, result));
+  if (budget) print(`\n${budgetText(budget)}`);
+  if (inference) print(`\n${generationText(inference)}`);
+}
+
+function swept(plan: Plan, dimensions: Sweep[], on: EstimateOptions, json = false): void {
+  const points = pointsOf(dimensions);
+  const results = points.map((point) => {
+    const at = atPoint(plan, point);
+    return typeof at === 'string' ? at : estimatePlan(at, on);
+  });
+  if (!json) return print(sweepText(dimensions, points, results));
+  const estimates = results.map((result) => (typeof result === 'string' ? { refused: result } : result));
+  if (dimensions.length === 1) printJson({ ...dimensions[0]!, estimates });
+  else printJson({ dimensions, points, estimates });
+}
+
+async function estimate(file: string, options: Options): Promise<void> {
+  checkUsage(options);
   const plan = await planOf(file, options);
-  const on = { ...(options.hardware === undefined ? {} : { hardware: options.hardware }) };
-  if (!options.sweep) {
-    const result = estimatePlan(plan, on);
-    if (options.json) printJson(result);
-    else print(estimateText(plan.name, result));
-    return;
-  }
-  const { parameter, values } = options.sweep;
-  const field = parameter === 'sequence' ? 'sequence' : 'microBatch';
-  const estimates = values.map((value) => estimatePlan(reshaped(plan, { [field]: value }), on));
-  if (options.json) printJson({ parameter, values, estimates });
-  else print(sweepText(parameter, values, estimates));
+  const on: EstimateOptions = {
+    ...(options.hardware === undefined ? {} : { hardware: options.hardware }),
+    ...(options.engine === undefined ? {} : { engine: options.engine }),
+  };
+  if (options.sweep) swept(plan, options.sweep, on, options.json);
+  else one(plan, options, on);
 }
 
 export function estimateCommand(): Command {
+  const hardware = hardwareProfiles().map(({ id }) => id);
+  const engines = engineProfiles().map(({ id }) => id);
   return new Command('estimate')
     .description('what a run or a model costs: time, memory, throughput, and where they go')
     .argument('<file>', 'layout file')
     .option('--run <name>', 'run to estimate; may be left out where the file has one')
     .option('--model <name>', 'estimate this model outside of any run')
-    .option(
-      '--hardware <id>',
-      `another device than the run's: ${hardwareProfiles()
-        .map(({ id }) => id)
-        .join(', ')}`,
-    )
+    .option('--hardware <id>', `another device than the run's: ${hardware.join(', ')}`)
+    .addOption(new Option('--engine <name>', 'the training program to estimate').choices(engines))
     .option('--sequence <tokens>', 'another sequence length', size)
     .option('--micro-batch <sequences>', 'another micro-batch', size)
     .addOption(new Option('--precision <name>', 'another precision').choices(['fp32', 'bf16', 'fp8']))
-    .option('--sweep <range>', 'one row a value, doubling: sequence=8K..1M or micro-batch=1..8', sweep)
+    .option(
+      '--sweep <range>',
+      'one row a value, doubling: sequence=8K..1M, micro-batch, tensor or context; several combine',
+      sweeps,
+    )
+    .option('--tokens <count>', 'GPU-hours and days of training on so many tokens, for example 1T', count)
+    .option('--price <amount>', 'price of a GPU-hour, for the cost of --tokens', price)
+    .option('--inference', 'time of a generated token and the state to keep, after --sequence tokens')
     .option('--json', 'the estimate as JSON')
     .action(estimate);
 }

@@ -1,10 +1,12 @@
 import { Command, CommanderError } from 'commander';
 import { VERSION } from '../../language/version.js';
+import { benchCommand } from './bench.js';
 import { checkCommand } from './check.js';
 import { compileCommand } from './compile.js';
 import { estimateCommand } from './estimate.js';
 import { forwardCommand } from './forward.js';
 import { EXIT, report } from './output.js';
+import { planCommand } from './plan.js';
 import { renderCommand } from './render.js';
 import { runsCommand } from './runs.js';
 import { targetsCommand } from './targets.js';
@@ -19,11 +21,13 @@ function program(): Command {
     checkCommand,
     compileCommand,
     estimateCommand,
+    planCommand,
     renderCommand,
     trainCommand,
     runsCommand,
     targetsCommand,
     forwardCommand,
+    benchCommand,
   ]) {
     striped.addCommand(make());
   }

@@ -19,18 +19,9 @@ export function count(text: string): number {
   return value;
 }
 
-export interface Sweep {
-  parameter: 'sequence' | 'micro-batch';
-  values: number[];
-}
-
-/** `sequence=8K..1M`: both ends and every doubling between them. */
-export function sweep(text: string): Sweep {
-  const match = /^(sequence|micro-batch)=([^.]+)\.\.([^.]+)$/.exec(text);
-  if (!match) throw new InvalidArgumentError('expected sequence=FROM..TO or micro-batch=FROM..TO.');
-  const [from, to] = [size(match[2]!), size(match[3]!)];
-  if (to < from) throw new InvalidArgumentError(`the end ${match[3]} is below the start ${match[2]}.`);
-  const values: number[] = [];
-  for (let value = from; value < to; value *= 2) values.push(value);
-  return { parameter: match[1] as Sweep['parameter'], values: [...values, to] };
+/** A price: any positive number. */
+export function price(text: string): number {
+  const value = Number(text);
+  if (!(value > 0)) throw new InvalidArgumentError('a number above 0 is expected, for example 2.5.');
+  return value;
 }

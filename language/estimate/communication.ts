@@ -180,16 +180,19 @@ function contextItem(device: Device, plan: Plan, shard: Shard, link: Link): Cost
   return item(`context (${link.kind})`, kind, (1 + repeated) * bytes, seconds, repeated * seconds);
 }
 
-/** Gradients summed over data and context ranks once a step, mostly behind the backward pass. */
+/** Gradients summed over data and context ranks, mostly behind the backward pass, and new parameters gathered. */
 function dataItem(device: Device, plan: Plan, shard: Shard, link: Link, backwardSeconds: number): CostItem {
   const { data, context, zero } = plan.run.parallel;
   const ranks = data * context;
   const count = rankParameters(plan, shard.tensor);
-  const reduced = gatherSeconds(link, ranks, count * 4);
-  const gathered = gatherSeconds(link, ranks, count * 4);
-  const hidden = Math.min(reduced * device.engine.gradientOverlap.value, backwardSeconds);
+  // Shared-out gradients are summed with every micro-batch; ZeRO 3 gathers parameters there, not here.
+  const reductions = zero >= 2 ? plan.run.accumulation : 1;
+  const gathers = zero === 3 ? 0 : 1;
+  const seconds = gatherSeconds(link, ranks, count * 4);
+  const hidden = Math.min(seconds * device.engine.gradientOverlap.value, backwardSeconds);
   const kind = zero >= 1 ? 'reduce-scatter + all-gather' : 'all-reduce';
-  return item(`data (${link.kind})`, kind, 2 * count * 4, 0, reduced - hidden + gathered);
+  const exposed = reductions * (seconds - hidden) + gathers * seconds;
+  return item(`data (${link.kind})`, kind, (reductions + gathers) * count * 4, 0, exposed);
 }
 
 /** ZeRO 3 gathers the compute copy before each pass of a micro-batch, as far ahead as it can. */

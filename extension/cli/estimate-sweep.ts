@@ -1,0 +1,78 @@
+import { InvalidArgumentError } from 'commander';
+import { refusal } from '../../language/estimate/index.js';
+import type { Plan } from '../../language/plan/plan.js';
+import { size } from './values.js';
+
+const PARAMETERS = ['sequence', 'micro-batch', 'tensor', 'context'] as const;
+export type Parameter = (typeof PARAMETERS)[number];
+
+export interface Sweep {
+  parameter: Parameter;
+  values: number[];
+}
+
+/** `sequence=8K..1M`: both ends and every doubling between them. */
+function sweep(text: string): Sweep {
+  const match = /^([a-z-]+)=([^.]+)\.\.([^.]+)$/.exec(text);
+  const parameter = PARAMETERS.find((each) => each === match?.[1]);
+  if (!match || !parameter) {
+    throw new InvalidArgumentError(`expected NAME=FROM..TO with a name of ${PARAMETERS.join(', ')}.`);
+  }
+  const [from, to] = [size(match[2]!), size(match[3]!)];
+  if (to < from) throw new InvalidArgumentError(`the end ${match[3]} is below the start ${match[2]}.`);
+  const values: number[] = [];
+  for (let value = from; value < to; value *= 2) values.push(value);
+  return { parameter, values: [...values, to] };
+}
+
+/** For an option that may be given several times: every one adds a dimension. */
+export function sweeps(text: string, before: Sweep[] = []): Sweep[] {
+  const next = sweep(text);
+  if (before.some(({ parameter }) => parameter === next.parameter)) {
+    throw new InvalidArgumentError(`${next.parameter} is swept already.`);
+  }
+  return [...before, next];
+}
+
+export type Point = Partial<Record<Parameter, number>>;
+
+/** Every combination, the last dimension fastest. */
+export function pointsOf(dimensions: Sweep[]): Point[] {
+  return dimensions.reduce<Point[]>(
+    (points, { parameter, values }) =>
+      points.flatMap((point) => values.map((value) => ({ ...point, [parameter]: value }))),
+    [{}],
+  );
+}
+
+/** A plan with another shape of micro-batch; the batch in tokens follows. */
+export function reshaped(
+  plan: Plan,
+  change: Partial<Pick<Plan['run'], 'sequence' | 'microBatch' | 'precision' | 'parallel'>>,
+): Plan {
+  const run = { ...plan.run, ...change };
+  const globalBatchTokens = run.sequence * run.microBatch * run.accumulation * run.parallel.data;
+  return { ...plan, run: { ...run, globalBatchTokens } };
+}
+
+/**
+ * The plan at a point: tensor and context degrees take devices from data parallelism where the run has a cluster, and
+ * more devices where it has none. A string says why the point is refused.
+ */
+export function atPoint(plan: Plan, point: Point): Plan | string {
+  const { parallel, cluster } = plan.run;
+  const tensor = point.tensor ?? parallel.tensor;
+  const context = point.context ?? parallel.context;
+  const devices = parallel.tensor * parallel.context * parallel.data;
+  if (cluster && devices % (tensor * context) !== 0) {
+    return `${devices} devices do not divide by tensor ${tensor} x context ${context}`;
+  }
+  const data = cluster ? devices / tensor / context : parallel.data;
+  const sequence = point.tensor === undefined ? parallel.sequence : tensor > 1;
+  const next = reshaped(plan, {
+    sequence: point.sequence ?? plan.run.sequence,
+    microBatch: point['micro-batch'] ?? plan.run.microBatch,
+    parallel: { ...parallel, tensor, context, data, sequence },
+  });
+  return refusal(next) ?? next;
+}

@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict';
+import type { Estimate, SearchResult } from '../../../language/estimate/index.js';
+import { LAYOUT, Sandbox } from './cli.js';
+
+const CLUSTER = `
+cluster lab { node gpu h100-sxm x 8   nodes 2   link nvlink4, infiniband(400) }
+run large {
+  model Small   on lab
+  sequence 8K   batch 64 sequences   micro-batch 1
+  precision bf16
+  data bytes("data.txt")
+  optimizer adamw(lr: 1e-3)
+  steps 20
+}
+`;
+
+describe('striped estimate and plan', () => {
+  let sandbox: Sandbox;
+  before(() => {
+    sandbox = new Sandbox();
+    sandbox.write('cluster.striped', LAYOUT + CLUSTER);
+  });
+  after(() => sandbox.remove());
+
+  const run = (...args: string[]) => sandbox.run(args);
+  const json = async <T>(...args: string[]): Promise<T> => {
+    const { stdout, stderr } = await run(...args, '--json');
+    assert.equal(stderr, '');
+    return JSON.parse(stdout) as T;
+  };
+  const large = ['estimate', 'cluster.striped', '--run', 'large'];
+
+  it('gives the range of a step beside its time', async () => {
+    const { stepTimeMs, stepTimeMsRange, engine } = await json<Estimate>(...large);
+    assert.ok(stepTimeMsRange[0] < stepTimeMs && stepTimeMs < stepTimeMsRange[1]);
+    assert.equal(engine, 'striped');
+    assert.match((await run(...large)).stdout, /^step time +\S+ \S+ \(\S+ \S+ to \S+ \S+\)$/m);
+  });
+
+  it('estimates another training program, which is slower', async () => {
+    const other = await json<Estimate>(...large, '--engine', 'savanna');
+    assert.equal(other.engine, 'savanna');
+    assert.ok(other.stepTimeMs > (await json<Estimate>(...large)).stepTimeMs);
+    assert.equal((await run(...large, '--engine', 'abacus')).code, 2);
+  });
+
+  it('says what a number of tokens takes and costs', async () => {
+    const args = [...large, '--tokens', '1T', '--price', '2.5'];
+    const { budget, tokensPerSecondPerGpu } = await json<
+      Estimate & { budget: { gpuHours: number; cost: number } }
+    >(...args);
+    assert.ok(Math.abs(budget.gpuHours / (1e12 / tokensPerSecondPerGpu / 3600) - 1) < 1e-9);
+    assert.equal(budget.cost, 2.5 * budget.gpuHours);
+    assert.match((await run(...args)).stdout, /^1T tokens +\S+ GPU-hours, \S+ days, cost \S+$/m);
+  });
+
+  it('says what a generated token takes and what must be kept for it', async () => {
+    const { inference } = await json<
+      Estimate & { inference: { operators: { operator: string; stateBytes: number }[] } }
+    >(...large, '--inference');
+    const bytes = Object.fromEntries(
+      inference.operators.map(({ operator, stateBytes }) => [operator, stateBytes]),
+    );
+    // Keys and values of 8K tokens of 64 channels in bf16.
+    assert.equal(bytes.MHA, 2 * 8192 * 64 * 2);
+    assert.ok(bytes.SE! < bytes.MR! && bytes.MR! < bytes.MHA!);
+  });
+
+  it('sweeps over several dimensions and refuses what cannot be', async () => {
+    const args = [...large, '--sweep', 'sequence=8K..16K', '--sweep', 'tensor=1..8'];
+    const { points, estimates } = await json<{
+      points: { sequence: number; tensor: number }[];
+      estimates: (Partial<Estimate> & { refused?: string })[];
+    }>(...args);
+    assert.equal(points.length, 8);
+    assert.deepEqual(points[5], { sequence: 16384, tensor: 2 });
+    assert.equal(estimates[5]!.sequence, 16384);
+    assert.match(estimates[3]!.refused!, /do not divide by 8 ranks/);
+    assert.match((await run(...args)).stdout, /refused .* do not divide by 8 ranks/);
+  });
+
+  for (const [what, extra] of Object.entries({
+    'a price of nothing': ['--price', '2'],
+    'a price that is none': ['--tokens', '1T', '--price', 'much'],
+    'an unknown dimension': ['--sweep', 'moon=1..8'],
+    'the same dimension twice': ['--sweep', 'tensor=1..2', '--sweep', 'tensor=1..4'],
+    'a sweep of a budget': ['--tokens', '1T', '--sweep', 'tensor=1..2'],
+  })) {
+    it(`ends with 2 and one line of why for ${what}`, async () => {
+      const { code, stderr } = await run(...large, ...extra);
+      assert.equal(code, 2);
+      assert.match(stderr, /^error: \S/);
+    });
+  }
+
+  it('finds the best plan on a cluster and says why the next one lost', async () => {
+    const args = ['plan', 'cluster.striped', '--run', 'large'];
+    const { best, runnerUp, devices, refused } = await json<SearchResult>(...args);
+    assert.equal(devices, 16);
+    const { tensor, context, data } = best!.parallel;
+    assert.equal(tensor * context * data, 16);
+    assert.equal(best!.microBatch * best!.accumulation * data, 64);
+    assert.ok(runnerUp!.stepTimeMs >= best!.stepTimeMs);
+    assert.ok(refused.some((each) => each.tensor === 16 && each.reason !== ''));
+    const { stdout, code } = await run(...args);
+    assert.equal(code, 0);
+    assert.match(stdout, /^best: micro-batch \d+ {3}parallel \{ tensor /m);
+    assert.match(stdout, /the runner-up is \d+\.\d% slower: .* more of /);
+    assert.match(stdout, /^refused\n {2}tensor \d+, context \d+: /m);
+  });
+});
