@@ -8,6 +8,7 @@
 #include <set>
 
 #include "arguments.h"
+#include "bench.h"
 #include "striped/engine.h"
 #include "striped/error.h"
 
@@ -23,6 +24,9 @@ constexpr const char* kUsage =
     "L.safetensors\n"
     "                              [--grads G.safetensors] [--precision fp64|fp32|bf16|fp8]\n"
     "                              [--backend auto|cpu|cuda] [--threads N]\n"
+    "       striped-runner bench operators|blocks|stack [--widths 4096,...] [--lengths 8K,...] [--json]\n"
+    "                              [--backend auto|cpu|cuda] [--precision fp64|fp32|bf16|fp8] [--threads N]\n"
+    "                              [--device N] [--runs N]\n"
     "       striped-runner devices\n"
     "       striped-runner memory --plan PLAN [--backend auto|cpu|cuda]\n"
     "       striped-runner --version\n";
@@ -84,6 +88,7 @@ int forward(const Arguments& arguments) {
 
 int run(int count, char** values) {
   const std::string command = count > 1 ? values[1] : "";
+  if (command == "bench") return striped::runner::bench(count - 2, values + 2);
   const auto rest = [&](const std::set<std::string>& with_value, const std::set<std::string>& flags = {}) {
     return Arguments(count - 2, values + 2, with_value, flags);
   };

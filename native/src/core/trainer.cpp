@@ -2,7 +2,6 @@
 
 #include <chrono>
 #include <cmath>
-#include <cstdlib>
 #include <limits>
 
 #include "core/flops.h"
@@ -37,12 +36,6 @@ Plan effective_plan(const TrainOptions& options) {
   return plan;
 }
 
-// Off unless asked for: docs/kernels.md, "Step recording".
-bool wants_recording() {
-  const char* const value = std::getenv("STRIPED_CUDA_GRAPH");
-  return value != nullptr && std::string(value) == "1";
-}
-
 json number(double value) { return std::isfinite(value) ? json(value) : json(nullptr); }
 
 }  // namespace
@@ -58,7 +51,7 @@ struct Trainer::Prepared {
         store(table, backend, ParameterStore::Keep::optimizer),
         model(plan.model, {plan.run.micro_batch, plan.run.sequence, plan.run.recompute_blocks, true}, table,
               backend),
-        step(plan.run, allocated(model), store, communicator, backend, wants_recording()) {}
+        step(plan.run, allocated(model), store, communicator, backend, recording_wanted()) {}
 
   static Model& allocated(Model& model) {
     model.allocate();

@@ -1,9 +1,16 @@
 #include "core/training_step.h"
 
+#include <cstdlib>
+
 #include "core/schedule.h"
 #include "striped/error.h"
 
 namespace striped {
+
+bool recording_wanted() {
+  const char* const value = std::getenv("STRIPED_CUDA_GRAPH");
+  return value != nullptr && std::string(value) == "1";
+}
 
 TrainingStep::TrainingStep(const PlanRun& run, Model& model, ParameterStore& store,
                            Communicator& communicator, Backend& backend, bool record)

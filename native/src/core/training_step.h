@@ -8,6 +8,9 @@
 
 namespace striped {
 
+// Whether the user asked for it (STRIPED_CUDA_GRAPH=1); docs/kernels.md, "Step recording".
+bool recording_wanted();
+
 class TrainingStep {
  public:
   struct Result {

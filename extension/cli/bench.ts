@@ -1,0 +1,74 @@
+import { spawn } from 'node:child_process';
+import { constants } from 'node:fs';
+import { access } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Argument, Command, Option } from 'commander';
+import { INSTALLATION } from './installation.js';
+import { CommandError } from './output.js';
+import { backendOption } from './train.js';
+import { count } from './values.js';
+
+interface Options {
+  widths?: string;
+  lengths?: string;
+  backend: string;
+  precision?: string;
+  threads?: number;
+  runs?: number;
+  json?: boolean;
+}
+
+const RUNNER = join(INSTALLATION, 'build', 'native', 'striped-runner');
+
+async function requireRunner(): Promise<void> {
+  try {
+    await access(RUNNER, constants.X_OK);
+  } catch {
+    throw new CommandError(
+      `benchmarks need the runner, and ${RUNNER} is missing; build it with: npm run build:native`,
+      'run/engine',
+    );
+  }
+}
+
+/** The engine measures and words the result; what it says goes straight through. */
+async function bench(what: string, { json, ...options }: Options): Promise<void> {
+  await requireRunner();
+  const named = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]);
+  const child = spawn(RUNNER, ['bench', what, ...named, ...(json ? ['--json'] : [])], {
+    stdio: ['ignore', 'inherit', 'pipe'],
+  });
+  let said = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (said += text));
+  const code = await new Promise<number | null>((ended, failed) => {
+    child.once('error', failed).once('close', ended);
+  });
+  if (code === 0) return;
+  const error = /^striped-runner: error: (.*) \[([^\]]*)\]$/m.exec(said);
+  throw new CommandError(
+    error?.[1] ?? `the engine ended with exit code ${code}: ${said.trim().slice(-500)}`,
+    error?.[2],
+    code === 2 ? 2 : 1,
+  );
+}
+
+export function benchCommand(): Command {
+  return new Command('bench')
+    .description('times of operators, blocks or a training step beside the least they could take here')
+    .addArgument(new Argument('<what>').choices(['operators', 'blocks', 'stack']))
+    .option('--widths <list>', 'model widths, such as 2048,4096')
+    .option('--lengths <list>', 'sequence lengths, such as 8K,32K')
+    .addOption(backendOption())
+    .addOption(
+      new Option('--precision <name>', 'default: bf16 on a GPU, fp32 on the CPU').choices([
+        'fp64',
+        'fp32',
+        'bf16',
+        'fp8',
+      ]),
+    )
+    .option('--threads <count>', 'CPU threads (default: all cores)', count)
+    .option('--runs <count>', 'runs behind each median (default: 21, fewer where they take long)', count)
+    .option('--json', 'the measurements as JSON')
+    .action(bench);
+}
