@@ -1,7 +1,6 @@
 // Times Hyena-LI on the GPU against the byte floor: forward 4 and forward + backward 11 values of L·D moved
-// once. Inputs are random and the cache is evicted before every run. Build: nvcc -std=c++20 -O3
-// -gencode=arch=compute_90a,code=sm_90a -Iinclude -Isrc/cuda bench/cuda_modal.cu src/cuda/hyena*.cu
-// src/cuda/tensor_map.cpp; optional argument: the width (4096).
+// once. Inputs are random and the cache is evicted before every run. Built by CMake as bench_cuda_modal;
+// optional argument: the width (4096).
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 

@@ -16,8 +16,12 @@ target_include_directories(striped_cuda PUBLIC include PRIVATE src)
 target_link_libraries(striped_cuda PRIVATE striped_options CUDA::cudart_static ${CMAKE_DL_LIBS})
 # The two libraries use each other: the core makes the backend, whose base class the core defines.
 target_link_libraries(striped_cuda INTERFACE striped_core)
-foreach(architecture IN LISTS STRIPED_CUDA_ARCHITECTURES)
-  target_compile_options(striped_cuda PRIVATE
-    "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:-gencode=arch=compute_${architecture},code=sm_${architecture}>")
-endforeach()
-target_compile_options(striped_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr>)
+# What every CUDA source of the engine is compiled with.
+function(striped_cuda_flags target)
+  foreach(architecture IN LISTS STRIPED_CUDA_ARCHITECTURES)
+    target_compile_options(${target} PRIVATE
+      "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:-gencode=arch=compute_${architecture},code=sm_${architecture}>")
+  endforeach()
+  target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr>)
+endfunction()
+striped_cuda_flags(striped_cuda)

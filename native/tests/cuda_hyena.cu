@@ -1,8 +1,7 @@
 // The inner Hyena operators on CUDA against their equations in double precision: every output and gradient,
 // fresh random inputs, poisoned outputs and workspace, guards behind every array, and the same bits from a
-// second run. Build: nvcc -std=c++20 -O3 -gencode=arch=compute_90a,code=sm_90a -Iinclude -Isrc/cuda
-// tests/cuda_hyena.cu src/cuda/hyena*.cu src/cuda/tensor_map.cpp; no arguments; exit code 1 when anything
-// fails.
+// second run. Built by CMake as test_cuda_hyena. Argument `short`: sequences up to 5,555 tokens. Exit code 1
+// when anything fails, 77 without a GPU.
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
@@ -25,6 +24,8 @@ using striped::cuda::check;
 using striped::cuda::ElementType;
 
 namespace {
+
+constexpr int kSkipped = 77;  // what ctest and the test suite take for "skipped"
 
 using Values = std::vector<double>;
 std::mt19937_64 generator;
@@ -416,7 +417,14 @@ Case modal(ElementType type, std::int64_t batch, std::int64_t length, std::int64
 
 }  // namespace
 
-int main() {
+int main(int count, char** arguments) {
+  int devices = 0;
+  if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) {
+    std::printf("SKIPPED: no NVIDIA GPU can be used here\n");
+    return kSkipped;
+  }
+  // For the sanitizer, under which the longest sequences take hours.
+  const bool is_short = count > 1 && std::strcmp(arguments[1], "short") == 0;
   const unsigned seed = std::random_device{}();
   generator.seed(seed);
   std::printf("seed %u\n", seed);
@@ -441,10 +449,11 @@ int main() {
       run(modal(type, 2, 300, 64, 1, 32, 4));
       run(modal(type, 1, 2048, 256, 32, 16));
       run(modal(type, 1, 5555, 128, 1, 16));
+      if (is_short) continue;
       run(modal(type, 2, 16384, 64, 1, 16));
       run(modal(type, 1, 1 << 18, 32, 1, 16));
     }
-    run(modal(ElementType::bf16, 1, 1 << 20, 64, 1, 16));
+    if (!is_short) run(modal(ElementType::bf16, 1, 1 << 20, 64, 1, 16));
     run(modal(ElementType::bf16, 1, 3000, 4096, 1, 16));
   } catch (const Error& e) {
     std::printf("FAIL: %s: %s\n", e.code().c_str(), e.what());

@@ -1,32 +1,87 @@
 #!/bin/sh
-# Builds the CUDA backend on a GPU machine, checks its operators and times them.
-#   native/tests/device_check.sh [build folder]     STRIPED_CHECK: which steps, of "test bench memcheck"
+# Builds the engine with CUDA on a GPU machine, then tests, measures and sanitizes it.
+#   native/tests/device_check.sh [build folder]
+# STRIPED_CHECK: the steps, of
+#   operators hyena   both test programs          train       short trainings against the CPU, bf16, FP8, by graph
+#   bench             striped-runner bench        kernels     the kernels' own benchmarks
+#   memcheck racecheck initcheck                  compute-sanitizer over both test programs
+#   all               every one of them           (without STRIPED_CHECK: operators hyena train bench)
+# STRIPED_PLAN: plan of the training step (striped compile examples/genome.striped --run demo -o plan.json); without
+# it, the repository's dist/striped.mjs compiles it. One line a step at the end; exit code 1 when any failed.
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 build=${1:-$here/../build/cuda}
-mkdir -p "$(dirname "$build")"
-steps=${STRIPED_CHECK:-test bench}
+mkdir -p "$build"
+build=$(cd "$build" && pwd)
+steps=${STRIPED_CHECK:-operators hyena train bench}
+[ "$steps" = all ] && steps="operators hyena train bench kernels memcheck racecheck initcheck"
 if [ -z "${STRIPED_CUDNN_PATH:-}" ] && command -v python3 >/dev/null; then
   # cuDNN often comes with a Python package.
   STRIPED_CUDNN_PATH=$(python3 -c 'import nvidia.cudnn as c; print(list(c.__path__)[0])' 2>/dev/null || true)
   export STRIPED_CUDNN_PATH
 fi
-cmake -S "$here" -B "$build" -DSTRIPED_CUDA=ON -DSTRIPED_ADDON=OFF -DCMAKE_BUILD_TYPE=Release >"$build.log" 2>&1 || {
-  cat "$build.log"
+log=$build/check.log
+cmake -S "$here" -B "$build" -DSTRIPED_CUDA=ON -DSTRIPED_ADDON=OFF -DCMAKE_BUILD_TYPE=Release >"$log" 2>&1 || {
+  cat "$log"
   exit 1
 }
-cmake --build "$build" -j"$(nproc)" --target test_cuda_operators bench_cuda_operators >>"$build.log" 2>&1 || {
-  grep -E -A5 'error|undefined' "$build.log" | head -60
+targets="striped-runner test_cuda_operators test_cuda_hyena"
+case $steps in *kernels*) targets="$targets bench_cuda_operators bench_cuda_fir bench_cuda_modal" ;; esac
+# shellcheck disable=SC2086 # a list of words
+cmake --build "$build" -j"$(nproc)" --target $targets >>"$log" 2>&1 || {
+  grep -E -A5 'error|undefined' "$log" | head -60
   exit 1
 }
-status=0
-for step in $steps; do
-  case $step in
-    test) "$build/test_cuda_operators" || status=1 ;;
-    bench) "$build/bench_cuda_operators" || status=1 ;;
-    memcheck) compute-sanitizer --tool memcheck --error-exitcode 1 "$build/test_cuda_operators" fp32 bf16 || status=1 ;;
-    racecheck) compute-sanitizer --tool racecheck --error-exitcode 1 "$build/test_cuda_operators" fp32 bf16 || status=1 ;;
-    initcheck) compute-sanitizer --tool initcheck --error-exitcode 1 "$build/test_cuda_operators" fp32 bf16 || status=1 ;;
+
+# Trains a few steps of the plan: train NAME BACKEND PRECISION [GRAPH].
+train() {
+  rm -rf "$build/runs/$1"
+  STRIPED_CUDA_GRAPH=${4:-0} "$build/striped-runner" train --plan "$plan" --out "$build/runs/$1" --steps 50 \
+    --backend "$2" --precision "$3" >"$build/runs/$1.json"
+}
+
+training() {
+  mkdir -p "$build/runs"
+  plan=${STRIPED_PLAN:-$build/plan.json}
+  if [ -z "${STRIPED_PLAN:-}" ]; then
+    node "$here/../dist/striped.mjs" compile "$here/../examples/genome.striped" --run demo -o "$plan" || return 1
+  fi
+  train cpu cpu fp32 && train fp32 cuda fp32 && train fp32-graph cuda fp32 1 &&
+    train bf16 cuda bf16 && train bf16-graph cuda bf16 1 && train fp8 cuda fp8 || return 1
+  # Largest relative difference of the losses, step by step.
+  python3 "$here/tests/compare_curves.py" "$build/runs" fp32:cpu:1e-4 fp32-graph:fp32:0 bf16:cpu:2e-2 \
+    bf16-graph:bf16:0 fp8:bf16:2e-2
+}
+
+sanitize() {
+  compute-sanitizer --tool "$1" --error-exitcode 1 "$build/test_cuda_operators" fp32 bf16 &&
+    compute-sanitizer --tool "$1" --error-exitcode 1 "$build/test_cuda_hyena" short
+}
+
+check() {
+  case $1 in
+    operators) "$build/test_cuda_operators" ;;
+    hyena) "$build/test_cuda_hyena" ;;
+    train) training ;;
+    bench)
+      for subject in operators blocks stack; do
+        "$build/striped-runner" bench $subject --backend cuda --precision bf16 || return 1
+      done
+      "$build/striped-runner" bench stack --backend cuda --precision fp8
+      ;;
+    kernels) "$build/bench_cuda_operators" && "$build/bench_cuda_fir" && "$build/bench_cuda_modal" ;;
+    memcheck | racecheck | initcheck) sanitize "$1" ;;
+    *) echo "unknown step $1" && return 1 ;;
   esac
+}
+
+status=0
+summary=
+for step in $steps; do
+  echo "== $step"
+  if check "$step"; then verdict=passed; else verdict=FAILED status=1; fi
+  summary="$summary$step $verdict
+"
 done
+printf '\n%s' "$summary"
 exit $status
