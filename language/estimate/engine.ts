@@ -12,7 +12,7 @@ export interface EngineProfile {
   attentionShare: { forward: Figure; backward: Figure } | null;
   /** What a reproducible order of sums costs attention's backward pass. */
   attentionBackwardFactor: Figure;
-  /** Recomputes blocks whatever the plan says. */
+  /** Recomputes blocks whatever the plan says: `checkpoint-activations` in Savanna's public configurations. */
   alwaysRecomputes: boolean;
   /** Reductions over the tensor ranks are repeated with the recomputed forward pass. */
   recomputesCommunication: boolean;
