@@ -105,7 +105,8 @@ async function write(
   const exit = answer.parts.get('exit')?.bytes.toString('utf8').trim() || null;
   const meaning = starter.interpret({ record, status: own, exit, state: answer.state, preamble });
   const reason = meaning.isPlain ? meaning.reason : withLastWords(meaning.reason, answer);
-  const status = merge(own ?? known, meaning, reason);
+  // What an engine of another version leaves out stands as the launch wrote it.
+  const status = merge(own ? { ...known, ...own } : known, meaning, reason);
   const { situation, waits = false } = meaning;
   return writeAnswer(directory, answer, from, status, { ...news, situation, waits });
 }

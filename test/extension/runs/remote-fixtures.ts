@@ -11,6 +11,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { RunEvent, RunStatus } from '../../../extension/runs/run-directory.js';
 import { readRecord } from '../../../extension/runs/targets/record.js';
+import { eventually } from '../../support/eventually.js';
 import type { Plan } from '../../../language/plan/plan.js';
 
 export const INSTALLATION = fileURLToPath(new URL('../../..', import.meta.url));
@@ -54,7 +55,7 @@ export class Desk {
   }
 
   /** Also ends what a failed test has left running: every process that names this folder. */
-  remove(): void {
+  async remove(): Promise<void> {
     for (const pid of readdirSync('/proc').filter(
       (name) => /^\d+$/.test(name) && Number(name) !== process.pid,
     )) {
@@ -69,7 +70,15 @@ export class Desk {
       if (this.before[name] === undefined) delete process.env[name];
       else process.env[name] = this.before[name];
     }
-    rmSync(this.root, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+    await eventually('the folder is gone', async () => {
+      try {
+        rmSync(this.root, { recursive: true, force: true });
+        return true;
+      } catch {
+        // A process that was ended was still writing.
+        return false;
+      }
+    });
   }
 }
 

@@ -21,7 +21,7 @@ const ENDLESS = 1_000_000;
 const CPU = { installation: INSTALLATION, backend: 'cpu', threads: 1 } as const;
 
 describe('runs on a Slurm cluster', function () {
-  this.timeout(90_000);
+  this.timeout(180_000);
   let desk: Desk;
   let slurm: Slurm;
 
@@ -35,7 +35,7 @@ describe('runs on a Slurm cluster', function () {
   });
   after(async () => {
     await slurm?.stop();
-    desk?.remove();
+    await desk?.remove();
   });
 
   const launch = (steps?: number) =>

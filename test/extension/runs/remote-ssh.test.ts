@@ -43,7 +43,7 @@ const ENDLESS = 1_000_000;
 const CPU = { installation: INSTALLATION, backend: 'cpu', threads: 1 } as const;
 
 describe('runs over ssh', function () {
-  this.timeout(90_000);
+  this.timeout(180_000);
   let desk: Desk;
   let sshd: Sshd;
 
@@ -56,7 +56,7 @@ describe('runs over ssh', function () {
   beforeEach(() => target());
   after(async () => {
     await sshd?.stop();
-    desk?.remove();
+    await desk?.remove();
   });
 
   function target(more: Record<string, unknown> = {}): void {
