@@ -9,6 +9,7 @@ import {
   type EstimateOptions,
 } from '../../language/estimate/index.js';
 import type { Plan, Precision } from '../../language/plan/plan.js';
+import { comparisonText, compareRun } from './estimate-against.js';
 import { atPoint, pointsOf, reshaped, sweeps, type Sweep } from './estimate-sweep.js';
 import { budgetText, estimateText, generationText, sweepText } from './estimate-table.js';
 import { compileRun, planOfModel } from './layout-files.js';
@@ -27,6 +28,7 @@ interface Options {
   tokens?: number;
   price?: number;
   inference?: boolean;
+  against?: string;
   json?: boolean;
 }
 
@@ -83,13 +85,20 @@ function swept(plan: Plan, dimensions: Sweep[], on: EstimateOptions, json = fals
   else printJson({ dimensions, points, estimates });
 }
 
-async function estimate(file: string, options: Options): Promise<void> {
+async function estimate(file: string | undefined, options: Options): Promise<void> {
   checkUsage(options);
-  const plan = await planOf(file, options);
   const on: EstimateOptions = {
     ...(options.hardware === undefined ? {} : { hardware: options.hardware }),
     ...(options.engine === undefined ? {} : { engine: options.engine }),
   };
+  if (options.against !== undefined) {
+    const comparison = await compareRun(options.against, on);
+    if (options.json) printJson(comparison);
+    else print(comparisonText(comparison));
+    return;
+  }
+  if (file === undefined) throw usageError('a layout file is needed, or --against with a run directory');
+  const plan = await planOf(file, options);
   if (options.sweep) swept(plan, options.sweep, on, options.json);
   else one(plan, options, on);
 }
@@ -99,7 +108,7 @@ export function estimateCommand(): Command {
   const engines = engineProfiles().map(({ id }) => id);
   return new Command('estimate')
     .description('what a run or a model costs: time, memory, throughput, and where they go')
-    .argument('<file>', 'layout file')
+    .argument('[file]', 'layout file; none with --against')
     .option('--run <name>', 'run to estimate; may be left out where the file has one')
     .option('--model <name>', 'estimate this model outside of any run')
     .option('--hardware <id>', `another device than the run's: ${hardware.join(', ')}`)
@@ -115,6 +124,7 @@ export function estimateCommand(): Command {
     .option('--tokens <count>', 'GPU-hours and days of training on so many tokens, for example 1T', count)
     .option('--price <amount>', 'price of a GPU-hour, for the cost of --tokens', price)
     .option('--inference', 'time of a generated token and the state to keep, after --sequence tokens')
+    .option('--against <rundir>', 'predicted beside measured, of a run directory')
     .option('--json', 'the estimate as JSON')
     .action(estimate);
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import type { Estimate, SearchResult } from '../../../language/estimate/index.js';
+import type { Comparison } from '../../../extension/cli/estimate-against.js';
 import { LAYOUT, Sandbox } from './cli.js';
 
 const CLUSTER = `
@@ -93,6 +94,25 @@ describe('striped estimate and plan', () => {
     });
   }
 
+  it('lays the estimate of a run beside what it took', async () => {
+    const plan = JSON.parse((await run('compile', 'cluster.striped', '--run', 'large')).stdout) as object;
+    const { stepTimeMs, memoryBytes } = await json<Estimate>(...large);
+    const step = (time: number) =>
+      JSON.stringify({ type: 'step', stepTimeMs: time * stepTimeMs, memoryBytes: 2 * memoryBytes.total });
+    sandbox.write('plan.json', JSON.stringify(plan));
+    // Two slow first steps, a median of half the estimate, a line that is not finished.
+    sandbox.write('events.jsonl', [...[9, 9, 0.4, 0.5, 0.6].map(step), '{"type":"st'].join('\n'));
+    const { measured, error } = await json<Comparison>('estimate', '--against', '.');
+    assert.equal(measured.steps, 3);
+    assert.ok(Math.abs(error.stepTime - 1) < 1e-9 && Math.abs(error.memory + 0.5) < 1e-9);
+    assert.match((await run('estimate', '--against', '.')).stdout, /^step time .*\+100\.0%$/m);
+    sandbox.write('events.jsonl', '');
+    const early = await run('estimate', '--against', '.');
+    assert.equal(early.code, 1);
+    assert.match(early.stderr, /^error: the run in \. has no step to compare with yet\n$/);
+    assert.equal((await run('estimate')).code, 2);
+  }).timeout(60_000);
+
   it('finds the best plan on a cluster and says why the next one lost', async () => {
     const args = ['plan', 'cluster.striped', '--run', 'large'];
     const { best, runnerUp, devices, refused } = await json<SearchResult>(...args);
@@ -107,5 +127,5 @@ describe('striped estimate and plan', () => {
     assert.match(stdout, /^best: micro-batch \d+ {3}parallel \{ tensor /m);
     assert.match(stdout, /the runner-up is \d+\.\d% slower: .* more of /);
     assert.match(stdout, /^refused\n {2}tensor \d+, context \d+: /m);
-  });
+  }).timeout(60_000);
 });

@@ -1,0 +1,72 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { estimatePlan, type EstimateOptions } from '../../language/estimate/index.js';
+import type { Plan } from '../../language/plan/plan.js';
+import { formatBytes, formatMs } from '../../webview/shared/format.js';
+import { fileError } from '../runs/errors.js';
+import type { RunEvent } from '../runs/run-directory.js';
+import { CommandError, table } from './output.js';
+
+/** What was foreseen of a run beside what it took. */
+export interface Comparison {
+  predicted: { stepTimeMs: number; memoryBytes: number };
+  /** Median time of the steps after the first ones, and the most memory. */
+  measured: { stepTimeMs: number; memoryBytes: number; steps: number };
+  /** Predicted over measured, less one. */
+  error: { stepTime: number; memory: number };
+}
+
+/** Steps that warm up caches and libraries, where a run has more than these. */
+const WARM_UP = 2;
+
+async function read(directory: string, name: string): Promise<string> {
+  const path = join(directory, name);
+  return readFile(path, 'utf8').catch((error: unknown) => {
+    throw fileError('read', path, error);
+  });
+}
+
+/** Step events of a log; its last line may still be being written. */
+function stepsOf(log: string) {
+  return log.split('\n').flatMap((line) => {
+    try {
+      const event = JSON.parse(line) as RunEvent;
+      return event.type === 'step' ? [event] : [];
+    } catch {
+      return [];
+    }
+  });
+}
+
+/** Compares a run directory with the estimate of its plan. Throws where the run has no step yet. */
+export async function compareRun(directory: string, on: EstimateOptions): Promise<Comparison> {
+  const plan = JSON.parse(await read(directory, 'plan.json')) as Plan;
+  const all = stepsOf(await read(directory, 'events.jsonl'));
+  const steps = all.length > WARM_UP ? all.slice(WARM_UP) : all;
+  if (steps.length === 0) throw new CommandError(`the run in ${directory} has no step to compare with yet`);
+  const times = steps.map(({ stepTimeMs }) => stepTimeMs).sort((a, b) => a - b);
+  const stepTimeMs = times[Math.floor(times.length / 2)]!;
+  const memoryBytes = Math.max(...steps.map((step) => step.memoryBytes));
+  const estimate = estimatePlan(plan, on);
+  const predicted = { stepTimeMs: estimate.stepTimeMs, memoryBytes: estimate.memoryBytes.total };
+  return {
+    predicted,
+    measured: { stepTimeMs, memoryBytes, steps: steps.length },
+    error: {
+      stepTime: predicted.stepTimeMs / stepTimeMs - 1,
+      memory: predicted.memoryBytes / memoryBytes - 1,
+    },
+  };
+}
+
+export function comparisonText({ predicted, measured, error }: Comparison): string {
+  const signed = (share: number) => `${share < 0 ? '' : '+'}${(share * 100).toFixed(1)}%`;
+  return table(
+    [
+      ['', 'predicted', `measured (${measured.steps} steps)`, 'error'],
+      ['step time', formatMs(predicted.stepTimeMs), formatMs(measured.stepTimeMs), signed(error.stepTime)],
+      ['memory', formatBytes(predicted.memoryBytes), formatBytes(measured.memoryBytes), signed(error.memory)],
+    ],
+    '<>>>',
+  );
+}
