@@ -1,9 +1,16 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import type { Plan } from '../../language/plan/plan.js';
 import { eventually } from '../support/eventually.js';
 import { Scratch, checkpointBytes, curveOf, eventsOf, genome, start, statusOf, train, ON_CPU } from './engine.js';
 
 const TIMEOUT_MS = 120_000;
+
+/** Steps long enough that a run is still going when a test that looks now and then wants to end it. */
+const SLOW_STEPS = (plan: Plan): void => {
+  plan.run.accumulation = 64;
+  plan.run.globalBatchTokens = plan.run.sequence * plan.run.microBatch * plan.run.accumulation;
+};
 
 describe('native training, as processes', function () {
   this.timeout(TIMEOUT_MS);
@@ -50,6 +57,7 @@ describe('native training, as processes', function () {
   });
 
   it('40 steps are 20, kill -9 and resume: bit for bit, with one curve', async () => {
+    plan = scratch.plan(SLOW_STEPS);
     const whole = await train(plan, scratch.file('whole'));
     assert.equal(whole.code, 0, whole.stderr);
 
@@ -74,6 +82,7 @@ describe('native training, as processes', function () {
   });
 
   it('SIGTERM checkpoints and stops with exit code 0; resuming ends as if nothing had been', async () => {
+    plan = scratch.plan(SLOW_STEPS);
     const whole = await train(plan, scratch.file('whole'));
     const run = scratch.file('stopped');
     const first = start('train', '--plan', plan, '--out', run, ...ON_CPU);
