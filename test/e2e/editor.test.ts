@@ -157,6 +157,8 @@ describe('the editor, in a real workbench', function () {
 
   it('finds the run again, alive, after the window was closed', async () => {
     const before = await step();
+    // A workbench in a browser saves what is open every five seconds, not when its page goes away.
+    await workbench.page.waitForTimeout(7_000);
     await workbench.load();
     await workbench.command('View: Show Striped');
     await workbench.page.locator('.monaco-list-row', { hasText: /running \d+\/\d+ · loss/ }).waitFor();
