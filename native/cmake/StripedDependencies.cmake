@@ -25,6 +25,11 @@ if(BLAS_FOUND AND STRIPED_CBLAS_INCLUDE)
   set(STRIPED_BLAS_FOUND ${STRIPED_BLAS_HAS_CBLAS})
 endif()
 
+find_package(MPI COMPONENTS C)
+if(NOT MPI_C_FOUND)
+  message(WARNING "MPI is missing (Debian: libopenmpi-dev, openmpi-bin): runs over several ranks will be refused")
+endif()
+
 set(STRIPED_BUILD_ADDON OFF)
 if(STRIPED_ADDON)
   set(STRIPED_MODULES "${CMAKE_CURRENT_SOURCE_DIR}/../node_modules")

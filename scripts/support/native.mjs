@@ -9,7 +9,14 @@ export const NATIVE_BUILD = join(ROOT, 'build', 'native');
 
 /** Debian packages by what shows that they are there. */
 const TOOLS = { cmake: 'cmake', 'g++': 'g++' };
-const LIBRARIES = ['libopenblas-dev', 'nlohmann-json3-dev', 'zlib1g-dev', 'doctest-dev'];
+const LIBRARIES = [
+  'libopenblas-dev',
+  'nlohmann-json3-dev',
+  'zlib1g-dev',
+  'doctest-dev',
+  'libopenmpi-dev',
+  'openmpi-bin',
+];
 
 function isInstalled(name) {
   return capture('dpkg-query', ['-W', '-f=${Status}', name])?.includes('ok installed') ?? false;
