@@ -15,6 +15,8 @@ interface Options {
   precision?: string;
   threads?: number;
   runs?: number;
+  steps?: number;
+  budget?: number;
   json?: boolean;
 }
 
@@ -32,9 +34,18 @@ async function requireRunner(): Promise<void> {
 }
 
 /** The engine measures and words the result; what it says goes straight through. */
-async function bench(what: string, { json, ...options }: Options): Promise<void> {
+async function bench(what: string, plans: string[], { json, ...options }: Options): Promise<void> {
+  if ((what === 'plans') !== plans.length > 0)
+    throw new CommandError(
+      what === 'plans'
+        ? 'say which plans: files of `striped compile`, or folders of them'
+        : 'only `bench plans` takes files',
+      'usage',
+      2,
+    );
   await requireRunner();
   const named = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]);
+  if (plans.length > 0) named.push('--plans', plans.join(','));
   const child = spawn(RUNNER, ['bench', what, ...named, ...(json ? ['--json'] : [])], {
     stdio: ['ignore', 'inherit', 'pipe'],
   });
@@ -54,8 +65,12 @@ async function bench(what: string, { json, ...options }: Options): Promise<void>
 
 export function benchCommand(): Command {
   return new Command('bench')
-    .description('times of operators, blocks or a training step beside the least they could take here')
-    .addArgument(new Argument('<what>').choices(['operators', 'blocks', 'stack']))
+    .description(
+      'times of operators, blocks or a training step beside the least they could take here; or of the training ' +
+        'steps of given plans, by part, with their memory',
+    )
+    .addArgument(new Argument('<what>').choices(['operators', 'blocks', 'stack', 'plans']))
+    .argument('[plans...]', 'for `plans`: files of `striped compile`, or folders of them')
     .option('--widths <list>', 'model widths, such as 2048,4096')
     .option('--lengths <list>', 'sequence lengths, such as 8K,32K')
     .addOption(backendOption())
@@ -69,6 +84,12 @@ export function benchCommand(): Command {
     )
     .option('--threads <count>', 'CPU threads (default: all cores)', count)
     .option('--runs <count>', 'runs behind each median (default: 21, fewer where they take long)', count)
-    .option('--json', 'the measurements as JSON')
+    .option(
+      '--steps <count>',
+      'for `plans`: steps behind each median (default: 3 to 25, by their length)',
+      count,
+    )
+    .option('--budget <seconds>', 'for `plans`: begin no further plan after so many seconds', count)
+    .option('--json', 'the measurements as JSON; for `plans` an object a line, each as soon as it is known')
     .action(bench);
 }

@@ -74,7 +74,8 @@ nlohmann::json to_json(const BenchReport& report) {
 }  // namespace
 
 int bench(int count, char** values) {
-  if (count < 1) throw UsageError("bench wants to know what: operators, blocks or stack");
+  if (count < 1) throw UsageError("bench wants to know what: operators, blocks, stack or plans");
+  if (values[0] == std::string("plans")) return bench_plans(count - 1, values + 1);
   const Arguments arguments(count - 1, values + 1,
                             {"widths", "lengths", "backend", "precision", "threads", "device", "runs"},
                             {"json"});

@@ -27,6 +27,8 @@ constexpr const char* kUsage =
     "       striped-runner bench operators|blocks|stack [--widths 4096,...] [--lengths 8K,...] [--json]\n"
     "                              [--backend auto|cpu|cuda] [--precision fp64|fp32|bf16|fp8] [--threads N]\n"
     "                              [--device N] [--runs N]\n"
+    "       striped-runner bench plans --plans FILE|FOLDER[,...] [--budget SECONDS] [--steps N] [--json]\n"
+    "                              [--backend auto|cpu|cuda] [--threads N] [--device N]\n"
     "       striped-runner devices\n"
     "       striped-runner memory --plan PLAN [--backend auto|cpu|cuda]\n"
     "       striped-runner --version\n";

@@ -90,7 +90,7 @@ describe('native benchmarks, at small sizes on the CPU', function () {
   it('refuses what it cannot measure, with the reason', async () => {
     const unknown = await runner('bench', 'everything', ...ON_CPU);
     assert.equal(unknown.code, 1);
-    assert.match(unknown.stderr, /operators, blocks or stack \[bench-unknown\]/);
+    assert.match(unknown.stderr, /operators, blocks, stack or plans \[bench-unknown\]/);
     const width = await runner('bench', 'stack', '--widths', '100', ...ON_CPU);
     assert.match(width.stderr, /100 is not a multiple of 16.*\[bench-size\]/);
     const word = await runner('bench', 'stack', '--lengths', '8K,x', ...ON_CPU);

@@ -16,6 +16,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace striped {
 
@@ -90,6 +91,21 @@ struct OptimizerStep {
 struct AdamWSettings {
   float beta1, beta2, eps, weight_decay;
   float clip;  // of the global norm; 0: none
+};
+
+// Places in a backend's queue with the times at which the device came past them, for measuring many calls in
+// a row without waiting for each.
+class Timeline {
+ public:
+  virtual ~Timeline() = default;
+  virtual void mark() = 0;
+  // Seconds from the first mark to each; waits for the last.
+  virtual std::vector<double> seconds() = 0;
+};
+
+// Of the whole device, by whomever it is used; 0 where unknown.
+struct DeviceMemory {
+  std::size_t used = 0, total = 0;
 };
 
 class Backend {
@@ -184,6 +200,11 @@ class Backend {
 
   // For measuring. Seconds that `work`'s calls take on the device, from the end of everything before them.
   virtual double elapsed(const std::function<void()>& work);
+  // The version here looks at the host's clock, which serves a backend whose calls return when they are done.
+  virtual std::unique_ptr<Timeline> timeline();
+  virtual DeviceMemory device_memory() const { return {}; }
+  // Version of the device's driver; empty where there is none.
+  virtual std::string driver() const { return ""; }
   // Device to device. The version here goes through the host; a device does better to have its own.
   virtual void copy(void* to, const void* from, std::size_t bytes);
   // Bytes of the largest cache, 0 where unknown.

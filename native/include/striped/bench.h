@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
@@ -38,5 +39,56 @@ struct BenchReport {
 // without rows once, then of each row as soon as it is there.
 BenchReport run_bench(const BenchOptions& options,
                       const std::function<void(const BenchReport&, const BenchRow*)>& told);
+
+struct PlanBenchOptions {
+  std::vector<std::filesystem::path> plans;
+  std::string backend = "auto";  // auto | cpu | cuda
+  int threads = 0, device = 0;
+  int steps = 0;      // behind each median; 0: as many as fit into 0.6 s, 3 to 25
+  double budget = 0;  // seconds after which no further plan is begun; 0: none
+};
+
+// Calls of one kind in one pass, of one step. Dense layers are told apart by rows, in and out.
+struct PlanPart {
+  std::string
+      kind;  // gemm, unembedding, SE, MR, LI, MHA, norm, activation, embedding, loss, optimizer, zero ...
+  std::string pass;  // forward, recompute, backward, input gradient ...
+  std::int64_t rows = 0, in = 0, out = 0;
+  std::int64_t calls = 0;
+  double seconds = 0;
+};
+
+// Bytes. `context` is what the device had in use before anything of the plan was allocated, `used` what it
+// has in use after its steps: the difference to the parts is what libraries and rounding take.
+struct PlanMemory {
+  std::size_t parameters = 0, gradients = 0, optimizer = 0, activations = 0, workspace = 0;
+  std::size_t context = 0, used = 0, total = 0;
+};
+
+// One plan's training step on random tokens. `skipped` says why it was not measured; then the rest is empty.
+struct PlanMeasurement {
+  std::filesystem::path file;
+  std::string plan, skipped;
+  std::string precision, device;
+  std::int64_t tokens = 0;                  // of a step
+  double seconds = 0, least = 0, most = 0;  // undisturbed steps: median, and their range
+  int steps = 0;
+  double timed_seconds = 0;  // a step while its parts are timed
+  std::vector<PlanPart> parts;
+  PlanMemory memory;
+  double loss = 0;  // of the first step
+};
+
+struct PlanBenchHead {
+  std::string backend, device, driver, version;
+  std::size_t plans = 0;
+};
+
+// Measures plans one after the other; each is told as soon as it is done. A plan that cannot run here is
+// skipped with the reason. Returns how many were not begun for want of time. Throws striped::Error where the
+// backend itself is missing.
+std::size_t bench_plans(const PlanBenchOptions& options,
+                        const std::function<void(const PlanBenchHead&)>& begun,
+                        const std::function<void(const PlanMeasurement&)>& told);
 
 }  // namespace striped

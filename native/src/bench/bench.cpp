@@ -13,7 +13,7 @@ Subject subject_of(const std::string& what) {
   if (what == "operators") return bench::operators;
   if (what == "blocks") return bench::blocks;
   if (what == "stack") return bench::stack;
-  throw Error("bench-unknown", "\"" + what + "\" cannot be measured; say operators, blocks or stack");
+  throw Error("bench-unknown", "\"" + what + "\" cannot be measured; say operators, blocks, stack or plans");
 }
 
 void require_sizes(const BenchOptions& options) {

@@ -1,7 +1,7 @@
 #include <utility>
 
+#include "bench/random_batch.h"
 #include "bench/subjects.h"
-#include "core/random.h"
 #include "core/training_step.h"
 
 namespace striped::bench {
@@ -84,19 +84,6 @@ PlanRun run_of(const Size& size) {
   return run;
 }
 
-SampleBatch random_batch(const Size& size) {
-  SampleBatch batch;
-  for (std::int64_t i = 0; i < size.length; ++i) {
-    batch.tokens.push_back(
-        static_cast<std::int32_t>(random_bits(1, 1, static_cast<std::uint64_t>(i)) % kVocab));
-    batch.targets.push_back(
-        static_cast<std::int32_t>(random_bits(1, 2, static_cast<std::uint64_t>(i)) % kVocab));
-  }
-  batch.weights.assign(batch.tokens.size(), 1.0f);
-  batch.total_weight = static_cast<double>(size.length);
-  return batch;
-}
-
 void append(std::vector<Cost>& costs, const std::vector<Cost>& more) {
   costs.insert(costs.end(), more.begin(), more.end());
 }
@@ -139,7 +126,7 @@ void stack(Backend& backend, Measure& measure, const Size& size, const Told& tol
   store.initialise(1, size.length);
   SingleRank communicator(backend);
   TrainingStep step(run, model, store, communicator, backend, recording_wanted());
-  const SampleBatch batch = random_batch(size);
+  const SampleBatch batch = random_batch(size.length, kVocab);
   // Past the steps that run as they are before one is recorded.
   for (int i = 0; i < TrainingStep::kWarmUp; ++i) step.run(batch, 1 + i, run.optimizer.lr);
 

@@ -35,6 +35,20 @@ void multiply_by_host(Backend& backend, std::int64_t count, void* x, const void*
   backend.upload(x, values.data(), values.size() * sizeof(Real));
 }
 
+class HostTimeline final : public Timeline {
+ public:
+  void mark() override { marks_.push_back(std::chrono::steady_clock::now()); }
+  std::vector<double> seconds() override {
+    std::vector<double> result;
+    for (const auto mark : marks_)
+      result.push_back(std::chrono::duration<double>(mark - marks_.front()).count());
+    return result;
+  }
+
+ private:
+  std::vector<std::chrono::steady_clock::time_point> marks_;
+};
+
 }  // namespace
 
 void Backend::negative_exponential(std::int64_t count, const void* x, void* y) {
@@ -58,6 +72,8 @@ double Backend::elapsed(const std::function<void()>& work) {
   synchronize();
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
+
+std::unique_ptr<Timeline> Backend::timeline() { return std::make_unique<HostTimeline>(); }
 
 void Backend::copy(void* to, const void* from, std::size_t bytes) {
   std::vector<std::byte> values(bytes);

@@ -1,5 +1,6 @@
 #include "core/parameter_store.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 
@@ -7,6 +8,9 @@
 
 namespace striped {
 namespace {
+
+constexpr std::int64_t kStretch = std::int64_t{1}
+                                  << 18;  // values that initialise_roughly() makes of a matrix
 
 std::uint16_t to_bfloat16(double value) {
   const auto bits = std::bit_cast<std::uint32_t>(static_cast<float>(value));
@@ -103,11 +107,38 @@ void ParameterStore::set_master(const Parameter& parameter, const std::vector<do
 void ParameterStore::initialise(std::uint64_t seed, std::int64_t sequence) {
   for (const Parameter& parameter : table_.parameters())
     set_master(parameter, initial_values(parameter, seed, sequence));
-  if (log_poles_.bytes() > 0)
-    backend_.negative_exponential(
-        table_.log_pole_size(),
-        masters_.at(static_cast<std::size_t>(table_.dense_size() + table_.small_size()) * real_),
-        log_poles_.at());
+  set_log_poles();
+}
+
+void ParameterStore::initialise_roughly(std::uint64_t seed, std::int64_t sequence) {
+  for (const Parameter& parameter : table_.parameters()) {
+    const auto count = static_cast<std::size_t>(parameter.count());
+    Parameter start = parameter;
+    if (parameter.init == InitialValue::normal && parameter.count() > kStretch) start.shape = {kStretch};
+    set_master(start, initial_values(start, seed, sequence));
+    const auto made = static_cast<std::size_t>(start.count());
+    repeat(masters_.at(place(parameter)), made * real_, count * real_);
+    if (parameter.kind == ParameterClass::dense && compute_.bytes() > 0)
+      repeat(compute_.at(static_cast<std::size_t>(parameter.offset) * 2), made * 2, count * 2);
+  }
+  set_log_poles();
+}
+
+void ParameterStore::repeat(void* first, std::size_t bytes, std::size_t all) const {
+  auto* start = static_cast<std::byte*>(first);
+  for (std::size_t filled = bytes; filled < all;) {
+    const std::size_t more = std::min(filled, all - filled);
+    backend_.copy(start + filled, start, more);
+    filled += more;
+  }
+}
+
+void ParameterStore::set_log_poles() {
+  if (log_poles_.bytes() == 0) return;
+  backend_.negative_exponential(
+      table_.log_pole_size(),
+      masters_.at(static_cast<std::size_t>(table_.dense_size() + table_.small_size()) * real_),
+      log_poles_.at());
 }
 
 std::vector<double> ParameterStore::values(int index) const {

@@ -25,6 +25,9 @@ class ParameterStore {
   void* gradient(int parameter) const;
 
   void initialise(std::uint64_t seed, std::int64_t sequence);
+  // The same spread of values in a fraction of the time, for measuring: large matrices repeat their first
+  // values.
+  void initialise_roughly(std::uint64_t seed, std::int64_t sequence);
   // Public values (log_poles, not p) from a weights file; it must hold exactly the table's names and shapes.
   void load(SafetensorsReader& file);
   void save(const std::filesystem::path& file, std::uint32_t& crc) const;
@@ -62,6 +65,9 @@ class ParameterStore {
   void write(const DeviceBuffer& buffer, std::size_t byte, const std::vector<double>& values) const;
   // Sets the master and, for a dense parameter, its compute copy.
   void set_master(const Parameter& parameter, const std::vector<double>& values);
+  void set_log_poles();
+  // Repeats the first `bytes` bytes at `first` until `all` are filled.
+  void repeat(void* first, std::size_t bytes, std::size_t all) const;
   void write_file(const std::filesystem::path& file,
                   const std::vector<SafetensorsWriter::Declaration>& tensors,
                   const std::function<std::vector<double>(std::size_t)>& values, std::uint32_t& crc) const;

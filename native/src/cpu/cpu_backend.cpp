@@ -36,6 +36,17 @@ std::size_t physical_memory() {
   return 0;
 }
 
+// Bytes of memory this process holds; 0 where unknown.
+std::size_t resident_memory() {
+#if defined(__linux__)
+  std::size_t pages = 0, resident = 0;
+  std::ifstream("/proc/self/statm") >> pages >> resident;
+  return resident * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+#else
+  return 0;
+#endif
+}
+
 [[noreturn]] void out_of_memory(std::size_t bytes) {
   char text[200];
   std::snprintf(
@@ -100,6 +111,7 @@ class CpuBackend final : public Backend {
                   static_cast<std::size_t>(end - begin));
     });
   }
+  DeviceMemory device_memory() const override { return {resident_memory(), physical_memory()}; }
   std::size_t cache_bytes() const override {
 #if defined(_SC_LEVEL3_CACHE_SIZE)
     const long bytes = sysconf(_SC_LEVEL3_CACHE_SIZE);

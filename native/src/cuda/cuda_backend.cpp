@@ -7,6 +7,7 @@
 #include "gemm.h"
 #include "operators.h"
 #include "striped/error.h"
+#include "timeline.h"
 
 namespace striped {
 namespace cuda {
@@ -294,6 +295,15 @@ class CudaBackend final : public Backend {
     check(cudaEventElapsedTime(&milliseconds, start.event, stop.event), "elapsed");
     return milliseconds * 1e-3;
   }
+  std::unique_ptr<Timeline> timeline() override {
+    enter();
+    return std::make_unique<EventTimeline>(context_.stream);
+  }
+  DeviceMemory device_memory() const override {
+    enter();
+    return cuda::device_memory();
+  }
+  std::string driver() const override { return driver_version(); }
   void copy(void* to, const void* from, std::size_t bytes) override {
     enter();
     gemm_->forget(to, bytes);

@@ -6,6 +6,10 @@
 // there.
 #include <algorithm>
 #include <array>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "gemm.h"
@@ -84,6 +88,29 @@ void fill_operand(cudaDataType_t type, std::int64_t count, void* target, cudaStr
     fill<<<1024, 256, 0, stream>>>(count, static_cast<std::uint8_t*>(target));
   }
   check_launch("fill_operand");
+}
+
+// What tuning chose on each device, for all backends of this process: choosing takes longer than many a step.
+class Choices {
+ public:
+  std::optional<cublaslt::Algorithm> find(int device, const Product& product) {
+    const std::lock_guard lock(mutex_);
+    const auto found = choices_.find({device, product});
+    return found == choices_.end() ? std::nullopt : std::optional(found->second);
+  }
+  void add(int device, const Product& product, const cublaslt::Algorithm& algorithm) {
+    const std::lock_guard lock(mutex_);
+    choices_.insert_or_assign({device, product}, algorithm);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::pair<int, Product>, cublaslt::Algorithm> choices_;
+};
+
+Choices& choices() {
+  static Choices result;
+  return result;
 }
 
 // Memory that is needed while tuning only; null if there is no room.
@@ -224,6 +251,10 @@ Gemm::Plan& Gemm::plan_for(const Product& p, const ProductPointers& pointers) {
 void Gemm::tune(Plan& plan, const Product& p) {
   plan.tuned = true;
   if (plan.candidates.size() < 2) return;
+  if (const auto chosen = choices().find(context_.device, p)) {
+    plan.best = *chosen;
+    return;
+  }
   const std::int64_t size_a = p.m * p.k, size_b = p.k * p.n, size_d = p.m * p.n;
   const std::size_t bytes_d = (size_d * bytes_of(p.d) + 3) / 4 * 4;
   const Temporary a(size_a * bytes_of(p.a)), b(size_b * bytes_of(p.b)), d(bytes_d), extra(p.m * 4 + 4096);
@@ -266,6 +297,7 @@ void Gemm::tune(Plan& plan, const Product& p) {
       plan.best = plan.candidates[i];
     }
   }
+  choices().add(context_.device, p, plan.best);
 }
 
 void Gemm::run(const Plan& plan, const Product& p, const ProductPointers& pointers,
