@@ -1,12 +1,13 @@
 import type { Plan, PlanBlock } from '../plan/plan.js';
 import { blockTensors, totalSize } from '../plan/tensors.js';
+import { blockActivations } from './activations.js';
 import { baselinesOf } from './baselines.js';
 import { byBlock } from './by-block.js';
 import { communicationOf, recomputes } from './communication.js';
 import { DEFAULT_ENGINE, engineById, engineProfiles, type EngineProfile } from './engine.js';
 import type { CostItem, Estimate } from './estimate.js';
 import { hardwareById, hardwareProfiles } from './hardware.js';
-import { blockActivations, memoryOf, rankParameters } from './memory.js';
+import { memoryOf, rankParameters } from './memory.js';
 import { modelFlopsPerToken } from './model-flops.js';
 import { blockWork, edgeWork, shardOf, type Shard } from './operators.js';
 import { outsideMeasured } from './range.js';

@@ -34,6 +34,7 @@ export interface HardwareProfile {
   id: string;
   name: string;
   kind: 'gpu' | 'cpu';
+  multiprocessors?: Figure;
   memoryBytes: Figure;
   /** Bytes a second, reads and writes together. */
   memoryBandwidth: { peak: Figure; copy: Figure };

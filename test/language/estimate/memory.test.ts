@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { estimatePlan } from '../../../language/estimate/index.js';
-import type { PlanRun } from '../../../language/plan/plan.js';
-import { makePlan, SE } from './plans.js';
+import type { PlanMixer, PlanRun } from '../../../language/plan/plan.js';
+import { LI, makePlan, MHA, SE } from './plans.js';
 
 function memory(run: Partial<PlanRun> = {}, hardware = 'h200-sxm') {
   return estimatePlan(makePlan({ run }), { hardware }).memoryBytes;
@@ -33,14 +33,39 @@ describe('memory', () => {
     );
   });
 
-  it('keeps what the backward pass of a block reads', () => {
-    const plan = makePlan({ mixers: [SE] });
-    const { activations } = estimatePlan(plan).memoryBytes;
-    // Two norms and the final one keep stream, output and a reciprocal; z, y; gate, up and their product; tokens.
-    const rows = 8192;
-    const norms = 3 * rows * (2 * 4096 * 2 + 4);
-    const expected = norms + rows * (3 * 4096 + 4096) * 2 + rows * 3 * 11008 * 2 + rows * 12;
+  it('holds what is alive at the fullest moment, the backward pass of the last feed-forward', () => {
+    const { activations } = estimatePlan(makePlan({ mixers: [SE] })).memoryBytes;
+    const stream = 8192 * 4096 * 2;
+    const inner = 8192 * 11008 * 2;
+    const norm = 2 * stream + 8192 * 4;
+    // Kept: the mixer's norm, z and y. Then norm, gate and up, their gradients and that of their product; the
+    // gradient of the stream; tokens, targets and weights.
+    const expected = norm + 4 * stream + norm + 2 * inner + 2 * inner + inner + stream + 8192 * 12;
     assert.equal(activations, expected);
+  });
+
+  it('recomputing keeps the inputs of blocks and one block', () => {
+    const depths = [2, 3].map((depth) => {
+      const mixers = Array.from({ length: depth }, () => SE);
+      return estimatePlan(makePlan({ mixers, run: { recompute: 'blocks' } })).memoryBytes.activations;
+    });
+    assert.equal(depths[1]! - depths[0]!, 8192 * 4096 * 2);
+  });
+
+  it('scratch: states of LI, scores or sums of attention, copies in FP8', () => {
+    const MIB = 2 ** 20;
+    const scratch = (mixer: PlanMixer, run: Partial<PlanRun> = {}) =>
+      estimatePlan(makePlan({ mixers: [mixer], run })).memoryBytes.workspace - 64 * MIB;
+    assert.equal(scratch(SE), 0);
+    assert.equal(scratch(LI), (8192 * 4096 * 16 * 4) / 256);
+    const rotated = 2 * 8192 * 4096 * 2;
+    const sums = 8192 * 32 * 4;
+    assert.equal(scratch(MHA), rotated + sums + 2048 * MIB);
+    // No head's scores fit: sums of the gradient of q in fp32.
+    assert.equal(scratch(MHA, { sequence: 65536 }), 8 * rotated + 8 * sums + 65536 * 4096 * 4);
+    const weight = 4096 * 2 * 11008;
+    const copies = weight + 8192 * 11008 + 2 * 8192 * 2 * 11008;
+    assert.equal(scratch(SE, { precision: 'fp8' }), copies);
   });
 
   it('grows with the tokens of a micro-batch, not with accumulation', () => {

@@ -1,0 +1,150 @@
+import type { Plan, PlanBlock, PlanFfn, PlanMixer } from '../plan/plan.js';
+import { byBlock } from './by-block.js';
+import { mixedWidth, projectedWidth, type Shard } from './operators.js';
+import type { Device } from './roofline.js';
+import { operatorScratch } from './scratch.js';
+
+/** Bytes of the arrays of half a block: a norm, a projection, an inner operator and a projection back. */
+interface Sublayer {
+  /** The residual stream behind the sum that the norm begins with, and what the projection back adds to it. */
+  stream: number;
+  /** Reciprocals and normalised rows. */
+  norm: number;
+  normed: number;
+  hidden: number;
+  inner: number;
+  /** Attention's log-sum-exp. */
+  statistics: number;
+  /** Attention reads its output again in the backward pass. */
+  readsInner: boolean;
+  scratch: number;
+}
+
+function mixerSublayer(device: Device, mixer: PlanMixer, shard: Shard): Sublayer {
+  const { rows, normRows, width, tensor } = shard;
+  const value = device.valueBytes;
+  const attends = mixer.operator === 'MHA';
+  return {
+    stream: normRows * width * value,
+    norm: normRows * 4,
+    normed: normRows * width * value,
+    hidden: (rows * projectedWidth(mixer, width) * value) / tensor,
+    inner: (rows * mixedWidth(mixer, width) * value) / tensor,
+    statistics: attends ? (rows * mixer.heads * 4) / tensor : 0,
+    readsInner: attends,
+    scratch: operatorScratch(device, mixer, shard),
+  };
+}
+
+function ffnSublayers(device: Device, ffn: PlanFfn, shard: Shard): Sublayer[] {
+  if (ffn.kind === 'none') return [];
+  if (ffn.kind === 'hyena') return [mixerSublayer(device, ffn.mixer, shard)];
+  const { rows, normRows, width, tensor } = shard;
+  const value = device.valueBytes;
+  const inner = (rows * ffn.inner * value) / tensor;
+  const stream = normRows * width * value;
+  const nothing = { statistics: 0, readsInner: false, scratch: 0 };
+  return [{ stream, norm: normRows * 4, normed: stream, hidden: 2 * inner, inner, ...nothing }];
+}
+
+function sublayers(device: Device, block: PlanBlock, shard: Shard): Sublayer[] {
+  return [mixerSublayer(device, block.mixer, shard), ...ffnSublayers(device, block.ffn, shard)];
+}
+
+/** What a sublayer keeps for its backward pass. */
+function kept({ stream, norm, normed, hidden, inner, statistics }: Sublayer): number {
+  return stream + norm + normed + hidden + inner + statistics;
+}
+
+/** Bytes one block keeps between its forward and its backward pass on one rank. */
+export function blockActivations(device: Device, block: PlanBlock, shard: Shard): number {
+  return sublayers(device, block, shard).reduce((sum, each) => sum + kept(each), 0);
+}
+
+/** The most that is alive at once within a pass over some sublayers, beside what was there before. */
+function forwardPeak(parts: Sublayer[], keeps: boolean): number {
+  let before = 0;
+  let peak = 0;
+  for (const each of parts) {
+    const own = each.stream + each.norm + each.normed + each.hidden;
+    peak = Math.max(
+      peak,
+      before + each.stream + own, // the norm adds up the branch of the sublayer before
+      before + own + each.inner + each.statistics + each.scratch,
+      before + own + each.inner + each.statistics + each.stream,
+    );
+    before = keeps ? before + kept(each) : 0;
+  }
+  return peak;
+}
+
+/** The same of a backward pass through one sublayer, its own kept arrays included. */
+function sublayerBackwardPeak(each: Sublayer): number {
+  const base = each.stream + each.norm;
+  const inner = each.readsInner ? each.inner : 0;
+  return Math.max(
+    base + each.normed + each.hidden + each.inner + each.statistics + (each.readsInner ? each.inner : 0),
+    base + each.normed + 2 * each.hidden + each.inner + inner + each.statistics + each.scratch,
+    base + each.normed + each.hidden,
+    base + each.hidden + each.stream,
+  );
+}
+
+interface BlockPeaks {
+  kept: number;
+  input: number;
+  /** Of the forward pass alone; of recomputing it; of the backward pass. */
+  forward: number;
+  again: number;
+  backward: number;
+}
+
+function blockPeaks(parts: Sublayer[]): BlockPeaks {
+  let before = 0;
+  let backward = 0;
+  for (const each of parts) {
+    backward = Math.max(backward, before + sublayerBackwardPeak(each));
+    before += kept(each);
+  }
+  const input = parts[0]!.stream;
+  return {
+    kept: before,
+    input,
+    forward: forwardPeak(parts, false),
+    again: forwardPeak(parts, true) - input,
+    backward,
+  };
+}
+
+/** Logits are made for about so many values at a time, of at least so many rows. */
+const LOGITS_AT_ONCE = 2 ** 22;
+const FEWEST_LOGIT_ROWS = 128;
+
+/** Final norm, logits and loss: streams behind the sum, normalised, and the gradient of that. */
+function headPeak(device: Device, plan: Plan, shard: Shard): number {
+  const { rows, normRows, width, tensor } = shard;
+  const { vocab } = plan.model;
+  const chunk = Math.min(rows, Math.max(FEWEST_LOGIT_ROWS, Math.floor(LOGITS_AT_ONCE / vocab)));
+  const stream = normRows * width * device.valueBytes;
+  return 3 * stream + normRows * 4 + (chunk * vocab * device.valueBytes) / tensor;
+}
+
+/**
+ * The most that is alive at once of what lives within a micro-batch, operators' scratch included: what blocks
+ * keep, or with recomputation their inputs and one block; the gradient of the stream; the arrays of the moment.
+ */
+export function activationPeak(device: Device, plan: Plan, shard: Shard, recompute: boolean): number {
+  const peaksOf = byBlock((block) => blockPeaks(sublayers(device, block, shard)));
+  const stream = shard.normRows * shard.width * device.valueBytes;
+  const tokens = shard.rows * 12;
+  let held = 0;
+  let peak = 0;
+  for (const block of plan.model.blocks) {
+    const peaks = peaksOf(block);
+    const before = held + stream; // the branch behind the last block, or the gradient of the stream
+    peak = Math.max(peak, before + peaks.backward);
+    if (recompute) peak = Math.max(peak, before + peaks.again, held + peaks.forward);
+    held += recompute ? peaks.input : peaks.kept;
+  }
+  return tokens + Math.max(peak, held + headPeak(device, plan, shard));
+}

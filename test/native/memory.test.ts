@@ -1,0 +1,51 @@
+import assert from 'node:assert/strict';
+import { estimatePlan } from '../../language/estimate/index.js';
+import {
+  nameOf,
+  planOf,
+  STEP_CONFIGURATIONS,
+  type StepConfiguration,
+} from '../../scripts/support/step-configurations.js';
+import { runner, Scratch } from './engine.js';
+
+/** Of what the engine plans to allocate. */
+const WITHIN = 0.02;
+const TIMEOUT_MS = 120_000;
+
+function drawn(count: number): StepConfiguration[] {
+  const left = [...STEP_CONFIGURATIONS];
+  return Array.from({ length: count }, () => left.splice(Math.floor(Math.random() * left.length), 1)[0]!);
+}
+
+describe('estimated memory is what the engine plans to allocate', function () {
+  this.timeout(TIMEOUT_MS);
+  let folder: Scratch;
+  beforeEach(() => (folder = new Scratch()));
+  afterEach(() => folder.remove());
+
+  async function planned(configuration: StepConfiguration): Promise<Record<string, number>> {
+    const plan = await planOf(configuration);
+    const file = folder.write('plan.json', JSON.stringify(plan));
+    const { code, stdout, stderr } = await runner('memory', '--plan', file, '--backend', 'cpu');
+    assert.equal(code, 0, stderr);
+    return (JSON.parse(stdout) as { memoryBytes: Record<string, number> }).memoryBytes;
+  }
+
+  it('on the processor, for configurations drawn anew each time', async () => {
+    const recomputed = STEP_CONFIGURATIONS.filter(({ recompute }) => recompute).slice(0, 2);
+    for (const configuration of [...drawn(12), ...recomputed]) {
+      // The processor computes in fp32 whatever is asked.
+      const single: StepConfiguration = { ...configuration, precision: 'fp32' };
+      const engine = await planned(single);
+      const { memoryBytes } = estimatePlan(await planOf(single), { hardware: 'cpu' });
+      const off = memoryBytes.total / engine.total! - 1;
+      assert.ok(Math.abs(off) < WITHIN, `${nameOf(single)}: ${(100 * off).toFixed(2)}% off`);
+      assert.ok(Math.abs(memoryBytes.gradients / engine.gradients! - 1) < WITHIN);
+      const states = (of: Record<string, number>) => of.parameters! + of.optimizer!;
+      assert.ok(Math.abs(states({ ...memoryBytes }) / states(engine) - 1) < WITHIN);
+      const arena = (of: Record<string, number>) => of.activations! + of.workspace!;
+      const arenaOff = arena({ ...memoryBytes }) / arena(engine) - 1;
+      assert.ok(Math.abs(arenaOff) < WITHIN, `${nameOf(single)}: arena ${(100 * arenaOff).toFixed(2)}% off`);
+    }
+  });
+});
