@@ -36,10 +36,11 @@ constexpr const char* kUsage =
 std::atomic<bool> stop{false};
 static_assert(std::atomic<bool>::is_always_lock_free);
 
-// The first signal asks for a checkpoint and an orderly end; a second one ends at once.
+// A signal asks for a checkpoint and an orderly end. A second SIGINT ends at once, as impatient hands at a terminal
+// expect; SIGTERM may come from several who ask for the same.
 void ask_to_stop(int signal) {
   stop = true;
-  std::signal(signal, SIG_DFL);
+  if (signal == SIGINT) std::signal(signal, SIG_DFL);
 }
 
 void number(const char* name, double value, const char* behind) {

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import type { Plan } from '../../language/plan/plan.js';
-import { Scratch, checkpointBytes, curveOf, eventsOf, genome, runner, statusOf, train } from './engine.js';
+import { curveOf, eventsOf, genome, statusOf } from '../support/tiny-run.js';
+import { Scratch, checkpointBytes, runner, train } from './engine.js';
 
 const TIMEOUT_MS = 60_000;
 

@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import type { StripedNative } from '../../native/addon/striped-native.js';
-import { ON_CPU, Scratch, genome, runner, train } from './engine.js';
+import { genome } from '../support/tiny-run.js';
+import { ON_CPU, Scratch, runner, train } from './engine.js';
 
 const TIMEOUT_MS = 60_000;
 const ADDON = fileURLToPath(new URL('../../build/native/striped.node', import.meta.url));

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import type { Plan } from '../../language/plan/plan.js';
 import { eventually } from '../support/eventually.js';
-import { Scratch, checkpointBytes, curveOf, eventsOf, genome, start, statusOf, train, ON_CPU } from './engine.js';
+import { curveOf, eventsOf, genome, statusOf } from '../support/tiny-run.js';
+import { Scratch, checkpointBytes, start, train, ON_CPU } from './engine.js';
 
 const TIMEOUT_MS = 120_000;
 

@@ -1,59 +1,38 @@
 import { RUN_FILES } from '../run-directory.js';
+import { engineScript, STARTED } from './engine-script.js';
 import { LAUNCH } from './poll.js';
-import { quote, quoteAll } from './quote.js';
 import { EXITS, type EngineCall, type Heard, type Meaning, type Starter } from './starter.js';
 
 const SCRIPT = 'run.sh';
 /** How long a start may take until the script has signed with its process. */
 const START_GRACE_MS = 60_000;
 
-/** `pid start host` of the script's process, where the start time tells it from a later process of that pid. */
+/** `pid start host` of the script's process. */
 const SIGNATURE = `
-started() { sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 1,20 | sed -e '/^[ZX]/d' -e 's/^. //'; }
+${STARTED}
 same_process() {
   read -r pid start host <"${LAUNCH}/pid" || return 1
   [ "$host" = "$(uname -n)" ] || return 2
   if [ -n "$start" ]; then [ "$(started "$pid")" = "$start" ]; else kill -0 "$pid"; fi
 } 2>/dev/null`;
 
-/** Runs the engine as the child of a shell that keeps its exit code; SIGTERM to the shell asks the run to stop. */
-export function engineScript(
-  { settings, runner, directory, args }: EngineCall,
-  { head, before = '', after = '' }: { head: string; before?: string; after?: string },
-): string {
-  const words = quoteAll([
-    runner,
-    'train',
-    '--plan',
-    `${directory}/${RUN_FILES.plan}`,
-    '--out',
-    directory,
-    ...args,
-  ]);
-  return `#!/bin/sh
-${head}
-cd -- ${quote(directory)} || exit 1
-${settings.setup}
-rm -f ${LAUNCH}/exit
-${before}
-${words} "$@" </dev/null >>${RUN_FILES.log} 2>&1 &
-child=$!
-# As SIGINT, which the engine takes for the same: where SIGTERM reaches the engine by itself too, it hears it once.
-trap 'asked=yes; kill -INT "$child" 2>/dev/null' TERM
-while kill -0 "$child" 2>/dev/null; do wait "$child"; code=$?; done
-${after}
-printf '%s\\n' "$code" >${LAUNCH}/exit.tmp && mv -f ${LAUNCH}/exit.tmp ${LAUNCH}/exit
-exit "$code"
-`;
-}
+/** Ends the script `$pid` and the session that it leads: the engine, and what started it on several ranks. */
+const KILL_SESSION = String.raw`
+members() { cat /proc/[0-9]*/stat 2>/dev/null | sed -n "s/^\([0-9]*\) (.*) [^ZX] [0-9-]* [0-9-]* $pid .*/\1/p"; }
+kill -s KILL "$pid"
+tries=0
+while left=$(members) && [ -n "$left" ] && [ "$tries" -lt 50 ]; do
+  kill -s KILL $left 2>/dev/null
+  tries=$((tries + 1))
+  sleep 0.1
+done`;
 
 /** Runs as processes of their own, detached from the connection that starts them. */
 export class DirectStarter implements Starter {
   script(call: EngineCall): { name: string; text: string } {
     const head = `# Started by Striped, detached. SIGTERM to this script: checkpoint and stop.
 trap '' HUP`;
-    const before = `${SIGNATURE.trim()}
-printf '%s %s %s\\n' "$$" "$(started "$$")" "$(uname -n)" >${LAUNCH}/pid.tmp && mv -f ${LAUNCH}/pid.tmp ${LAUNCH}/pid`;
+    const before = `printf '%s %s %s\\n' "$$" "$(started "$$")" "$(uname -n)" >${LAUNCH}/pid.tmp && mv -f ${LAUNCH}/pid.tmp ${LAUNCH}/pid`;
     return { name: SCRIPT, text: engineScript(call, { head, before }) };
   }
 
@@ -84,7 +63,7 @@ kill -TERM "$pid"`;
   killScript(): string {
     return `${SIGNATURE}
 same_process || exit ${EXITS.ended}
-kill -KILL -- "-$pid" 2>/dev/null || kill -KILL "$pid"
+${KILL_SESSION.trim()}
 echo killed >${LAUNCH}/exit`;
   }
 

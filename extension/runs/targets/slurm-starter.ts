@@ -1,6 +1,6 @@
 import { RUN_FILES } from '../run-directory.js';
 import { isFinished } from '../status.js';
-import { engineScript } from './direct.js';
+import { engineScript } from './engine-script.js';
 import { LAUNCH } from './poll.js';
 import { quote } from './quote.js';
 import { describeEnd, describeJob, hasEnded, readJob } from './slurm-words.js';

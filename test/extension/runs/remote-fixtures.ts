@@ -1,17 +1,9 @@
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  readdirSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { RunEvent, RunStatus } from '../../../extension/runs/run-directory.js';
 import { readRecord } from '../../../extension/runs/targets/record.js';
 import { eventually } from '../../support/eventually.js';
+import { genome, tinyPlan } from '../../support/tiny-run.js';
 import type { Plan } from '../../../language/plan/plan.js';
 
 export const INSTALLATION = fileURLToPath(new URL('../../..', import.meta.url));
@@ -56,12 +48,9 @@ export class Desk {
 
   /** Also ends what a failed test has left running: every process that names this folder. */
   async remove(): Promise<void> {
-    for (const pid of readdirSync('/proc').filter(
-      (name) => /^\d+$/.test(name) && Number(name) !== process.pid,
-    )) {
+    for (const pid of processesNaming(this.root)) {
       try {
-        if (readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(this.root))
-          process.kill(Number(pid), 'SIGKILL');
+        process.kill(pid, 'SIGKILL');
       } catch {
         // It has ended meanwhile.
       }
@@ -119,68 +108,25 @@ int main(int count, char** words) {
 }
 `;
 
-export function eventsIn(directory: string): RunEvent[] {
-  const file = join(directory, 'events.jsonl');
-  if (!existsSync(file)) return [];
-  const lines = readFileSync(file, 'utf8').split('\n').slice(0, -1);
-  return lines.map((line) => JSON.parse(line) as RunEvent);
+/** Processes of this machine, this one left out, that have a text in their command line. */
+function processesNaming(text: string): number[] {
+  return readdirSync('/proc').flatMap((name) => {
+    if (!/^\d+$/.test(name) || Number(name) === process.pid) return [];
+    try {
+      return readFileSync(`/proc/${name}/cmdline`, 'utf8').includes(text) ? [Number(name)] : [];
+    } catch {
+      // It has ended meanwhile.
+      return [];
+    }
+  });
 }
 
-export function statusIn(directory: string): RunStatus {
-  return JSON.parse(readFileSync(join(directory, 'status.json'), 'utf8')) as RunStatus;
+/** Processes that train in a run directory. */
+export function enginesOf(directory: string): number[] {
+  return processesNaming(`train\0--plan\0${directory}/`);
 }
 
 /** Where a mirrored run is over there. */
 export async function directoryThere(directory: string): Promise<string> {
   return (await readRecord(directory))!.directory;
-}
-
-function genome(bases: number): string {
-  let state = 12345;
-  const next = () => (state = (Math.imul(state, 1103515245) + 12345) >>> 0) / 2 ** 32;
-  const sequence = Array.from({ length: bases }, () => 'ACGT'[Math.floor(next() * 4)]!).join('');
-  return `>made up\n${sequence.replaceAll(/(.{70})/g, '$1\n')}\n`;
-}
-
-/** A small model that the CPU trains in a second or two. */
-function tinyPlan(root: string): Plan {
-  const hyena = { groups: 4, featurizerTaps: 3, bias: false };
-  const ffn = { kind: 'gated', activation: 'silu', inner: 32 } as const;
-  return {
-    format: 'striped-plan',
-    version: 1,
-    name: 'tiny',
-    source: { file: join(root, 'tiny.striped'), generator: 'striped test' },
-    model: {
-      name: 'Tiny',
-      width: 16,
-      vocab: 256,
-      tiedEmbeddings: true,
-      norm: { kind: 'rms', eps: 1e-6 },
-      blocks: [
-        { mixer: { operator: 'SE', taps: 7, skip: false, ...hyena }, ffn },
-        { mixer: { operator: 'LI', order: 4, skip: true, ...hyena }, ffn },
-      ],
-      parameters: 0,
-    },
-    run: {
-      sequence: 64,
-      microBatch: 2,
-      accumulation: 1,
-      globalBatchTokens: 128,
-      precision: 'fp32',
-      parallel: { tensor: 1, context: 1, data: 1, sequence: false, zero: 0 },
-      recompute: 'none',
-      data: { kind: 'bytes', root, files: ['genome.fa'], caseWeight: 1, heldOut: 0.1 },
-      optimizer: { kind: 'adamw', lr: 5e-3, beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1, clip: 1 },
-      schedule: { kind: 'constant', warmup: 0, min: 0 },
-      steps: 40,
-      checkpointEvery: 20,
-      evaluateEvery: 0,
-      seed: 1,
-      initStd: 0.02,
-      hardware: 'cpu',
-      cluster: null,
-    },
-  };
 }

@@ -14,7 +14,8 @@ import {
 import { eventually } from '../../support/eventually.js';
 import { hasSlurm, Slurm } from '../../support/slurm.js';
 import { hasSshd, Sshd } from '../../support/sshd.js';
-import { Desk, directoryThere, eventsIn, INSTALLATION, requireParts, statusIn } from './remote-fixtures.js';
+import { eventsOf, statusOf } from '../../support/tiny-run.js';
+import { Desk, directoryThere, INSTALLATION, requireParts } from './remote-fixtures.js';
 
 const WAIT_MS = 40_000;
 const ENDLESS = 1_000_000;
@@ -43,7 +44,7 @@ describe('runs on a Slurm cluster', function () {
   const job = async (directory: string) => (await readRun(directory))!.remote!.job!;
 
   async function trained(directory: string, steps: number): Promise<void> {
-    await eventually(`${steps} steps are mirrored`, async () => eventsIn(directory).length > steps, WAIT_MS);
+    await eventually(`${steps} steps are mirrored`, async () => eventsOf(directory).length > steps, WAIT_MS);
   }
 
   it('checks Slurm', async () => {
@@ -104,7 +105,7 @@ describe('runs on a Slurm cluster', function () {
       const first = await job(directory);
       await stopRun(directory);
       assert.equal((await waitForEnd(directory, WAIT_MS))?.state, 'stopped');
-      const steps = eventsIn(directory).length;
+      const steps = eventsOf(directory).length;
       await resumeRun({ ...CPU, directory, steps: ENDLESS });
       assert.notEqual(await job(directory), first);
       await trained(directory, steps + 5);
@@ -128,10 +129,10 @@ describe('runs on a Slurm cluster', function () {
         async () => /start time/.test((await readRun(directory))?.remote?.situation ?? ''),
         WAIT_MS,
       );
-      assert.equal(statusIn(directory).state, 'starting');
+      assert.equal(statusOf(directory).state, 'starting');
       await eventually(
         'it has resumed',
-        async () => eventsIn(directory).some((event) => event.type === 'start' && event.resumed),
+        async () => eventsOf(directory).some((event) => event.type === 'start' && event.resumed),
         WAIT_MS,
       );
       await stopRun(directory);

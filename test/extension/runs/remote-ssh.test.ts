@@ -27,14 +27,14 @@ import {
 import { LAYOUT } from '../cli/cli.js';
 import { eventually } from '../../support/eventually.js';
 import { hasSshd, Sshd } from '../../support/sshd.js';
+import { eventsOf, statusOf } from '../../support/tiny-run.js';
 import {
   Desk,
   directoryThere,
-  eventsIn,
+  enginesOf,
   INSTALLATION,
   makeInstallation,
   requireParts,
-  statusIn,
 } from './remote-fixtures.js';
 
 const WAIT_MS = 30_000;
@@ -72,7 +72,7 @@ describe('runs over ssh', function () {
   const bytesHere = (directory: string) => readFileSync(join(directory, 'events.jsonl'));
 
   async function trained(directory: string, steps: number): Promise<void> {
-    await eventually(`${steps} steps are mirrored`, async () => eventsIn(directory).length > steps, WAIT_MS);
+    await eventually(`${steps} steps are mirrored`, async () => eventsOf(directory).length > steps, WAIT_MS);
   }
 
   it('checks the machine and says what is there', async () => {
@@ -122,14 +122,23 @@ describe('runs over ssh', function () {
       await stopRun(directory);
       assert.equal((await waitForEnd(directory, WAIT_MS))?.state, 'stopped');
       await assert.rejects(stopRun(directory), /has ended already \(stopped\)/);
-      const at = statusIn(directory).step;
+      const at = statusOf(directory).step;
       await resumeRun({ ...CPU, directory, steps: at + 20 });
       assert.equal((await waitForEnd(directory, WAIT_MS))?.state, 'completed');
-      assert.ok(eventsIn(directory).some((event) => event.type === 'start' && event.resumed));
+      assert.ok(eventsOf(directory).some((event) => event.type === 'start' && event.resumed));
       assert.deepEqual(bytesHere(directory), await bytesThere(directory));
     } finally {
       watch.dispose();
     }
+  });
+
+  it('is asked to stop before the engine listens, and several times: it ends with a checkpoint', async () => {
+    const { directory } = await launch(ENDLESS);
+    await Promise.all([stopRun(directory), stopRun(directory), stopRun(directory)]);
+    const status = await waitForEnd(directory, WAIT_MS);
+    assert.equal(status?.state, 'stopped', status?.exitReason);
+    const checkpoint = eventsOf(directory).findLast(({ type }) => type === 'checkpoint');
+    assert.equal(checkpoint?.step, status.step);
   });
 
   it('two that resume at once: one does, the other is told', async () => {
@@ -143,8 +152,11 @@ describe('runs over ssh', function () {
     assert.deepEqual(both.map(({ status }) => status).sort(), ['fulfilled', 'rejected']);
     const refusal = both.find((result) => result.status === 'rejected')!;
     assert.match(String(refusal.reason), /alive|still/);
+    const there = await directoryThere(directory);
+    await eventually('one engine trains', async () => enginesOf(there).length === 1);
     await killRun(directory);
-    assert.equal(statusIn(directory).exitReason, 'killed on request');
+    assert.equal(statusOf(directory).exitReason, 'killed on request');
+    assert.deepEqual(enginesOf(there), []);
   });
 
   it('a run outlives its connection; after a drop and after a frozen peer nothing is missing', async () => {
@@ -153,7 +165,7 @@ describe('runs over ssh', function () {
     try {
       await trained(directory, 5);
       sshd.dropConnections();
-      await trained(directory, eventsIn(directory).length + 20);
+      await trained(directory, eventsOf(directory).length + 20);
       sshd.freeze(true);
       await eventually(
         'the mirror says that nothing is heard',
@@ -188,7 +200,7 @@ describe('runs over ssh', function () {
       const { directory } = await launchRun({ ...CPU, plan, on: 'box', sendData: true });
       const status = await waitForEnd(directory, WAIT_MS);
       assert.equal(status?.state, 'completed', status?.exitReason);
-      assert.equal(eventsIn(directory).filter(({ type }) => type === 'start').length, 1);
+      assert.equal(eventsOf(directory).filter(({ type }) => type === 'start').length, 1);
       assert.deepEqual(bytesHere(directory), await bytesThere(directory));
       assert.equal(readdirSync(join(sshd.home, 'striped')).length, before + 1);
     } finally {
@@ -201,7 +213,7 @@ describe('runs over ssh', function () {
   it('says that a run was killed over there', async () => {
     const { directory } = await launch(ENDLESS);
     const there = await directoryThere(directory);
-    await eventually('the engine has signed', async () => statusIn(there).pid !== 0);
+    await eventually('the engine has signed', async () => statusOf(there).pid !== 0);
     const [wrapper] = readFileSync(join(there, '.launch', 'pid'), 'utf8').split(' ');
     process.kill(-Number(wrapper), 'SIGKILL');
     const status = await waitForEnd(directory, WAIT_MS);
