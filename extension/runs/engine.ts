@@ -1,9 +1,11 @@
 import { execFile, spawn } from 'node:child_process';
 import { constants } from 'node:fs';
 import { access, open, readFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import * as path from 'node:path';
 import { RunError, fileError } from './errors.js';
 import { RUN_FILES } from './run-directory.js';
+import { MPI_ENVIRONMENT, requireMpi } from './targets/ranks.js';
 
 export type Backend = 'auto' | 'cpu' | 'cuda';
 
@@ -15,6 +17,8 @@ export interface EngineRunOptions {
   steps?: number;
   threads?: number;
   resume: boolean;
+  /** Processes that train together, one a GPU. */
+  ranks?: number;
 }
 
 export interface EngineProcess {
@@ -30,13 +34,15 @@ const REASON_BYTES = 4_096;
 const AS_NODE = { ELECTRON_RUN_AS_NODE: '1' };
 
 /**
- * The engine of an installation: the addon if a child process can load it, else the runner executable.
+ * The engine of an installation: the addon if a child process can load it, else the runner executable, which is also
+ * what mpirun starts on several ranks.
  * Loading happens in a child, so that a broken binary costs a message and not the editor.
  */
-export async function findEngine(installation: string): Promise<Engine> {
+export async function findEngine(installation: string, ranks = 1): Promise<Engine> {
+  if (ranks > 1) requireMpi(await isOnPath('mpirun'), 'this machine');
   const addon = path.join(installation, 'build', 'native', 'striped.node');
   const runner = path.join(installation, 'build', 'native', 'striped-runner');
-  const addonTrouble = await tryAddon(addon);
+  const addonTrouble = ranks === 1 ? await tryAddon(addon) : 'trains on one rank';
   if (addonTrouble === null) {
     return { kind: 'addon', host: path.join(installation, 'dist', 'run-host.mjs'), addon };
   }
@@ -68,6 +74,14 @@ async function canAccess(file: string, mode: number): Promise<boolean> {
   );
 }
 
+async function isOnPath(program: string): Promise<boolean> {
+  const folders = (process.env.PATH ?? '').split(path.delimiter).filter((folder) => folder !== '');
+  const found = await Promise.all(
+    folders.map((folder) => canAccess(path.join(folder, program), constants.X_OK)),
+  );
+  return found.includes(true);
+}
+
 function probe(program: string, parameters: string[]): Promise<string | null> {
   return new Promise((resolve) => {
     const options = { env: { ...process.env, ...AS_NODE }, timeout: PROBE_TIMEOUT_MS };
@@ -85,11 +99,7 @@ export async function spawnEngine(
   directory: string,
   options: EngineRunOptions,
 ): Promise<EngineProcess> {
-  const common = trainArguments(directory, options);
-  const [program, parameters] =
-    engine.kind === 'addon'
-      ? [process.execPath, [engine.host, '--addon', engine.addon, ...common]]
-      : [engine.runner, ['train', ...common]];
+  const [program, ...parameters] = commandOf(engine, directory, options);
   const logFile = path.join(directory, RUN_FILES.log);
   const log = await open(logFile, 'a').catch((error: unknown) => {
     throw fileError('write', logFile, error);
@@ -99,7 +109,7 @@ export async function spawnEngine(
       cwd: directory,
       detached: true,
       stdio: ['ignore', log.fd, log.fd],
-      env: engineEnvironment(),
+      env: { ...engineEnvironment(), ...((options.ranks ?? 1) > 1 ? MPI_ENVIRONMENT : {}) },
     });
     const ended = new Promise<{ code: number | null; reason: string }>((resolve) => {
       child.once('error', (error) =>
@@ -114,6 +124,17 @@ export async function spawnEngine(
   } finally {
     await log.close();
   }
+}
+
+/** The program and its words that train in a directory: on one rank, or by mpirun on several of this machine. */
+function commandOf(engine: Engine, directory: string, options: EngineRunOptions): [string, ...string[]] {
+  const { ranks = 1 } = options;
+  // Ranks share the processors.
+  const share = Math.max(1, Math.floor(availableParallelism() / ranks));
+  const common = trainArguments(directory, ranks > 1 ? { ...options, threads: options.threads ?? share } : options);
+  if (engine.kind === 'addon') return [process.execPath, engine.host, '--addon', engine.addon, ...common];
+  if (ranks === 1) return [engine.runner, 'train', ...common];
+  return ['mpirun', '-n', String(ranks), engine.runner, 'train', ...common];
 }
 
 function trainArguments(directory: string, options: EngineRunOptions): string[] {

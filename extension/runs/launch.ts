@@ -9,6 +9,7 @@ import { withLock } from './lock.js';
 import { isFinished, readStatus, writeStatus, type ObservedStatus } from './status.js';
 import { addToIndex, readRun } from './store.js';
 import { fileName } from './targets/quote.js';
+import { rankCount } from './targets/ranks.js';
 
 const RESUME_LOCK = '.resume.lock';
 
@@ -47,11 +48,12 @@ export interface RunHandle {
 /** Launches a run on this machine in a process of its own, which outlives this one. Throws `RunError`. */
 export async function launchLocalRun(options: LaunchOptions): Promise<RunHandle> {
   checkPlan(options.plan);
-  const engine = await findEngine(options.installation);
+  const ranks = rankCount(options.plan);
+  const engine = await findEngine(options.installation, ranks);
   const directory = await newRunDirectory(options.plan, options.out);
   await writePlan(directory, options.plan);
   await markStarting(directory, options.plan, options);
-  return start(engine, directory, options, false);
+  return start(engine, directory, { ...options, ranks }, false);
 }
 
 /** Makes the directory of a new run: `out`, which must be new or empty, or one beside the layout. Throws `RunError`. */
@@ -76,8 +78,9 @@ export async function resumeLocalRun(options: ResumeOptions): Promise<RunHandle>
   if (!(await readRun(directory))) {
     throw new RunError('run/missing', `${directory} is not a run directory: it has no plan.json`);
   }
-  const engine = await findEngine(options.installation);
   const plan = await readPlan(file);
+  const ranks = rankCount(plan);
+  const engine = await findEngine(options.installation, ranks);
   // Two that resume at once: the second finds it starting.
   await withLock(path.join(directory, RESUME_LOCK), async () => {
     const status = await readStatus(directory);
@@ -89,7 +92,7 @@ export async function resumeLocalRun(options: ResumeOptions): Promise<RunHandle>
     }
     await markStarting(directory, plan, options);
   });
-  return start(engine, directory, options, true);
+  return start(engine, directory, { ...options, ranks }, true);
 }
 
 /** Reads and checks a `plan.json`. Throws `RunError`. */
@@ -127,7 +130,7 @@ function checkPlan(plan: unknown): asserts plan is Plan {
         'compile the layout again, or update Striped',
     );
   }
-  if (!candidate.name || !candidate.model?.blocks?.length || !candidate.run) {
+  if (!candidate.name || !candidate.model?.blocks?.length || !candidate.run?.parallel) {
     throw new RunError('plan/format', 'the plan has no name, no blocks or no run; compile the layout again');
   }
 }
@@ -182,7 +185,7 @@ async function markStarting(directory: string, plan: Plan, options: EngineOption
 async function start(
   engine: Engine,
   directory: string,
-  options: EngineOptions,
+  options: EngineOptions & { ranks: number },
   resume: boolean,
 ): Promise<RunHandle> {
   const engineProcess = await spawnEngine(engine, directory, { ...options, resume });

@@ -1,6 +1,7 @@
 import { isFinished, readStatusFile } from './status.js';
 import { knownDirectories } from './store.js';
 import { targetOf } from './targets/open.js';
+import { tellTrouble } from './targets/mirror.js';
 import { readNews, readRecord } from './targets/record.js';
 import type { Target } from './targets/target.js';
 
@@ -12,6 +13,8 @@ export interface WatchOptions {
 }
 
 const TICK_MS = 500;
+/** A run that has ended may be resumed by another process, which is noticed this late at most. */
+const ENDED_RECHECK_MS = 5_000;
 const ACTIVE_MS = 1_000;
 /** While all runs of a target wait in a queue, pauses grow up to this. */
 const LAST_QUEUED_MS = 15_000;
@@ -28,7 +31,7 @@ interface Run {
 
 /** What is remembered of a target between two looks at it. */
 interface Pace {
-  opened: Promise<Target>;
+  target: Target | null;
   nextAt: number;
   failures: number;
   /** Looks in a row that found all runs waiting. */
@@ -44,15 +47,17 @@ interface Pace {
 export function watchRuns(options: WatchOptions = {}): { dispose(): void } {
   const abort = new AbortController();
   const paces = new Map<string, Pace>();
+  const skips = new Map<string, number>();
   let isTicking = false;
   const tick = async () => {
     if (isTicking) return;
     isTicking = true;
     try {
-      for (const [name, runs] of byTarget(await aliveElsewhere(options.directories))) {
-        const pace = paces.get(name) ?? newPace(runs[0]!);
+      const runs = await aliveElsewhere(options.directories, skips);
+      for (const [name, group] of byTarget(runs)) {
+        const pace = paces.get(name) ?? { target: null, nextAt: 0, failures: 0, waited: 0, isBusy: false };
         paces.set(name, pace);
-        if (!pace.isBusy && Date.now() >= pace.nextAt) void look(pace, runs, options, abort.signal);
+        if (!pace.isBusy && Date.now() >= pace.nextAt) void look(pace, group, options, abort.signal);
       }
     } finally {
       isTicking = false;
@@ -73,31 +78,28 @@ export async function lookOnce(directories: string[], timeoutMs: number): Promis
   const abort = AbortSignal.timeout(timeoutMs);
   const groups = byTarget(await aliveElsewhere(directories));
   const looks = [...groups.values()].map(async (runs) => {
-    const target = await targetOf(runs[0]!.directory);
-    await target.observe(
-      runs.map(({ directory }) => directory),
-      abort,
-    );
+    const alive = runs.map(({ directory }) => directory);
+    await (await openedFor(alive)).observe(alive, abort);
   });
   await Promise.allSettled(looks);
 }
 
 async function look(pace: Pace, runs: Run[], { onChange }: WatchOptions, signal: AbortSignal): Promise<void> {
-  pace.waited = runs.every(({ isQueued }) => isQueued) ? pace.waited + 1 : 0;
-  const interval = Math.min(LAST_QUEUED_MS, ACTIVE_MS * QUEUED_GROWTH ** pace.waited);
+  const waited = runs.every(({ isQueued }) => isQueued) ? pace.waited + 1 : 0;
+  const interval = Math.min(LAST_QUEUED_MS, ACTIVE_MS * QUEUED_GROWTH ** waited);
   // Another process hears for this one too.
   if (runs.every(({ heardAt }) => Date.now() - heardAt < 0.9 * interval)) return;
   pace.isBusy = true;
+  const directories = runs.map(({ directory }) => directory);
   try {
-    const target = await pace.opened;
-    await target.observe(
-      runs.map(({ directory }) => directory),
-      signal,
-    );
+    pace.target ??= await openedFor(directories);
+    await pace.target.observe(directories, signal);
     pace.failures = 0;
+    pace.waited = waited;
     pace.nextAt = Date.now() + interval;
   } catch {
-    // The mirrors say what is wrong.
+    // The mirrors say what is wrong. The user's settings may be what has to change.
+    pace.target = null;
     pace.nextAt = Date.now() + Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** pace.failures);
     pace.failures++;
   } finally {
@@ -106,10 +108,14 @@ async function look(pace: Pace, runs: Run[], { onChange }: WatchOptions, signal:
   if (!signal.aborted) onChange?.();
 }
 
-function newPace(run: Run): Pace {
-  const opened = targetOf(run.directory);
-  opened.catch(() => undefined);
-  return { opened, nextAt: 0, failures: 0, waited: 0, isBusy: false };
+/** The target of runs; where it cannot be opened, their mirrors say why. */
+async function openedFor(directories: string[]): Promise<Target> {
+  try {
+    return await targetOf(directories[0]!);
+  } catch (error) {
+    await tellTrouble(directories, error);
+    throw error;
+  }
 }
 
 function byTarget(runs: Run[]): Map<string, Run[]> {
@@ -118,19 +124,30 @@ function byTarget(runs: Run[]): Map<string, Run[]> {
   return groups;
 }
 
-/** Runs that are elsewhere and have not ended as far as is known here. */
-async function aliveElsewhere(directories?: string[]): Promise<Run[]> {
+/**
+ * Runs that are elsewhere and have not ended as far as is known here. `skips` remembers, from one call to the next,
+ * until when a directory need not be looked at: those of this machine's own runs are many, and stay what they are.
+ */
+async function aliveElsewhere(
+  directories?: string[],
+  skips: Map<string, number> = new Map(),
+): Promise<Run[]> {
   const known = directories ?? (await knownDirectories());
+  const now = Date.now();
   const runs = await Promise.all(
-    known.map(async (directory): Promise<Run[]> => {
-      const record = await readRecord(directory).catch(() => null);
-      if (!record) return [];
-      const status = await readStatusFile(directory);
-      if (!status || isFinished(status.state)) return [];
-      const news = await readNews(directory);
-      const heardAt = news.heardAt === null ? 0 : Date.parse(news.heardAt);
-      return [{ directory, target: record.target, heardAt, isQueued: news.waits }];
-    }),
+    known
+      .filter((directory) => (skips.get(directory) ?? 0) <= now)
+      .map(async (directory): Promise<Run[]> => {
+        const record = await readRecord(directory).catch(() => null);
+        const status = record && (await readStatusFile(directory));
+        if (!record || !status || isFinished(status.state)) {
+          skips.set(directory, now + ENDED_RECHECK_MS);
+          return [];
+        }
+        const news = await readNews(directory);
+        const heardAt = news.heardAt === null ? 0 : Date.parse(news.heardAt);
+        return [{ directory, target: record.target, heardAt, isQueued: news.waits }];
+      }),
   );
   return runs.flat();
 }

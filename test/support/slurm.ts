@@ -29,6 +29,9 @@ export class Slurm {
       mkdirSync(join(root, name), { recursive: true });
     }
     writeFileSync(slurm.config, configuration(root, (await freePorts(3)) as [number, number, number]));
+    // Devices that are as good as GPUs to Slurm, which counts them and says which a job may use.
+    for (const name of ['gpu0', 'gpu1']) execFileSync('mknod', [join(root, name), 'c', '1', '3']);
+    writeFileSync(join(root, 'gres.conf'), `NodeName=n[1-2] Name=gpu File=${join(root, 'gpu[0-1]')}\n`);
     const munge = (name: string) => join(root, 'munge', name);
     writeFileSync(munge('key'), randomBytes(1024), { mode: 0o400 });
     slurm.daemon('munged', [
@@ -81,7 +84,7 @@ export class Slurm {
 function configuration(root: string, [controller, first, second]: [number, number, number]): string {
   const host = hostname().split('.')[0]!;
   const node = (name: string, port: number) =>
-    `NodeName=${name} NodeHostname=${host} NodeAddr=127.0.0.1 Port=${port} CPUs=4`;
+    `NodeName=${name} NodeHostname=${host} NodeAddr=127.0.0.1 Port=${port} CPUs=4 Gres=gpu:2`;
   return `ClusterName=t
 SlurmctldHost=${host}(127.0.0.1)
 SlurmctldPort=${controller}
@@ -103,6 +106,7 @@ SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SlurmdParameters=config_overrides
+GresTypes=gpu
 KillWait=2
 ${node('n1', first)}
 ${node('n2', second)}

@@ -20,6 +20,8 @@ export interface TargetSettings {
   sshConfig: string | null;
   programs: { ssh: string; rsync: string };
   slurm: SlurmOptions;
+  /** How ranks of a Slurm job are started: `mpirun`, or what `srun --mpi` is told; null: what is there. */
+  mpi: string | null;
   /** Seconds before the time limit at which Slurm warns the run, which then writes a checkpoint. */
   warning: number;
 }
@@ -27,9 +29,13 @@ export interface TargetSettings {
 export const LOCAL = 'local';
 const DEFAULT_DIRECTORY = '~/striped';
 const DEFAULT_WARNING = 60;
+/** Slurm keeps it in 16 bits. */
+const LONGEST_WARNING = 65_535;
 const HOST = /^[A-Za-z0-9_][\w.@-]{0,254}$/;
+const MPI = /^[a-z]\w{0,31}$/;
 const TARGET_NAME = /^[A-Za-z0-9_][\w.-]{0,63}$/;
-const TARGET_KEYS = ['kind', 'host', 'directory', 'setup', 'sshConfig', 'warning'];
+const TARGET_KEYS = ['kind', 'host', 'directory', 'setup', 'sshConfig'];
+const SLURM_KEYS = ['warning', 'mpi'];
 
 /** `~/.config/striped/targets.json` (`$XDG_CONFIG_HOME` is honoured). */
 export function targetsFile(environment: NodeJS.ProcessEnv = process.env): string {
@@ -86,6 +92,7 @@ function defaults(name: string, programs: Programs): TargetSettings {
     sshConfig: null,
     programs,
     slurm: {},
+    mpi: null,
     warning: DEFAULT_WARNING,
   };
 }
@@ -117,51 +124,62 @@ async function readJson(file: string): Promise<unknown> {
   }
 }
 
+type Wrong = (what: string) => RunError;
+
 function readTarget(name: string, value: unknown, programs: Programs, file: string): TargetSettings {
-  const wrong = (what: string) =>
+  const wrong: Wrong = (what) =>
     new RunError('target/settings', `${file}: target ${JSON.stringify(name)}: ${what}`);
   if (!TARGET_NAME.test(name) || name === LOCAL) {
     throw wrong('a name is letters, digits, "_", "-" and ".", and not "local"');
   }
   if (!isRecord(value)) throw wrong('an object is expected');
-  const { kind, host = null, warning = DEFAULT_WARNING } = value;
+  const { kind } = value;
   if (kind !== 'ssh' && kind !== 'slurm') throw wrong('"kind" must be "ssh" or "slurm"');
-  if (host !== null && (typeof host !== 'string' || !HOST.test(host))) {
-    throw wrong('"host" must be a name that `ssh` knows; put ports, users and jump hosts into ~/.ssh/config');
-  }
-  if (kind === 'ssh' && host === null) throw wrong('"host" is missing');
-  if (typeof warning !== 'number' || !Number.isInteger(warning) || warning < 1 || warning > 65_535) {
-    throw wrong('"warning" is a number of seconds from 1 to 65535');
-  }
-  const others = Object.keys(value).filter((key) => !TARGET_KEYS.includes(key));
+  const known = [...TARGET_KEYS, ...(kind === 'slurm' ? SLURM_KEYS : [])];
+  const others = Object.keys(value).filter((key) => !known.includes(key));
   const unknown = others.find((key) => kind !== 'slurm' || !isSlurmOption(key));
   if (unknown !== undefined) throw wrong(`unknown setting ${JSON.stringify(unknown)}`);
+  const slurm = Object.fromEntries(others.map((key) => [key, value[key]]));
   return {
     ...defaults(name, programs),
     kind,
-    host,
-    directory: textOf(value, 'directory', wrong) ?? DEFAULT_DIRECTORY,
+    host: hostOf(value, kind, wrong),
+    directory: directoryOf(value, wrong),
     setup: textOf(value, 'setup', wrong) ?? '',
     sshConfig: textOf(value, 'sshConfig', wrong),
-    slurm: checkSlurmOptions(
-      Object.fromEntries(others.map((key) => [key, value[key]])),
-      `${file}: target ${name}`,
-    ),
-    warning,
+    slurm: checkSlurmOptions(slurm, `${file}: target ${name}`),
+    mpi: mpiOf(value, wrong),
+    warning: warningOf(value, wrong),
   };
 }
 
-function textOf(
-  value: Record<string, unknown>,
-  key: string,
-  wrong: (what: string) => RunError,
-): string | null {
+function hostOf({ host = null }: Record<string, unknown>, kind: TargetKind, wrong: Wrong): string | null {
+  if (host === null && kind === 'ssh') throw wrong('"host" is missing');
+  if (host === null || (typeof host === 'string' && HOST.test(host))) return host;
+  throw wrong('"host" must be a name that `ssh` knows; put ports, users and jump hosts into ~/.ssh/config');
+}
+
+function directoryOf(value: Record<string, unknown>, wrong: Wrong): string {
+  const directory = textOf(value, 'directory', wrong) ?? DEFAULT_DIRECTORY;
+  if (directory.startsWith('/') || directory.startsWith('~/')) return directory;
+  throw wrong('"directory" must start with / or ~/');
+}
+
+function warningOf({ warning = DEFAULT_WARNING }: Record<string, unknown>, wrong: Wrong): number {
+  const isSeconds = typeof warning === 'number' && Number.isInteger(warning);
+  if (isSeconds && warning >= 1 && warning <= LONGEST_WARNING) return warning;
+  throw wrong(`"warning" is a number of seconds from 1 to ${LONGEST_WARNING}`);
+}
+
+function mpiOf({ mpi = null }: Record<string, unknown>, wrong: Wrong): string | null {
+  if (mpi === null || (typeof mpi === 'string' && MPI.test(mpi))) return mpi;
+  throw wrong('"mpi" is "mpirun", or what `srun --mpi` is told, e.g. "pmix"');
+}
+
+function textOf(value: Record<string, unknown>, key: string, wrong: Wrong): string | null {
   const text = value[key];
   if (text === undefined) return null;
   if (typeof text !== 'string' || text === '' || text.includes('\0')) throw wrong(`"${key}" must be a text`);
-  if (key === 'directory' && !text.startsWith('/') && !text.startsWith('~/')) {
-    throw wrong('"directory" must start with / or ~/');
-  }
   return text;
 }
 

@@ -33,7 +33,9 @@ export class DirectStarter implements Starter {
     const head = `# Started by Striped, detached. SIGTERM to this script: checkpoint and stop.
 trap '' HUP`;
     const before = `printf '%s %s %s\\n' "$$" "$(started "$$")" "$(uname -n)" >${LAUNCH}/pid.tmp && mv -f ${LAUNCH}/pid.tmp ${LAUNCH}/pid`;
-    return { name: SCRIPT, text: engineScript(call, { head, before }) };
+    const { total } = call.ranks;
+    const launcher = total > 1 ? `mpirun -n ${total}` : '';
+    return { name: SCRIPT, text: engineScript(call, { head, before, launcher }) };
   }
 
   aliveScript(): string {
@@ -42,7 +44,7 @@ trap '' HUP`;
 
   startScript(): string {
     return `
-rm -f ${LAUNCH}/pid
+rm -f ${LAUNCH}/pid ${LAUNCH}/killed
 detach=
 command -v setsid >/dev/null 2>&1 && detach=setsid
 $detach nohup /bin/sh ${LAUNCH}/${SCRIPT} "$@" </dev/null >>${RUN_FILES.log} 2>&1 &
@@ -63,8 +65,8 @@ kill -TERM "$pid"`;
   killScript(): string {
     return `${SIGNATURE}
 same_process || exit ${EXITS.ended}
-${KILL_SESSION.trim()}
-echo killed >${LAUNCH}/exit`;
+: >${LAUNCH}/killed
+${KILL_SESSION.trim()}`;
   }
 
   pollPreamble(): string {
@@ -73,6 +75,7 @@ echo killed >${LAUNCH}/exit`;
 
   pollScript(): string {
     return `${SIGNATURE}
+[ ! -e ${LAUNCH}/killed ] || echo 'kill asked'
 if [ ! -e ${LAUNCH}/pid ]; then echo 'state unsigned'; else
   same_process
   case $? in 0) echo 'state alive' ;; 2) echo 'state elsewhere' ;; *) echo 'state gone' ;; esac
@@ -80,7 +83,7 @@ fi`;
   }
 
   interpret({ record, exit, state }: Heard): Meaning {
-    if (exit === 'killed')
+    if (state.includes('kill asked'))
       return { state: 'failed', reason: 'killed on request', isPlain: true, situation: '' };
     if (state.includes('state alive')) return { situation: '' };
     if (state.includes('state elsewhere')) {

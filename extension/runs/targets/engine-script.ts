@@ -1,6 +1,7 @@
 import { RUN_FILES } from '../run-directory.js';
 import { LAUNCH } from './poll.js';
 import { quote, quoteAll } from './quote.js';
+import { MPI_ENVIRONMENT } from './ranks.js';
 import type { EngineCall } from './starter.js';
 
 /** `started PID`: the start time that tells a process from a later one of that pid; nothing for one that is gone. */
@@ -23,16 +24,27 @@ ask() {
 }
 ask_once() { [ -z "$child" ] || ! mkdir ${LAUNCH}/asked 2>/dev/null || ask & }`;
 
+export interface ScriptParts {
+  head: string;
+  /** Runs once the shell listens. */
+  before?: string;
+  /** A command that starts the one behind it on every rank; empty: there is one. */
+  launcher: string;
+  /** Runs when the engine has ended. */
+  after?: string;
+}
+
 /**
  * Runs the engine as the child of a shell that keeps its exit code; SIGTERM to the shell asks the run to stop, and
- * counts once however often it comes. `before` runs once the shell listens, `after` when the engine has ended.
+ * counts once however often it comes.
  */
 export function engineScript(
-  { settings, runner, directory, args }: EngineCall,
-  { head, before = '', after = '' }: { head: string; before?: string; after?: string },
+  { settings, runner, directory, args, ranks }: EngineCall,
+  { head, before = '', launcher, after = '' }: ScriptParts,
 ): string {
   const plan = `${directory}/${RUN_FILES.plan}`;
   const words = quoteAll([runner, 'train', '--plan', plan, '--out', directory, ...args]);
+  const environment = Object.entries(ranks.total > 1 ? MPI_ENVIRONMENT : {});
   return `#!/bin/sh
 ${head}
 cd -- ${quote(directory)} || exit 1
@@ -44,7 +56,8 @@ trap 'asked=yes interrupted=yes; ask_once' TERM
 ${before}
 ${settings.setup}
 cd -- ${quote(directory)} || exit 1
-${words} "$@" </dev/null >>${RUN_FILES.log} 2>&1 &
+${environment.map(([name, value]) => `export ${name}=${value}`).join('\n')}
+${launcher} ${words} "$@" </dev/null >>${RUN_FILES.log} 2>&1 &
 child=$!
 [ -z "$asked" ] || ask_once
 wait "$child"

@@ -26,7 +26,7 @@ export interface Facts {
   time: number;
 }
 
-const PROGRAMS = ['cmake', 'c++', 'ninja', 'make', 'rsync', 'nvcc', 'setsid'];
+const PROGRAMS = ['cmake', 'c++', 'ninja', 'make', 'rsync', 'nvcc', 'mpirun', 'setsid'];
 const SLURM_PROGRAMS = ['sbatch', 'squeue', 'scancel', 'scontrol'];
 export const CUDA_LIBRARIES = ['libcuda', 'libcublasLt', 'libcudnn', 'libnccl'];
 

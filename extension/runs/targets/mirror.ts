@@ -59,8 +59,14 @@ async function changeStatus(directory: string, status: ObservedStatus): Promise<
   if (known !== `${JSON.stringify(status)}\n`) await writeStatus(directory, status);
 }
 
-/** Nothing was heard: says why, and leaves the rest as it was. */
-export async function writeTrouble(directory: string, trouble: string): Promise<void> {
+/** Nothing was heard of these runs: their mirrors say why, and stay as they were otherwise. */
+export async function tellTrouble(directories: string[], error: unknown): Promise<void> {
+  const trouble = error instanceof Error ? error.message : String(error);
+  // A mirror that cannot be written tells nothing, and keeps no other from telling.
+  await Promise.allSettled(directories.map((directory) => writeTrouble(directory, trouble)));
+}
+
+async function writeTrouble(directory: string, trouble: string): Promise<void> {
   await withLock(path.join(directory, MIRROR_FILES.lock), async () => {
     const news = await readNews(directory);
     if (news.trouble !== trouble) await writeNews(directory, { ...news, trouble });

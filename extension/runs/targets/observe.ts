@@ -1,7 +1,7 @@
 import type { RunStatus } from '../run-directory.js';
 import { isFinished, readStatusFile, type ObservedStatus } from '../status.js';
 import { isAbort } from './child.js';
-import { mirrored, writeAnswer, writeTrouble, type Behind } from './mirror.js';
+import { mirrored, tellTrouble, writeAnswer, type Behind } from './mirror.js';
 import {
   GROWING_FILES,
   pollScript,
@@ -46,9 +46,9 @@ export async function observeRuns(
       watched = await exchange(shell, starter, setup, watched, signal);
     } catch (error) {
       if (isAbort(error)) throw error;
-      const message = error instanceof Error ? error.message : String(error);
-      await Promise.all(
-        watched.map(({ directory }) => writeTrouble(directory, message).catch(() => undefined)),
+      await tellTrouble(
+        watched.map(({ directory }) => directory),
+        error,
       );
       throw error;
     }

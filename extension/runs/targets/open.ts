@@ -22,7 +22,7 @@ export async function openTarget(
   if (name === LOCAL) return new LocalTarget(installation);
   const settings = await resolveTarget(name, cluster);
   const starter = settings.kind === 'slurm' ? new SlurmStarter() : new DirectStarter();
-  return new RemoteTarget(settings, await shellOf(settings), starter);
+  return new RemoteTarget({ settings, shell: await shellOf(settings), starter });
 }
 
 /** The target that a run's directory belongs to. Throws `RunError`. */

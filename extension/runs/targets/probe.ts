@@ -7,7 +7,7 @@ const CLOCK_SKEW_S = 5;
 
 /** What a machine's facts mean for runs there. */
 export function judge(facts: Facts, wantsSlurm: boolean): Finding[] {
-  const findings = [system(facts), disk(facts), clock(facts), ...gpu(facts), build(facts), rsync(facts)];
+  const findings = [system(facts), disk(facts), clock(facts), ...gpu(facts), build(facts), mpi(facts), rsync(facts)];
   return wantsSlurm ? [...findings, slurm(facts)] : findings;
 }
 
@@ -83,6 +83,13 @@ function build(facts: Facts): Finding {
 export function missingBuildTools(facts: Facts): string[] {
   const missing = ['cmake', 'c++'].filter((name) => !facts.programs.has(name));
   return facts.programs.has('ninja') || facts.programs.has('make') ? missing : [...missing, 'ninja or make'];
+}
+
+function mpi(facts: Facts): Finding {
+  const version = facts.programs.get('mpirun');
+  if (version !== undefined) return { about: 'MPI', verdict: 'good', found: `mpirun ${version}`.trim() };
+  const mend = 'needed only for runs on several GPUs; install OpenMPI, or load its module in "setup"';
+  return { about: 'MPI', verdict: 'warning', found: 'no mpirun', mend };
 }
 
 function rsync(facts: Facts): Finding {

@@ -18,6 +18,7 @@ const OPTIONS: Record<string, { pattern: RegExp; example: string }> = {
   time: { pattern: TIME, example: '2-12:00:00' },
   gres: { pattern: GRES, example: 'gpu:h100:1' },
   mem: { pattern: MEMORY, example: '64G' },
+  'ntasks-per-node': { pattern: NUMBER, example: '8' },
   'cpus-per-task': { pattern: NUMBER, example: '8' },
   constraint: { pattern: FEATURES, example: 'h100' },
   nodelist: { pattern: NODES, example: 'node[01-04]' },

@@ -3,6 +3,8 @@ import { isFinished } from '../status.js';
 import { engineScript } from './engine-script.js';
 import { LAUNCH } from './poll.js';
 import { quote } from './quote.js';
+import { withGpus } from './ranks.js';
+import type { SlurmOptions } from './slurm-options.js';
 import { describeEnd, describeJob, hasEnded, readJob } from './slurm-words.js';
 import { EXITS, type EngineCall, type Heard, type Meaning, type Starter } from './starter.js';
 
@@ -20,21 +22,50 @@ job_state=
 const LIVE =
   'PENDING | RUNNING | CONFIGURING | COMPLETING | SUSPENDED | REQUEUED | REQUEUE_HOLD | RESIZING | SIGNALING | STAGE_OUT | STOPPED | SPECIAL_EXIT';
 
+/** The options of sbatch that the settings and the ranks ask for. */
+function asked({ settings, wantsGpu, ranks }: EngineCall): SlurmOptions {
+  // The ranks are spread by that already.
+  const { gres, 'ntasks-per-node': _, ...others } = settings.slurm;
+  const isTooFew = wantsGpu && (ranks.total > 1 || gres === undefined);
+  const enough = isTooFew ? withGpus(gres, ranks.perNode) : gres;
+  return enough === undefined ? others : { ...others, gres: enough };
+}
+
+/**
+ * Starts the command behind it on every rank: by srun with the PMIx of most MPIs, else by mpirun, which knows the
+ * job's nodes; or as the user's settings say. Each rank has the processors that the job asked for.
+ */
+function onEveryRank({ ranks: { total, perNode }, settings: { mpi }, args }: EngineCall): string {
+  const srun = (kind: string) =>
+    `srun --mpi=${kind} --ntasks=${total} --ntasks-per-node=${perNode} --cpu-bind=none --kill-on-bad-exit=1 "$@"`;
+  const mpirun = `mpirun -n ${total} "$@"`;
+  const either = `case $(srun --mpi=list 2>&1) in
+    *pmix*) ${srun('pmix')} ;;
+    *) ${mpirun} ;;
+  esac`;
+  const chosen = mpi === 'mpirun' ? mpirun : srun(mpi ?? '');
+  return `[ -z "$SLURM_CPUS_PER_TASK" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
+${args.includes('--threads') ? '' : 'set -- "$@" --threads "${SLURM_CPUS_PER_TASK:-1}"'}
+on_every_rank() {
+  ${mpi === null ? either : chosen}
+}`;
+}
+
 /** Runs as batch jobs. */
 export class SlurmStarter implements Starter {
   script(call: EngineCall): { name: string; text: string } {
-    const { settings, name, wantsGpu } = call;
-    const asked = { ...(wantsGpu ? { gres: 'gpu:1' } : {}), ...settings.slurm };
+    const { settings, name, ranks } = call;
     const head = [
       `#SBATCH --job-name=striped-${name}`,
       // Relative to the folder that sbatch is told on its command line, where it is quoted.
       `#SBATCH --output=${RUN_FILES.log}`,
       '#SBATCH --open-mode=append',
-      '#SBATCH --nodes=1',
-      '#SBATCH --ntasks=1',
+      `#SBATCH --nodes=${ranks.nodes}`,
+      `#SBATCH --ntasks=${ranks.total}`,
+      `#SBATCH --ntasks-per-node=${ranks.perNode}`,
       '#SBATCH --requeue',
       `#SBATCH --signal=B:TERM@${settings.warning}`,
-      ...Object.entries(asked).map(([option, value]) => `#SBATCH --${option}=${value}`),
+      ...Object.entries(asked(call)).map(([option, value]) => `#SBATCH --${option}=${value}`),
       '# Submitted by Striped. SIGTERM to this script: checkpoint and stop; near the time limit Slurm sends it, and',
       '# the job goes back into the queue to resume from that checkpoint.',
       `[ "\${SLURM_RESTART_COUNT:-0}" -eq 0 ] || set -- --resume`,
@@ -44,7 +75,9 @@ export class SlurmStarter implements Starter {
   [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then
   scontrol requeue "$SLURM_JOB_ID" && sleep 60
 fi`;
-    return { name: SCRIPT, text: engineScript(call, { head, after }) };
+    const before = ranks.total > 1 ? onEveryRank(call) : '';
+    const launcher = ranks.total > 1 ? 'on_every_rank' : '';
+    return { name: SCRIPT, text: engineScript(call, { head, before, launcher, after }) };
   }
 
   aliveScript(): string {
@@ -53,7 +86,7 @@ fi`;
 
   startScript({ directory }: EngineCall): string {
     return `
-rm -f ${LAUNCH}/stop ${LAUNCH}/exit
+rm -f ${LAUNCH}/stop ${LAUNCH}/exit ${LAUNCH}/killed
 job=$(sbatch --parsable --chdir=${quote(directory)} ${LAUNCH}/${SCRIPT} "$@") || exit ${EXITS.notStarted}
 job=\${job%%;*}
 printf '%s\\n' "$job" >${LAUNCH}/job
@@ -71,8 +104,11 @@ if [ "$job_state" = RUNNING ]; then scancel --signal=TERM --batch "$job"; else s
     return `${JOB_STATE}
 case $job_state in ${LIVE}) ;; *) exit ${EXITS.ended} ;; esac
 : >${LAUNCH}/stop
-echo killed >${LAUNCH}/exit
-# The script's end takes the engine with it; a plain scancel would first ask and then wait.
+: >${LAUNCH}/killed
+# A plain scancel would first ask and then wait: so the ranks, then the script, whose end takes the engine with it.
+for step in $(squeue --noheader --steps --jobs="$job" --format=%i 2>/dev/null); do
+  case $step in *.[0-9]*) scancel --signal=KILL "$step" 2>/dev/null ;; esac
+done
 if scancel --signal=KILL --batch "$job" 2>/dev/null; then sleep 1; fi
 scancel "$job"`;
   }
@@ -84,7 +120,8 @@ printf '%s\\n' "$queue"`;
 
   pollScript(): string {
     return `printf 'job %s\\n' "$(cat ${LAUNCH}/job 2>/dev/null)"
-[ ! -e ${LAUNCH}/stop ] || echo 'stop asked'`;
+[ ! -e ${LAUNCH}/stop ] || echo 'stop asked'
+[ ! -e ${LAUNCH}/killed ] || echo 'kill asked'`;
   }
 
   interpret({ record, status, exit, state, preamble }: Heard): Meaning {
@@ -102,7 +139,7 @@ printf '%s\\n' "$queue"`;
       if (waits) return { state: 'starting', reason: '', situation, waits };
       return isOver ? { state: 'stopping', reason: '', situation } : { situation };
     }
-    if (exit === 'killed') {
+    if (state.includes('kill asked')) {
       // The job's end may have reached the engine as a request first.
       const isStopped = status?.state === 'stopped';
       const reason = isStopped ? 'killed on request, after it wrote a checkpoint' : 'killed on request';

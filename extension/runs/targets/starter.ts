@@ -1,5 +1,6 @@
 import type { RunStatus } from '../run-directory.js';
 import type { TargetSettings } from './config.js';
+import type { Ranks } from './ranks.js';
 import type { TargetRecord } from './record.js';
 
 /** What the script that runs the engine over there needs to know. */
@@ -13,6 +14,7 @@ export interface EngineCall {
   /** Further arguments of the engine. */
   args: string[];
   wantsGpu: boolean;
+  ranks: Ranks;
 }
 
 /** What was heard of a run. */
@@ -20,7 +22,7 @@ export interface Heard {
   record: TargetRecord;
   /** As the engine wrote it; null before it did. */
   status: RunStatus | null;
-  /** What the start script left at its end: an exit code, or `killed`; null while there is none. */
+  /** What the start script left at its end: an exit code; null while there is none. */
   exit: string | null;
   /** Lines of `pollScript` and of `pollPreamble`. */
   state: string[];

@@ -109,7 +109,7 @@ int main(int count, char** words) {
 `;
 
 /** Processes of this machine, this one left out, that have a text in their command line. */
-function processesNaming(text: string): number[] {
+export function processesNaming(text: string): number[] {
   return readdirSync('/proc').flatMap((name) => {
     if (!/^\d+$/.test(name) || Number(name) === process.pid) return [];
     try {
