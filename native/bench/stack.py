@@ -1,63 +1,54 @@
-"""A training step of a stack of ours against PyTorch Transformer blocks of the same width and depth, in one run.
+"""Blocks of ours, striped as in a model, against PyTorch's Transformer block of the same width, in one run.
 
-    striped compile native/bench/stack.striped --run bf16 -o stack.json
-    python3 native/bench/stack.py stack.json --runner build/native/striped-runner --data examples
+    python3 native/bench/stack.py --runner build/native/striped-runner
 
-Ours: the runner trains a few steps on real data; the step is all of it (embedding, loss, clipping, AdamW). PyTorch's:
-forward and backward of the blocks alone, torch.compile, bf16 weights, cuDNN attention. So the ratio flatters PyTorch.
+Both sides: forward and backward of whole blocks with SwiGLU 11008 at width 4096, batch 1, random inputs, all weight
+gradients, medians. PyTorch's: torch.compile, bf16 weights, cuDNN attention, which is not reproducible. Ours: `bench
+blocks`, bf16 and FP8, weighted as the 7B layout has them (9 SE, 9 MR, 9 LI and 5 MHA of 32 blocks); once with the
+reproducible attention that is the default, once with cuDNN's fastest. `bench stack` adds a whole training step.
 """
 
 import argparse
-import copy
 import json
 import os
 import statistics
 import subprocess
-import tempfile
 
 import torch
 
 import pytorch_model
 
-
-def ours(plan, args, length, precision):
-    """Median step in ms over the later half of the steps, and what the run reported of itself."""
-    plan = copy.deepcopy(plan)
-    run = plan["run"]
-    run.update(sequence=length, microBatch=1, accumulation=1, globalBatchTokens=length, precision=precision,
-               steps=args.steps, checkpointEvery=0, evaluateEvery=0)
-    run["data"]["root"] = os.path.abspath(args.data)
-    run["data"]["files"] = [os.path.basename(file) for file in run["data"]["files"]]
-    with tempfile.TemporaryDirectory() as folder:
-        path, out = os.path.join(folder, "plan.json"), os.path.join(folder, "run")
-        with open(path, "w") as file:
-            json.dump(plan, file)
-        result = subprocess.run([args.runner, "train", "--plan", path, "--out", out, "--backend", "cuda"],
-                                capture_output=True, text=True)
-        if result.returncode != 0:
-            return None, result.stderr.strip().splitlines()[-1:]
-        with open(os.path.join(out, "events.jsonl")) as file:
-            steps = [event for event in map(json.loads, file) if event["type"] == "step"]
-    later = steps[len(steps) // 2:]
-    return statistics.median(step["stepTimeMs"] for step in later), later[-1]
+WIDTH, INNER, HEADS = 4096, 11008, 32
+STRIPES = {"SE block": 9, "MR block": 9, "LI block": 9, "MHA block": 5}
+PEAK = {"bf16": 989e12, "fp8": 1979e12}
 
 
-def transformer_block(plan, length):
+def bench(args, what, length, precision, attention_workspace=None):
+    """Rows of the engine's own benchmark by name, or what went wrong."""
+    environment = dict(os.environ)
+    if attention_workspace is not None:
+        environment["STRIPED_ATTENTION_WORKSPACE"] = attention_workspace
+    command = [args.runner, "bench", what, "--json", "--backend", "cuda", "--precision", precision, "--widths",
+               str(WIDTH), "--lengths", str(length), "--runs", str(args.runs)]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if result.returncode != 0:
+        return result.stderr.strip()
+    return {row["name"]: row for row in json.loads(result.stdout)["rows"]}
+
+
+def transformer_block(length, runs):
     """Median forward + backward of one compiled block in ms."""
-    model = plan["model"]
-    width = model["width"]
-    heads = next((b["mixer"]["heads"] for b in model["blocks"] if b["mixer"]["operator"] == "MHA"), width // 128)
-    mixer = {"operator": "MHA", "heads": heads, "kvHeads": heads, "headDim": width // heads, "window": None,
+    mixer = {"operator": "MHA", "heads": HEADS, "kvHeads": HEADS, "headDim": WIDTH // HEADS, "window": None,
              "rope": {"base": 10000.0, "scale": 1.0}, "bias": False}
-    block = {"mixer": mixer, "ffn": model["blocks"][0]["ffn"]}
-    single = dict(model, blocks=[block])
-    parameters = pytorch_model.random_parameters(single, torch.bfloat16, "cuda")
-    x = torch.randn(1, length, width, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+    block = {"mixer": mixer, "ffn": {"kind": "gated", "activation": "silu", "inner": INNER}}
+    model = {"width": WIDTH, "vocab": 512, "tiedEmbeddings": True, "blocks": [block]}
+    parameters = pytorch_model.random_parameters(model, torch.bfloat16, "cuda")
+    x = torch.randn(1, length, WIDTH, device="cuda", dtype=torch.bfloat16, requires_grad=True)
     dy = torch.randn_like(x)
-    run = torch.compile(lambda x: pytorch_model.run_block(x, parameters, 0, block, model["norm"]["eps"]))
+    run = torch.compile(lambda x: pytorch_model.run_block(x, parameters, 0, block, 1e-6))
     times = []
     with torch.nn.attention.sdpa_kernel([torch.nn.attention.SDPBackend.CUDNN_ATTENTION]):
-        for step in range(12 if length < 100_000 else 7):
+        for step in range(3 + runs):
             start, stop = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
             start.record()
             run(x).backward(dy)
@@ -70,30 +61,46 @@ def transformer_block(plan, length):
     return statistics.median(times)
 
 
+def report_blocks(args, length, precision, theirs, attention, workspace):
+    rows = bench(args, "blocks", length, precision, workspace)
+    if isinstance(rows, str):
+        print(f"L {length:7d}  ours {precision}, {attention} attention: {rows}", flush=True)
+        return
+    times = {name: rows[f"{name} forward + backward"]["milliseconds"] for name in STRIPES}
+    mean = sum(times[name] * count for name, count in STRIPES.items()) / sum(STRIPES.values())
+    parts = "  ".join(f"{name.split()[0]} {time:.2f}" for name, time in times.items())
+    print(f"L {length:7d}  ours {precision:4s}, {attention:12s} attention: {mean:9.2f} ms a block  "
+          f"{theirs / mean:.2f}x  ({parts})", flush=True)
+
+
+def report_step(args, length, precision):
+    rows = bench(args, "stack", length, precision)
+    if isinstance(rows, str):
+        print(f"L {length:7d}  ours {precision}, stack: {rows}", flush=True)
+        return
+    for name, row in rows.items():
+        rate = row["teraflops"] * 1e12
+        print(f"L {length:7d}  ours {precision:4s}, six blocks, {name}: {row['milliseconds']:9.2f} ms  "
+              f"{rate * 1e-12:.0f} TFLOP/s, {rate / PEAK[precision]:.3f} of the peak", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("plan")
     parser.add_argument("--runner", required=True)
-    parser.add_argument("--data", required=True, help="folder of the plan's data files")
     parser.add_argument("--lengths", type=int, nargs="+", default=[8192, 32768, 131072])
+    parser.add_argument("--steps", type=int, nargs="*", default=[8192, 32768], help="lengths of whole steps")
     parser.add_argument("--precisions", nargs="+", default=["bf16", "fp8"])
-    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--runs", type=int, default=7, help="behind each median")
     args = parser.parse_args()
-    with open(args.plan) as file:
-        plan = json.load(file)
-    depth = len(plan["model"]["blocks"])
     for length in args.lengths:
-        block = transformer_block(plan, length)
-        theirs = block * depth
-        print(f"L {length:7d}  Transformer blocks, PyTorch bf16: {theirs:9.2f} ms ({block:.2f} a block)", flush=True)
+        theirs = transformer_block(length, args.runs)
+        print(f"L {length:7d}  Transformer block, PyTorch bf16: {theirs:9.2f} ms", flush=True)
         for precision in args.precisions:
-            step, last = ours(plan, args, length, precision)
-            if step is None:
-                print(f"L {length:7d}  ours {precision}: {last}", flush=True)
-                continue
-            mfu = f"MFU {last['mfu']:.3f}" if last.get("mfu") else "MFU unknown"
-            print(f"L {length:7d}  ours {precision}: {step:9.2f} ms  {theirs / step:.2f}x  {mfu}  "
-                  f"{last['memoryBytes'] / 2**30:.1f} GiB  loss {last['loss']:.4f}", flush=True)
+            report_blocks(args, length, precision, theirs, "reproducible", None)
+            report_blocks(args, length, precision, theirs, "fastest", "0")
+    for length in args.steps:
+        for precision in args.precisions:
+            report_step(args, length, precision)
 
 
 if __name__ == "__main__":

@@ -103,6 +103,22 @@ TEST_CASE("recomputing blocks changes no bit") {
   }
 }
 
+TEST_CASE("an MLP made again slice by slice has the gradients of one kept whole") {
+  json plan = fixture::plan();
+  plan["run"]["sequence"] = 9001;  // two sequences: a slice and a part of one
+  json& blocks = plan["model"]["blocks"];
+  blocks = json::array({blocks[0], blocks[0]});
+  Bench kept(plan, "fp64", false), sliced(plan, "fp64", true);
+  kept.train();
+  sliced.train();
+  CHECK(sliced.model.loss_sum() == kept.model.loss_sum());
+  CHECK(sliced.logits() == kept.logits());
+  const auto expected = kept.gradients(), actual = sliced.gradients();
+  for (std::size_t p = 0; p < expected.size(); ++p)
+    for (std::size_t i = 0; i < expected[p].size(); ++i)
+      CHECK(actual[p][i] == doctest::Approx(expected[p][i]).epsilon(1e-10).scale(1e-3));
+}
+
 TEST_CASE("recomputing blocks takes less memory") {
   json plan = fixture::plan();
   plan["run"]["sequence"] = 256;

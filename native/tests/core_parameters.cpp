@@ -68,20 +68,22 @@ TEST_CASE("initial values have the scales that are promised") {
   li.order = 16;
   striped::Parameter poles{
       "x.log_poles", {64, 16}, striped::ParameterClass::log_pole, striped::InitialValue::poles, 0, &li};
-  const std::vector<double> p = striped::initial_values(poles, 1, 1024);
+  striped::ThreadPool threads(3);
+  const std::vector<double> p = striped::initial_values(poles, 1, 1024, threads);
   CHECK(std::exp(p[0]) == doctest::Approx(0.5));     // log_pole = -exp(p): 2 tokens
   CHECK(std::exp(-p[15]) == doctest::Approx(1024));  // the whole sequence
   const striped::Parameter dense{
       "x.weight", {100, 100}, striped::ParameterClass::dense, striped::InitialValue::normal, 0.02};
   double mean = 0, energy = 0;
-  for (const double value : striped::initial_values(dense, 7, 1)) {
+  for (const double value : striped::initial_values(dense, 7, 1, threads)) {
     mean += value / 1e4;
     energy += value * value / 1e4;
   }
   CHECK(std::abs(mean) < 1e-3);
   CHECK(std::sqrt(energy) == doctest::Approx(0.02).epsilon(0.03));
-  CHECK(striped::initial_values(dense, 7, 1) == striped::initial_values(dense, 7, 1));
-  CHECK(striped::initial_values(dense, 7, 1) != striped::initial_values(dense, 8, 1));
+  striped::ThreadPool alone(1);
+  CHECK(striped::initial_values(dense, 7, 1, threads) == striped::initial_values(dense, 7, 1, alone));
+  CHECK(striped::initial_values(dense, 7, 1, threads) != striped::initial_values(dense, 8, 1, threads));
 }
 
 TEST_CASE("buffers in the arena that live at the same time never overlap") {

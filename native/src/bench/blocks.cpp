@@ -131,13 +131,14 @@ void stack(Backend& backend, Measure& measure, const Size& size, const Told& tol
   for (int i = 0; i < TrainingStep::kWarmUp; ++i) step.run(batch, 1 + i, run.optimizer.lr);
 
   std::vector<Cost> costs = {loss_cost(rows, value), norm_cost(rows, width, value),
-                             norm_cost(rows, width, value),
-                             adamw_cost(static_cast<double>(table.count()), backend.activation_type())};
+                             norm_cost(rows, width, value)};
   for (int product = 0; product < 3; ++product)
     costs.push_back(dense_cost(rows, width, static_cast<double>(kVocab), value, false));
   for (const PlanBlock& block : plan.blocks)
     for (const bool backward : {false, true})
       append(costs, block_costs(block, size.width, size.length, value, backward));
+  told("forward + backward of the model", measure.median([&] { model.train_uploaded(store, 1); }), costs);
+  costs.push_back(adamw_cost(static_cast<double>(table.count()), backend.activation_type()));
   told(step.replaying() ? "training step (recorded)" : "training step",
        measure.median([&] { step.run(batch, 10, run.optimizer.lr); }), costs);
 }

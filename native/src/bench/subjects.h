@@ -20,7 +20,8 @@ struct Size {
 void operators(Backend& backend, Measure& measure, const Size& size, const Told& told);
 // A block of each mixer with its norms, dense layers and gated MLP: forward, and forward with backward.
 void blocks(Backend& backend, Measure& measure, const Size& size, const Told& told);
-// A whole training step, AdamW included, of the six blocks SE MR LI SE MR MHA.
+// The six blocks SE MR LI SE MR MHA between embedding and loss: forward with backward, and a whole training
+// step, AdamW included.
 void stack(Backend& backend, Measure& measure, const Size& size, const Told& told);
 
 }  // namespace striped::bench

@@ -12,10 +12,22 @@ namespace {
 constexpr std::int64_t kStretch = std::int64_t{1}
                                   << 18;  // values that initialise_roughly() makes of a matrix
 
+constexpr std::int64_t kGrain = 4096;  // values a thread converts at a time, at least
+
 std::uint16_t to_bfloat16(double value) {
   const auto bits = std::bit_cast<std::uint32_t>(static_cast<float>(value));
   if (std::isnan(value)) return 0x7fc0;
   return static_cast<std::uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+template <typename To, typename Round>
+std::vector<To> converted(const std::vector<double>& values, ThreadPool& threads, const Round& round) {
+  std::vector<To> result(values.size());
+  threads.split(static_cast<std::int64_t>(values.size()), kGrain, [&](std::int64_t begin, std::int64_t end) {
+    for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i)
+      result[i] = round(values[i]);
+  });
+  return result;
 }
 
 }  // namespace
@@ -85,37 +97,40 @@ std::vector<double> ParameterStore::read(const DeviceBuffer& buffer, std::size_t
   return values;
 }
 
-void ParameterStore::write(const DeviceBuffer& buffer, std::size_t byte,
-                           const std::vector<double>& values) const {
+void ParameterStore::write(const DeviceBuffer& buffer, std::size_t byte, const std::vector<double>& values,
+                           ThreadPool& threads) const {
   if (real_ == 8) {
     backend_.upload(buffer.at(byte), values.data(), values.size() * 8);
     return;
   }
-  const std::vector<float> single(values.begin(), values.end());
+  const auto single =
+      converted<float>(values, threads, [](double value) { return static_cast<float>(value); });
   backend_.upload(buffer.at(byte), single.data(), single.size() * 4);
 }
 
-void ParameterStore::set_master(const Parameter& parameter, const std::vector<double>& values) {
-  write(masters_, place(parameter), values);
+void ParameterStore::set_master(const Parameter& parameter, const std::vector<double>& values,
+                                ThreadPool& threads) {
+  write(masters_, place(parameter), values, threads);
   if (parameter.kind != ParameterClass::dense || compute_.bytes() == 0) return;
-  std::vector<std::uint16_t> rounded(values.size());
-  for (std::size_t i = 0; i < values.size(); ++i) rounded[i] = to_bfloat16(values[i]);
+  const auto rounded = converted<std::uint16_t>(values, threads, to_bfloat16);
   backend_.upload(compute_.at(static_cast<std::size_t>(parameter.offset) * 2), rounded.data(),
                   rounded.size() * 2);
 }
 
 void ParameterStore::initialise(std::uint64_t seed, std::int64_t sequence) {
+  ThreadPool threads(0);
   for (const Parameter& parameter : table_.parameters())
-    set_master(parameter, initial_values(parameter, seed, sequence));
+    set_master(parameter, initial_values(parameter, seed, sequence, threads), threads);
   set_log_poles();
 }
 
 void ParameterStore::initialise_roughly(std::uint64_t seed, std::int64_t sequence) {
+  ThreadPool threads(0);
   for (const Parameter& parameter : table_.parameters()) {
     const auto count = static_cast<std::size_t>(parameter.count());
     Parameter start = parameter;
     if (parameter.init == InitialValue::normal && parameter.count() > kStretch) start.shape = {kStretch};
-    set_master(start, initial_values(start, seed, sequence));
+    set_master(start, initial_values(start, seed, sequence, threads), threads);
     const auto made = static_cast<std::size_t>(start.count());
     repeat(masters_.at(place(parameter)), made * real_, count * real_);
     if (parameter.kind == ParameterClass::dense && compute_.bytes() > 0)
@@ -149,13 +164,18 @@ std::vector<double> ParameterStore::values(int index) const {
 }
 
 void ParameterStore::set_values(int index, const std::vector<double>& values) {
+  ThreadPool threads(1);
+  set_values(index, values, threads);
+}
+
+void ParameterStore::set_values(int index, const std::vector<double>& values, ThreadPool& threads) {
   const Parameter& parameter = table_.parameters()[static_cast<std::size_t>(index)];
   if (parameter.kind != ParameterClass::log_pole) {
-    set_master(parameter, values);
+    set_master(parameter, values, threads);
     return;
   }
   const auto base = static_cast<std::size_t>(parameter.offset - table_.dense_size() - table_.small_size());
-  write(log_poles_, base * real_, values);
+  write(log_poles_, base * real_, values, threads);
   std::vector<double> learnt(values.size());
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (!(values[i] < 0))
@@ -163,7 +183,7 @@ void ParameterStore::set_values(int index, const std::vector<double>& values) {
                                       "; log_poles are logarithms of poles in (0, 1), so below 0");
     learnt[i] = std::log(-values[i]);
   }
-  set_master(parameter, learnt);
+  set_master(parameter, learnt, threads);
 }
 
 std::vector<double> ParameterStore::gradient_values(int index) const {
@@ -172,9 +192,10 @@ std::vector<double> ParameterStore::gradient_values(int index) const {
 }
 
 void ParameterStore::load(SafetensorsReader& file) {
+  ThreadPool threads(0);
   for (std::size_t i = 0; i < table_.parameters().size(); ++i) {
     const Parameter& parameter = table_.parameters()[i];
-    set_values(static_cast<int>(i), file.values(parameter.name, parameter.shape));
+    set_values(static_cast<int>(i), file.values(parameter.name, parameter.shape), threads);
   }
   if (file.tensors().size() == table_.parameters().size()) return;
   for (const auto& [name, info] : file.tensors()) {
@@ -254,10 +275,11 @@ void ParameterStore::save_optimizer(const std::filesystem::path& file, std::uint
 }
 
 void ParameterStore::load_optimizer(SafetensorsReader& file) {
+  ThreadPool threads(0);
   const DeviceBuffer* const buffers[] = {&masters_, &moment1_, &moment2_};
   for (const OptimizerTensor& tensor : optimizer_tensors(table_))
     write(*buffers[tensor.buffer], place(*tensor.parameter),
-          file.values(tensor.name, tensor.parameter->shape));
+          file.values(tensor.name, tensor.parameter->shape), threads);
 }
 
 void ParameterStore::zero_gradients() { gradients_.zero(); }

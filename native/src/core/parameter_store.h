@@ -62,9 +62,11 @@ class ParameterStore {
  private:
   std::size_t place(const Parameter& parameter) const;
   std::vector<double> read(const DeviceBuffer& buffer, std::size_t byte, std::int64_t count) const;
-  void write(const DeviceBuffer& buffer, std::size_t byte, const std::vector<double>& values) const;
+  void write(const DeviceBuffer& buffer, std::size_t byte, const std::vector<double>& values,
+             ThreadPool& threads) const;
   // Sets the master and, for a dense parameter, its compute copy.
-  void set_master(const Parameter& parameter, const std::vector<double>& values);
+  void set_master(const Parameter& parameter, const std::vector<double>& values, ThreadPool& threads);
+  void set_values(int parameter, const std::vector<double>& values, ThreadPool& threads);
   void set_log_poles();
   // Repeats the first `bytes` bytes at `first` until `all` are filled.
   void repeat(void* first, std::size_t bytes, std::size_t all) const;

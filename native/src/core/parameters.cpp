@@ -12,6 +12,8 @@ constexpr std::int64_t kAlignment = 128;
 
 constexpr double kFeaturizerNoise = 0.02;
 
+constexpr std::int64_t kGrain = 1024;  // values a thread makes at a time, at least
+
 std::string block_prefix(std::size_t block) { return "blocks." + std::to_string(block) + "."; }
 
 // Time constant in tokens of exponential n of `order`.
@@ -158,16 +160,20 @@ void fill_modal(const Parameter& parameter, std::int64_t sequence, std::vector<d
 
 }  // namespace
 
-std::vector<double> initial_values(const Parameter& parameter, std::uint64_t seed, std::int64_t sequence) {
+std::vector<double> initial_values(const Parameter& parameter, std::uint64_t seed, std::int64_t sequence,
+                                   ThreadPool& threads) {
   const auto count = static_cast<std::size_t>(parameter.count());
   if (parameter.init == InitialValue::zero) return std::vector<double>(count, 0.0);
   if (parameter.init == InitialValue::one) return std::vector<double>(count, 1.0);
   std::vector<double> values(count);
   const std::uint64_t stream = hash_text(parameter.name);
-  for (std::size_t i = 0; i < count; ++i) values[i] = random_normal(seed, stream, i);
+  const double std = parameter.init == InitialValue::normal ? parameter.init_std : 1;
+  threads.split(parameter.count(), kGrain, [&](std::int64_t begin, std::int64_t end) {
+    for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i)
+      values[i] = std * random_normal(seed, stream, i);
+  });
   switch (parameter.init) {
     case InitialValue::normal:
-      for (double& value : values) value *= parameter.init_std;
       break;
     case InitialValue::featurizer:
       for (std::size_t i = 0; i < count; ++i)

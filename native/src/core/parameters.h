@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/plan.h"
+#include "core/thread_pool.h"
 
 namespace striped {
 
@@ -68,6 +69,7 @@ std::vector<double> decay_factors(const PlanHyena& hyena);
 // keep the variance of a white input. LI starts with time constants log-spaced from 2 tokens to the sequence
 // length and residues that give each exponential the same share of a unit gain. Skips start at 1.
 // log_pole parameters are returned as p, not as -exp(p).
-std::vector<double> initial_values(const Parameter& parameter, std::uint64_t seed, std::int64_t sequence);
+std::vector<double> initial_values(const Parameter& parameter, std::uint64_t seed, std::int64_t sequence,
+                                   ThreadPool& threads);
 
 }  // namespace striped

@@ -1,7 +1,12 @@
 #include "core/sublayer.h"
 
+#include <algorithm>
+
 namespace striped {
 namespace {
+
+// Enough rows to fill any device's matrix units.
+constexpr std::int64_t kSlice = 16384;
 
 template <typename... Cases>
 struct Overloaded : Cases... {
@@ -20,11 +25,19 @@ Activation activation_of(const std::string& name) {
   return name == "gelu" ? Activation::gelu : Activation::identity;
 }
 
+DenseShape of_rows(DenseShape shape, std::int64_t rows) {
+  shape.rows = rows;
+  return shape;
+}
+
 }  // namespace
 
 Sublayer::Sublayer(const SublayerPlan& plan, const ModelShape& shape, const ParameterTable& table,
                    Backend& backend, Arena& arena, int& site)
-    : shape_(shape), kept_pass_(plan.recompute ? kAgain : kForward) {
+    : shape_(shape),
+      slice_(shape.rows()),
+      value_(size_of(backend.activation_type())),
+      kept_pass_(plan.recompute ? kAgain : kForward) {
   norm_ = table.find(plan.norm + ".weight");
   make_body(plan, table, backend);
   in_.site = site++;
@@ -67,16 +80,16 @@ void Sublayer::make_body(const SublayerPlan& plan, const ParameterTable& table, 
     in_ = {rows, width, 2 * mlp.inner};  // up lies right behind gate
     out_ = {rows, mlp.inner, width};
     body_ = Gated{mlp.inner, activation_of(mlp.activation)};
+    if (plan.recompute) slice_ = std::min(slice_, kSlice);
   }
 }
 
 void Sublayer::make_buffers(const SublayerPlan& plan, Backend& backend, Arena& arena) {
-  const std::size_t value = size_of(backend.activation_type());
   const std::size_t real = size_of(real_type(backend.activation_type()));
-  const auto rows = static_cast<std::size_t>(shape_.rows());
-  const auto stream = rows * static_cast<std::size_t>(shape_.width) * value;
-  const auto hidden = rows * static_cast<std::size_t>(in_.out) * value;
-  const auto inner = rows * static_cast<std::size_t>(out_.in) * value;
+  const auto rows = static_cast<std::size_t>(shape_.rows()), slice = static_cast<std::size_t>(slice_);
+  const auto stream = rows * static_cast<std::size_t>(shape_.width) * value_;
+  const auto hidden = slice * static_cast<std::size_t>(in_.out) * value_;
+  const auto inner = slice * static_cast<std::size_t>(out_.in) * value_;
   std::size_t statistics = 0;
   if (const auto* hyena = std::get_if<Hyena>(&body_))
     workspace_bytes_ = backend.hyena_workspace(hyena->shape);
@@ -116,7 +129,23 @@ HyenaWeights Sublayer::hyena_weights(const Execution& run, const Hyena& hyena) c
       run.weight(hyena.skip),       run.weight(hyena.residues), run.weight(hyena.log_poles)};
 }
 
-void Sublayer::inner_forward(const Execution& run, const Saved& saved) {
+template <typename Visit>
+void Sublayer::for_each_slice(const Visit& visit) const {
+  for (std::int64_t first = 0; first < shape_.rows(); first += slice_)
+    visit(first, std::min(slice_, shape_.rows() - first));
+}
+
+std::size_t Sublayer::stream_byte(std::int64_t row) const {
+  return static_cast<std::size_t>(row * shape_.width) * value_;
+}
+
+void Sublayer::project_in(const Execution& run, const Saved& saved, std::int64_t first, std::int64_t rows) {
+  run.backend.dense(of_rows(in_, rows), run.at(saved.normed, stream_byte(first)), run.weight(in_weight_),
+                    nullptr, run.at(saved.hidden));
+  inner_forward(run, saved, rows);
+}
+
+void Sublayer::inner_forward(const Execution& run, const Saved& saved, std::int64_t rows) {
   const int pass = &saved == &saved_[kForward] ? kForward : kAgain;
   const auto workspace = [&] { return run.at(forward_workspace_[pass]); };
   std::visit(Overloaded{[&](const Hyena& hyena) {
@@ -128,13 +157,13 @@ void Sublayer::inner_forward(const Execution& run, const Saved& saved) {
                                                 run.at(saved.statistics), workspace());
                         },
                         [&](const Gated& gated) {
-                          run.backend.gated(shape_.rows(), gated.inner, gated.activation,
-                                            run.at(saved.hidden), run.at(saved.inner));
+                          run.backend.gated(rows, gated.inner, gated.activation, run.at(saved.hidden),
+                                            run.at(saved.inner));
                         }},
              body_);
 }
 
-void Sublayer::inner_backward(const Execution& run, const Saved& saved) {
+void Sublayer::inner_backward(const Execution& run, const Saved& saved, std::int64_t rows) {
   const auto workspace = [&] { return run.at(backward_workspace_); };
   std::visit(
       Overloaded{[&](const Hyena& hyena) {
@@ -150,8 +179,8 @@ void Sublayer::inner_backward(const Execution& run, const Saved& saved) {
                                                   run.at(d_hidden_), workspace());
                  },
                  [&](const Gated& gated) {
-                   run.backend.gated_backward(shape_.rows(), gated.inner, gated.activation,
-                                              run.at(saved.hidden), run.at(d_inner_), run.at(d_hidden_));
+                   run.backend.gated_backward(rows, gated.inner, gated.activation, run.at(saved.hidden),
+                                              run.at(d_inner_), run.at(d_hidden_));
                  }},
       body_);
 }
@@ -168,24 +197,34 @@ Stream Sublayer::forward(const Execution& run, int pass, const Stream& in, bool 
                      run.weight(norm_), run.at(saved.sum), run.at(saved.normed),
                      run.at(saved.reciprocal_rms));
   }
-  backend.dense(in_, run.at(saved.normed), run.weight(in_weight_), nullptr, run.at(saved.hidden));
-  inner_forward(run, saved);
-  if (with_branch)
-    backend.dense(out_, run.at(saved.inner), run.weight(out_weight_), run.weight(out_bias_),
-                  run.at(saved.branch));
+  // Slices are not kept: the backward pass makes each again when it comes to it.
+  if (slice_ < shape_.rows() && !with_branch) return {saved.sum, saved.branch};
+  for_each_slice([&](std::int64_t first, std::int64_t rows) {
+    project_in(run, saved, first, rows);
+    if (with_branch)
+      backend.dense(of_rows(out_, rows), run.at(saved.inner), run.weight(out_weight_), run.weight(out_bias_),
+                    run.at(saved.branch, stream_byte(first)));
+  });
   return {saved.sum, saved.branch};
 }
 
 void Sublayer::backward(const Execution& run, Arena::Buffer gradient) {
   const Saved& saved = saved_[kept_pass_];
   Backend& backend = run.backend;
-  backend.dense_weight_gradient(out_, run.at(gradient), run.at(saved.inner), run.gradient(out_weight_),
-                                run.gradient(out_bias_));
-  backend.dense_input_gradient(out_, run.at(gradient), run.weight(out_weight_), run.at(d_inner_), false);
-  inner_backward(run, saved);
-  backend.dense_weight_gradient(in_, run.at(d_hidden_), run.at(saved.normed), run.gradient(in_weight_),
-                                nullptr);
-  backend.dense_input_gradient(in_, run.at(d_hidden_), run.weight(in_weight_), run.at(d_normed_), false);
+  for_each_slice([&](std::int64_t first, std::int64_t rows) {
+    const std::size_t byte = stream_byte(first);
+    const DenseShape in = of_rows(in_, rows), out = of_rows(out_, rows);
+    if (slice_ < shape_.rows()) project_in(run, saved, first, rows);
+    backend.dense_weight_gradient(out, run.at(gradient, byte), run.at(saved.inner), run.gradient(out_weight_),
+                                  run.gradient(out_bias_));
+    backend.dense_input_gradient(out, run.at(gradient, byte), run.weight(out_weight_), run.at(d_inner_),
+                                 false);
+    inner_backward(run, saved, rows);
+    backend.dense_weight_gradient(in, run.at(d_hidden_), run.at(saved.normed, byte), run.gradient(in_weight_),
+                                  nullptr);
+    backend.dense_input_gradient(in, run.at(d_hidden_), run.weight(in_weight_), run.at(d_normed_, byte),
+                                 false);
+  });
   backend.rms_norm_backward(shape_.rows(), shape_.width, run.at(saved.sum), run.weight(norm_),
                             run.at(saved.reciprocal_rms), run.at(d_normed_), run.at(gradient),
                             run.gradient(norm_));

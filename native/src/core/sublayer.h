@@ -67,16 +67,26 @@ class Sublayer {
     Activation activation;
   };
 
+  // Calls visit(first row, rows) for each slice of rows that goes through the sublayer at a time.
+  template <typename Visit>
+  void for_each_slice(const Visit& visit) const;
+  std::size_t stream_byte(std::int64_t row) const;
+
   void make_body(const SublayerPlan& plan, const ParameterTable& table, Backend& backend);
   void make_buffers(const SublayerPlan& plan, Backend& backend, Arena& arena);
   void upload_decay(const PlanHyena& hyena, Backend& backend);
   HyenaWeights hyena_weights(const Execution& run, const Hyena& hyena) const;
-  void inner_forward(const Execution& run, const Saved& saved);
-  void inner_backward(const Execution& run, const Saved& saved);
+  void project_in(const Execution& run, const Saved& saved, std::int64_t first, std::int64_t rows);
+  void inner_forward(const Execution& run, const Saved& saved, std::int64_t rows);
+  void inner_backward(const Execution& run, const Saved& saved, std::int64_t rows);
 
   ModelShape shape_;
   std::variant<Hyena, Attention, Gated> body_;
   DenseShape in_, out_;
+  // Rows that go through at a time: all of them, but for an MLP whose hidden values are made again in the
+  // backward pass. There slices need not be kept, and long sequences take a fraction of the memory.
+  std::int64_t slice_;
+  std::size_t value_;  // bytes of an activation
   int norm_, in_weight_, out_weight_, out_bias_;
   Saved saved_[2];
   int kept_pass_;  // the pass whose buffers the backward pass reads

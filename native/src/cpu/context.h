@@ -7,7 +7,7 @@
 #include <new>
 #include <vector>
 
-#include "thread_pool.h"
+#include "core/thread_pool.h"
 
 namespace striped::cpu {
 

@@ -225,6 +225,7 @@ class CudaBackend final : public Backend {
 
   void gated(std::int64_t rows, std::int64_t inner, Activation activation, const void* gu, void* y) override {
     enter();
+    gemm_->forget(y, static_cast<std::size_t>(rows * inner) * size_of(activation_type()));
     cuda::gated(context_, rows, inner, activation, gu, y);
   }
   void gated_backward(std::int64_t rows, std::int64_t inner, Activation activation, const void* gu,

@@ -1,4 +1,4 @@
-#include "thread_pool.h"
+#include "core/thread_pool.h"
 
 #if defined(__linux__)
 #include <sched.h>
@@ -6,7 +6,7 @@
 
 #include <algorithm>
 
-namespace striped::cpu {
+namespace striped {
 namespace {
 
 inline void pause() {
@@ -95,4 +95,4 @@ void ThreadPool::loop(int worker) {
   }
 }
 
-}  // namespace striped::cpu
+}  // namespace striped

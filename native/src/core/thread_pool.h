@@ -8,7 +8,7 @@
 #include <type_traits>
 #include <vector>
 
-namespace striped::cpu {
+namespace striped {
 
 class ThreadPool {
  public:
@@ -61,4 +61,4 @@ class ThreadPool {
   std::atomic<bool> stop_{false};
 };
 
-}  // namespace striped::cpu
+}  // namespace striped
