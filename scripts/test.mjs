@@ -11,6 +11,8 @@ import { installWorkbench } from './workbench/install.mjs';
 
 const BROWSERS = ['chromium', 'chromium-browser', 'google-chrome'];
 
+const TESTS = 'test/**/*.test.ts';
+
 const REMOTE_PACKAGES = ['openssh-server', 'rsync', 'slurmctld', 'slurmd', 'slurm-client', 'munge'];
 
 const bin = (name) => join(ROOT, 'node_modules', '.bin', name);
@@ -60,7 +62,7 @@ function mocha(args, totals) {
   const file = join(directory, 'totals.json');
   try {
     const reporter = join(ROOT, 'scripts', 'support', 'counting-reporter.cjs');
-    const { status } = spawnSync(process.execPath, [bin('mocha'), '--reporter', reporter, ...args], {
+    const { status } = spawnSync(process.execPath, [bin('mocha'), '--reporter', reporter, TESTS, ...args], {
       cwd: ROOT,
       stdio: 'inherit',
       env: { ...process.env, STRIPED_TEST_TOTALS: file },

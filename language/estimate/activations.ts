@@ -18,7 +18,12 @@ interface Sublayer {
   /** Attention reads its output again in the backward pass. */
   readsInner: boolean;
   scratch: number;
+  /** Goes through a slice of rows at a time, each made again in the backward pass. */
+  sliced: boolean;
 }
+
+/** Rows of an MLP that go through at a time where blocks are recomputed. */
+const SLICE_ROWS = 16384;
 
 function mixerSublayer(device: Device, mixer: PlanMixer, shard: Shard): Sublayer {
   const { rows, normRows, width, tensor } = shard;
@@ -33,22 +38,24 @@ function mixerSublayer(device: Device, mixer: PlanMixer, shard: Shard): Sublayer
     statistics: attends ? (rows * mixer.heads * 4) / tensor : 0,
     readsInner: attends,
     scratch: operatorScratch(device, mixer, shard),
+    sliced: false,
   };
 }
 
-function ffnSublayers(device: Device, ffn: PlanFfn, shard: Shard): Sublayer[] {
+function ffnSublayers(device: Device, ffn: PlanFfn, shard: Shard, recompute: boolean): Sublayer[] {
   if (ffn.kind === 'none') return [];
   if (ffn.kind === 'hyena') return [mixerSublayer(device, ffn.mixer, shard)];
   const { rows, normRows, width, tensor } = shard;
   const value = device.valueBytes;
-  const inner = (rows * ffn.inner * value) / tensor;
+  const slice = recompute ? Math.min(rows, SLICE_ROWS) : rows;
+  const inner = (slice * ffn.inner * value) / tensor;
   const stream = normRows * width * value;
-  const nothing = { statistics: 0, readsInner: false, scratch: 0 };
+  const nothing = { statistics: 0, readsInner: false, scratch: 0, sliced: slice < rows };
   return [{ stream, norm: normRows * 4, normed: stream, hidden: 2 * inner, inner, ...nothing }];
 }
 
-function sublayers(device: Device, block: PlanBlock, shard: Shard): Sublayer[] {
-  return [mixerSublayer(device, block.mixer, shard), ...ffnSublayers(device, block.ffn, shard)];
+function sublayers(device: Device, block: PlanBlock, shard: Shard, recompute: boolean): Sublayer[] {
+  return [mixerSublayer(device, block.mixer, shard), ...ffnSublayers(device, block.ffn, shard, recompute)];
 }
 
 /** What a sublayer keeps for its backward pass. */
@@ -58,7 +65,7 @@ function kept({ stream, norm, normed, hidden, inner, statistics }: Sublayer): nu
 
 /** Bytes one block keeps between its forward and its backward pass on one rank. */
 export function blockActivations(device: Device, block: PlanBlock, shard: Shard): number {
-  return sublayers(device, block, shard).reduce((sum, each) => sum + kept(each), 0);
+  return sublayers(device, block, shard, false).reduce((sum, each) => sum + kept(each), 0);
 }
 
 /** The most that is alive at once within a pass over some sublayers, beside what was there before. */
@@ -66,7 +73,12 @@ function forwardPeak(parts: Sublayer[], keeps: boolean): number {
   let before = 0;
   let peak = 0;
   for (const each of parts) {
-    const own = each.stream + each.norm + each.normed + each.hidden;
+    const normed = each.stream + each.norm + each.normed;
+    if (keeps && each.sliced) {
+      peak = Math.max(peak, before + each.stream + normed);
+      continue;
+    }
+    const own = normed + each.hidden;
     peak = Math.max(
       peak,
       before + each.stream + own, // the norm adds up the branch of the sublayer before
@@ -82,6 +94,7 @@ function forwardPeak(parts: Sublayer[], keeps: boolean): number {
 function sublayerBackwardPeak(each: Sublayer): number {
   const base = each.stream + each.norm;
   const inner = each.readsInner ? each.inner : 0;
+  if (each.sliced) return base + each.normed + each.stream + 2 * each.hidden + each.inner;
   return Math.max(
     base + each.normed + each.hidden + each.inner + each.statistics + (each.readsInner ? each.inner : 0),
     base + each.normed + 2 * each.hidden + each.inner + inner + each.statistics + each.scratch,
@@ -134,7 +147,7 @@ function headPeak(device: Device, plan: Plan, shard: Shard): number {
  * keep, or with recomputation their inputs and one block; the gradient of the stream; the arrays of the moment.
  */
 export function activationPeak(device: Device, plan: Plan, shard: Shard, recompute: boolean): number {
-  const peaksOf = byBlock((block) => blockPeaks(sublayers(device, block, shard)));
+  const peaksOf = byBlock((block) => blockPeaks(sublayers(device, block, shard, recompute)));
   const stream = shard.normRows * shard.width * device.valueBytes;
   const tokens = shard.rows * 12;
   let held = 0;
