@@ -94,7 +94,7 @@ function forwardPeak(parts: Sublayer[], keeps: boolean): number {
 function sublayerBackwardPeak(each: Sublayer): number {
   const base = each.stream + each.norm;
   const inner = each.readsInner ? each.inner : 0;
-  if (each.sliced) return base + each.normed + each.stream + 2 * each.hidden + each.inner;
+  if (each.sliced) return base + each.normed + each.stream + 2 * (each.hidden + each.inner);
   return Math.max(
     base + each.normed + each.hidden + each.inner + each.statistics + (each.readsInner ? each.inner : 0),
     base + each.normed + 2 * each.hidden + each.inner + inner + each.statistics + each.scratch,
