@@ -6,6 +6,7 @@ import {
   fetchCheckpoints,
   killRun,
   readRun,
+  requestCheckpoint,
   stopRun,
   waitForEnd,
 } from '../runs/index.js';
@@ -27,6 +28,13 @@ async function stop(name: string, options: { wait: boolean; json?: boolean }): P
   if (options.json) printJson({ directory, state: status?.state ?? 'stopping' });
   else
     print(`${shortPath(directory)}: ${status ? `${status.state} at step ${status.step}` : 'asked to stop'}`);
+}
+
+async function checkpoint(name: string, options: { json?: boolean }): Promise<void> {
+  const { directory } = await findRun(name);
+  await requestCheckpoint(directory);
+  if (options.json) printJson({ directory, requested: true });
+  else print(`${shortPath(directory)}: asked for a checkpoint; it goes on training`);
 }
 
 async function kill(name: string, options: { json?: boolean }): Promise<void> {
@@ -77,7 +85,7 @@ async function confirmed(): Promise<boolean> {
   }
 }
 
-/** `stop`, `kill`, `fetch` and `clean` of `striped runs`. */
+/** `stop`, `checkpoint`, `kill`, `fetch` and `clean` of `striped runs`. */
 export function addControlCommands(runs: Command, which: string): void {
   runs
     .command('stop')
@@ -86,6 +94,12 @@ export function addControlCommands(runs: Command, which: string): void {
     .option('--no-wait', 'do not wait until it has ended')
     .option('--json', 'as JSON')
     .action(stop);
+  runs
+    .command('checkpoint')
+    .description('ask a run to write a checkpoint and go on')
+    .argument('<run>', which)
+    .option('--json', 'as JSON')
+    .action(checkpoint);
   runs
     .command('kill')
     .description('end a run at once; what came after its newest checkpoint is lost')

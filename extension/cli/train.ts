@@ -17,6 +17,7 @@ export interface TrainOptions {
   threads?: number;
   out?: string;
   resume?: string;
+  from?: string;
   sendData?: boolean;
   dataRoot?: string;
   detach?: boolean;
@@ -31,9 +32,10 @@ interface Started {
 type Watching = Parameters<Parameters<typeof cancellable>[1]>[0];
 
 async function start(file: string | undefined, options: TrainOptions, watching: Watching): Promise<Started> {
-  const { backend, steps, threads, resume, out, sendData, dataRoot } = options;
+  const { backend, steps, threads, resume, from, out, sendData, dataRoot } = options;
   const engine = { installation: INSTALLATION, backend, steps, threads, ...watching };
   if (resume !== undefined) {
+    if (from !== undefined) throw usageError('--resume goes on from its own checkpoints; leave --from away');
     if (out !== undefined) throw usageError('--resume goes on in its own directory; leave --out away');
     if (options.on !== LOCAL) throw usageError('--resume goes on where the run was; leave --on away');
     const directory = resolve(resume);
@@ -46,7 +48,7 @@ async function start(file: string | undefined, options: TrainOptions, watching: 
     throw usageError('--send-data and --data-root are for runs elsewhere; name a target with --on');
   }
   const plan = await compileRun(file, options.run);
-  const handle = await launchRun({ ...engine, plan, out, on: options.on, sendData, dataRoot });
+  const handle = await launchRun({ ...engine, plan, out, from, on: options.on, sendData, dataRoot });
   return { handle, steps: steps ?? plan.run.steps };
 }
 
@@ -88,6 +90,7 @@ export function trainCommand(): Command {
     .option('--threads <count>', 'CPU threads (default: all cores)', count)
     .option('--out <directory>', 'run directory, new or empty (default: runs/NAME-TIME beside the layout)')
     .option('--resume <directory>', 'go on from the newest checkpoint of this run directory')
+    .option('--from <checkpoint>', 'a new run that goes on from this checkpoint, e.g. RUN/checkpoints/step-000200')
     .option('--detach', 'do not follow the run')
     .option('--json', 'events as JSON lines, then the result')
     .action(train);

@@ -1,6 +1,9 @@
+import { writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { RunError } from './errors.js';
+import * as path from 'node:path';
+import { RunError, fileError } from './errors.js';
 import { isSameProcess } from './process-identity.js';
+import { RUN_FILES } from './run-directory.js';
 import { isFinished, readStatus, writeStatus, type ObservedStatus } from './status.js';
 
 const START_WAIT_MS = 15_000;
@@ -12,6 +15,15 @@ const POLL_MS = 100;
  */
 export async function stopLocalRun(directory: string): Promise<void> {
   process.kill((await aliveStatus(directory)).pid, 'SIGTERM');
+}
+
+/** Asks a run of this machine to write a checkpoint and go on. Throws `RunError` as `stopLocalRun` does. */
+export async function requestLocalCheckpoint(directory: string): Promise<void> {
+  await aliveStatus(directory);
+  const file = path.join(directory, RUN_FILES.checkpointRequest);
+  await writeFile(file, '').catch((error: unknown) => {
+    throw fileError('write', file, error);
+  });
 }
 
 /** Ends a run of this machine at once, without a checkpoint. Throws `RunError` as `stopLocalRun` does. */

@@ -22,6 +22,11 @@ export async function stopRun(directory: string): Promise<void> {
   await (await targetOf(directory)).stop(directory);
 }
 
+/** Asks a run to write a checkpoint and go on. Returns once it is asked. Throws `RunError`. */
+export async function requestCheckpoint(directory: string): Promise<void> {
+  await (await targetOf(directory)).checkpoint(directory);
+}
+
 /** Ends a run at once; what came after its newest checkpoint is lost. Throws `RunError`. */
 export async function killRun(directory: string): Promise<void> {
   await (await targetOf(directory)).kill(directory);

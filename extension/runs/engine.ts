@@ -19,6 +19,8 @@ export interface EngineRunOptions {
   resume: boolean;
   /** Processes that train together, one a GPU. */
   ranks?: number;
+  /** Directory of the checkpoint that a new run goes on from. */
+  from?: string;
 }
 
 export interface EngineProcess {
@@ -140,6 +142,7 @@ function commandOf(engine: Engine, directory: string, options: EngineRunOptions)
 function trainArguments(directory: string, options: EngineRunOptions): string[] {
   const parameters = ['--plan', path.join(directory, RUN_FILES.plan), '--out', directory];
   if (options.resume) parameters.push('--resume');
+  if (options.from !== undefined) parameters.push('--from', options.from);
   if (options.backend) parameters.push('--backend', options.backend);
   if (options.steps !== undefined) parameters.push('--steps', String(options.steps));
   if (options.threads !== undefined) parameters.push('--threads', String(options.threads));

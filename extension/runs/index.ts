@@ -7,6 +7,7 @@ export {
   fetchCheckpoints,
   killRun,
   launchRun,
+  requestCheckpoint,
   resumeRun,
   stopRun,
   waitForEnd,

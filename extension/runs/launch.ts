@@ -27,6 +27,8 @@ export interface LaunchOptions extends EngineOptions {
   plan: Plan;
   /** Run directory, new or empty; `runs/NAME-TIME` beside the layout when left out. */
   out?: string;
+  /** Directory of a checkpoint that the run goes on from, under its own plan. */
+  from?: string;
 }
 
 export interface ResumeOptions extends EngineOptions {
@@ -48,12 +50,13 @@ export interface RunHandle {
 /** Launches a run on this machine in a process of its own, which outlives this one. Throws `RunError`. */
 export async function launchLocalRun(options: LaunchOptions): Promise<RunHandle> {
   checkPlan(options.plan);
+  const from = options.from === undefined ? {} : { from: path.resolve(options.from) };
   const ranks = rankCount(options.plan);
   const engine = await findEngine(options.installation, ranks);
   const directory = await newRunDirectory(options.plan, options.out);
   await writePlan(directory, options.plan);
   await markStarting(directory, options.plan, options);
-  return start(engine, directory, { ...options, ranks }, false);
+  return start(engine, directory, { ...options, ...from, ranks }, false);
 }
 
 /** Makes the directory of a new run: `out`, which must be new or empty, or one beside the layout. Throws `RunError`. */
@@ -185,7 +188,7 @@ async function markStarting(directory: string, plan: Plan, options: EngineOption
 async function start(
   engine: Engine,
   directory: string,
-  options: EngineOptions & { ranks: number },
+  options: EngineOptions & { ranks: number; from?: string },
   resume: boolean,
 ): Promise<RunHandle> {
   const engineProcess = await spawnEngine(engine, directory, { ...options, resume });

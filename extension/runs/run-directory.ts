@@ -62,6 +62,11 @@ export interface StepEvent extends EventCommon {
   stepTimeMs: number;
   /** Per MR layer, every few steps: norm over groups of each tap of h; must fall with t. */
   filterNorms?: { layer: number; norms: number[] }[];
+  /**
+   * Per LI layer, every few steps: quantiles (0, 0.1, 0.5, 0.9, 1) over its exponentials of the tokens that each
+   * takes to fall to 1/e.
+   */
+  timeConstants?: { layer: number; tokens: number[] }[];
 }
 
 export interface EvaluationEvent extends EventCommon {
@@ -88,4 +93,6 @@ export const RUN_FILES = {
   events: 'events.jsonl',
   log: 'log.txt',
   checkpoints: 'checkpoints',
+  /** A watcher makes this file to ask for a checkpoint; the engine removes it and writes one after its step. */
+  checkpointRequest: '.checkpoint-request',
 } as const;

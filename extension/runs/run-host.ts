@@ -1,6 +1,6 @@
 /**
  * The process of a local run: loads the addon and trains. Started by `engine.ts`, never imported.
- * Arguments: --addon FILE --plan FILE --out DIR [--resume] [--backend B] [--steps N] [--threads N].
+ * Arguments: --addon FILE --plan FILE --out DIR [--resume | --from CHECKPOINT] [--backend B] [--steps N] [--threads N].
  * The engine writes the run directory; standard output and error are the run's log.
  */
 import { createRequire } from 'node:module';
@@ -13,6 +13,7 @@ const { values } = parseArgs({
     plan: { type: 'string' },
     out: { type: 'string' },
     resume: { type: 'boolean', default: false },
+    from: { type: 'string' },
     backend: { type: 'string' },
     steps: { type: 'string' },
     threads: { type: 'string' },
@@ -31,6 +32,7 @@ async function main(): Promise<void> {
   // The terminal's Ctrl-C goes to the program that follows the run; it decides and sends SIGTERM.
   process.on('SIGINT', () => undefined);
   const options: TrainOptions = { plan: required('plan'), out: required('out'), resume: values.resume };
+  if (values.from !== undefined) options.from = values.from;
   if (values.backend !== undefined) options.backend = values.backend as TrainOptions['backend'];
   if (values.steps !== undefined) options.steps = Number(values.steps);
   if (values.threads !== undefined) options.threads = Number(values.threads);

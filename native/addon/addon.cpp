@@ -100,6 +100,7 @@ Napi::Value train(const Napi::CallbackInfo& info) {
   options.plan = required(given, "plan");
   options.out = required(given, "out");
   options.resume = given.Get("resume").ToBoolean();
+  options.from = text(given, "from", "");
   options.steps = integer(given, "steps");
   options.backend = text(given, "backend", "auto");
   options.precision = text(given, "precision", "");

@@ -3,6 +3,8 @@ export interface TrainOptions {
   plan: string;
   out: string;
   resume?: boolean;
+  /** A checkpoint's directory that a new run goes on from. */
+  from?: string;
   steps?: number;
   backend?: 'auto' | 'cpu' | 'cuda';
   precision?: string;

@@ -18,7 +18,8 @@ using striped::runner::Arguments;
 using striped::runner::UsageError;
 
 constexpr const char* kUsage =
-    "usage: striped-runner train --plan PLAN --out DIR [--resume] [--steps N] [--backend auto|cpu|cuda]\n"
+    "usage: striped-runner train --plan PLAN --out DIR [--resume | --from CHECKPOINT] [--steps N] [--backend "
+    "auto|cpu|cuda]\n"
     "                            [--precision fp32|bf16|fp8] [--threads N] [--device N]\n"
     "       striped-runner forward --plan PLAN --weights W.safetensors --tokens T.bin --logits "
     "L.safetensors\n"
@@ -55,6 +56,7 @@ int train(const Arguments& arguments) {
   options.plan = arguments.required("plan");
   options.out = arguments.required("out");
   options.resume = arguments.flag("resume");
+  options.from = arguments.text("from", "");
   if (const auto steps = arguments.integer("steps", 1)) options.steps = *steps;
   options.backend = arguments.text("backend", "auto");
   options.precision = arguments.text("precision", "");
@@ -96,7 +98,8 @@ int run(int count, char** values) {
     return Arguments(count - 2, values + 2, with_value, flags);
   };
   if (command == "train")
-    return train(rest({"plan", "out", "steps", "backend", "precision", "threads", "device"}, {"resume"}));
+    return train(
+        rest({"plan", "out", "from", "steps", "backend", "precision", "threads", "device"}, {"resume"}));
   if (command == "forward")
     return forward(rest({"plan", "weights", "tokens", "logits", "grads", "precision", "backend", "threads"}));
   if (command == "devices") {

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { RUN_FILES } from '../../extension/runs/run-directory.js';
 import type { Plan } from '../../language/plan/plan.js';
 import { eventually } from '../support/eventually.js';
-import { curveOf, eventsOf, genome, statusOf } from '../support/tiny-run.js';
+import { checkpointsOf, curveOf, eventsOf, genome, statusOf } from '../support/tiny-run.js';
 import { Scratch, checkpointBytes, start, train, ON_CPU } from './engine.js';
 
 const TIMEOUT_MS = 120_000;
@@ -53,6 +54,13 @@ describe('native training, as processes', function () {
     );
     assert.equal(norms[0]!.filterNorms![0]!.layer, 1);
     assert.equal(norms[0]!.filterNorms![0]!.norms.length, 20);
+    const [poles] = norms[0]!.timeConstants!;
+    assert.equal(poles!.layer, 2);
+    assert.equal(poles!.tokens.length, 5);
+    assert.ok(
+      poles!.tokens.every((value, at) => value > 0 && (at === 0 || value >= poles!.tokens[at - 1]!)),
+      poles!.tokens.join(),
+    );
     assert.match(readFileSync(scratch.file('run', 'log.txt'), 'utf8'), /completed at step 40/);
     assert.equal(events.at(-1)!.type, 'end');
   });
@@ -99,6 +107,64 @@ describe('native training, as processes', function () {
     const resumed = await train(plan, run, '--resume');
     assert.equal(resumed.stdout, whole.stdout);
     assert.deepEqual(curveOf(run), curveOf(scratch.file('whole')));
+  });
+
+  it('writes a checkpoint when it is asked to, and goes on', async () => {
+    plan = scratch.plan(SLOW_STEPS);
+    const run = scratch.file('asked');
+    const request = scratch.file('asked', RUN_FILES.checkpointRequest);
+    const first = start('train', '--plan', plan, '--out', run, ...ON_CPU);
+    await eventually('a step', () => Promise.resolve(curveOf(run).length > 0));
+    writeFileSync(request, '');
+    await eventually('the request to be taken', () => Promise.resolve(!existsSync(request)));
+    await eventually('a checkpoint between those of the plan', () =>
+      Promise.resolve(checkpointsOf(run).some((step) => step % 20 !== 0)),
+    );
+    assert.equal(statusOf(run).state, 'running');
+    const [asked] = checkpointsOf(run);
+    checkpointBytes(run, asked!);
+    const ended = await first.ended;
+    assert.equal(ended.code, 0, ended.stderr);
+    assert.equal(checkpointsOf(run).filter((step) => step % 20 !== 0).length, 1, 'once a request');
+  });
+
+  it('branches from a checkpoint: the same run under the same plan, another one under another', async () => {
+    const whole = scratch.file('whole');
+    await train(plan, whole);
+    const from = ['--from', scratch.file('whole', 'checkpoints', 'step-000020')];
+    const same = await train(plan, scratch.file('same'), ...from);
+    assert.equal(same.code, 0, same.stderr);
+    assert.deepEqual(curveOf(scratch.file('same')), curveOf(whole).slice(20));
+    assert.deepEqual(checkpointBytes(scratch.file('same'), 40), checkpointBytes(whole, 40));
+    assert.deepEqual(checkpointBytes(scratch.file('same'), 20), checkpointBytes(whole, 20));
+    const slower = scratch.plan((changed) => (changed.run.optimizer.lr /= 100));
+    const other = await train(slower, scratch.file('other'), ...from);
+    assert.equal(other.code, 0, other.stderr);
+    const [first, ...rest] = curveOf(scratch.file('other'));
+    assert.deepEqual(first, curveOf(whole)[20], 'the first step still sees the weights of the checkpoint');
+    assert.notDeepEqual(rest, curveOf(whole).slice(21));
+    // What it came from may go: the branch resumes from what is its own.
+    rmSync(whole, { recursive: true });
+    rmSync(scratch.file('other', 'checkpoints', 'step-000040'), { recursive: true });
+    const resumed = await train(slower, scratch.file('other'), '--resume');
+    assert.equal(resumed.code, 0, resumed.stderr);
+    assert.deepEqual(curveOf(scratch.file('other')), [first, ...rest]);
+  });
+
+  it('says why it cannot branch', async () => {
+    await train(plan, scratch.file('run'), '--steps', '20');
+    const checkpoint = scratch.file('run', 'checkpoints', 'step-000020');
+    const refused = async (file: string, from: string, ...more: string[]) => {
+      const ended = await train(file, scratch.file(`branch-${Math.random()}`), '--from', from, ...more);
+      assert.equal(ended.code, 1);
+      return ended.stderr;
+    };
+    assert.match(await refused(plan, scratch.file('nowhere')), /nowhere is no checkpoint.*\[checkpoint-missing\]/);
+    assert.match(await refused(plan, checkpoint, '--steps', '20'), /step 20.*20 steps.*\[branch-steps\]/);
+    const wider = scratch.plan((changed) => (changed.model.width = 32));
+    assert.match(await refused(wider, checkpoint), /embedding\.weight.*same weights \[branch-model\]/);
+    rmSync(scratch.file('run', 'checkpoints', 'step-000020', 'model.safetensors'));
+    assert.match(await refused(plan, checkpoint), /model\.safetensors is missing.*\[checkpoint-corrupt\]/);
   });
 
   it('passes over a damaged checkpoint and says so', async () => {

@@ -84,3 +84,8 @@ export function curveOf(run: string): [number, number][] {
     event.type === 'step' ? [[event.step, event.loss] as [number, number]] : [],
   );
 }
+
+/** Steps that the run told of a checkpoint of. */
+export function checkpointsOf(run: string): number[] {
+  return eventsOf(run).flatMap((event) => (event.type === 'checkpoint' ? [event.step] : []));
+}

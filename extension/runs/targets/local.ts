@@ -1,7 +1,7 @@
 import { access, rm, statfs } from 'node:fs/promises';
 import { availableParallelism, homedir, hostname } from 'node:os';
 import * as path from 'node:path';
-import { killLocalRun, stopLocalRun } from '../control.js';
+import { killLocalRun, requestLocalCheckpoint, stopLocalRun } from '../control.js';
 import { findEngine } from '../engine.js';
 import { RunError } from '../errors.js';
 import { launchLocalRun, resumeLocalRun, type RunHandle } from '../launch.js';
@@ -46,6 +46,10 @@ export class LocalTarget implements Target {
 
   stop(directory: string): Promise<void> {
     return stopLocalRun(directory);
+  }
+
+  checkpoint(directory: string): Promise<void> {
+    return requestLocalCheckpoint(directory);
   }
 
   kill(directory: string): Promise<void> {

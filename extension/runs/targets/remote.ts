@@ -27,7 +27,13 @@ export class RemoteTarget implements Target {
     return judge(await factsOf(this.site, signal), this.kind === 'slurm');
   }
 
-  launch(launch: TargetLaunch): Promise<RunHandle> {
+  async launch(launch: TargetLaunch): Promise<RunHandle> {
+    if (launch.from !== undefined) {
+      throw new RunError(
+        'run/from',
+        `a run on ${this.where} cannot go on from a checkpoint of this machine; launch it here`,
+      );
+    }
     return launchThere(this.site, launch);
   }
 
@@ -44,6 +50,13 @@ export class RemoteTarget implements Target {
 
   async stop(directory: string): Promise<void> {
     await this.control(directory, this.site.starter.stopScript());
+  }
+
+  async checkpoint(directory: string): Promise<void> {
+    await this.control(
+      directory,
+      `${this.site.starter.aliveScript()} || exit ${EXITS.ended}\n: >${RUN_FILES.checkpointRequest}`,
+    );
   }
 
   async kill(directory: string): Promise<void> {

@@ -35,6 +35,8 @@ export interface TargetLaunch extends Preparation {
   threads?: number;
   /** Run directory on this machine: the run itself, or what is mirrored of it. */
   out?: string;
+  /** Directory of a checkpoint on this machine that the run goes on from. */
+  from?: string;
 }
 
 export interface TargetResume extends Watching {
@@ -69,6 +71,8 @@ export interface Target {
   observe(directories: string[], signal?: AbortSignal): Promise<void>;
   /** Asks the run to write a checkpoint and end. */
   stop(directory: string): Promise<void>;
+  /** Asks the run to write a checkpoint and go on. */
+  checkpoint(directory: string): Promise<void>;
   /** Ends the run at once. */
   kill(directory: string): Promise<void>;
   /** Brings committed checkpoints here; returns their names. */

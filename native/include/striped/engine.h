@@ -14,6 +14,8 @@ struct TrainOptions {
   std::filesystem::path plan;         // plan.json; copied into the run directory
   std::filesystem::path out;          // run directory; must be new or empty unless resuming
   bool resume = false;                // continue from the newest good checkpoint in `out`
+  // A checkpoint's directory that a new run goes on from, under its own plan; empty: from the beginning.
+  std::filesystem::path from;
   std::optional<std::int64_t> steps;  // overrides the plan's
   std::string backend = "auto";       // auto | cpu | cuda
   std::string precision;              // empty: the plan's

@@ -123,6 +123,22 @@ std::optional<FoundCheckpoint> newest_checkpoint(const fs::path& checkpoints,
   return std::nullopt;
 }
 
+FoundCheckpoint read_checkpoint(const fs::path& path) {
+  if (!fs::exists(path / kState))
+    throw Error("checkpoint-missing",
+                path.string() + " is no checkpoint (it has no " + kState +
+                    "); give the directory of one, as checkpoints/step-000200 in a run directory");
+  try {
+    return {path, read_state(path)};
+  } catch (const json::exception&) {
+    throw Error("checkpoint-corrupt", "the checkpoint " + path.string() + " is damaged (" + kState +
+                                          " is no whole JSON); take another one");
+  } catch (const Error& error) {
+    throw Error(error.code(),
+                "the checkpoint " + path.string() + " is damaged (" + error.what() + "); take another one");
+  }
+}
+
 void load_checkpoint(const FoundCheckpoint& checkpoint, ParameterStore& store) {
   SafetensorsReader model(checkpoint.path / kModel);
   store.load(model);

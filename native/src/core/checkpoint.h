@@ -35,6 +35,9 @@ struct FoundCheckpoint {
 std::optional<FoundCheckpoint> newest_checkpoint(const std::filesystem::path& checkpoints,
                                                  const std::function<void(const std::string&)>& report);
 
+// One checkpoint's directory. Errors: "checkpoint-missing", "checkpoint-corrupt", "checkpoint-version".
+FoundCheckpoint read_checkpoint(const std::filesystem::path& path);
+
 void load_checkpoint(const FoundCheckpoint& checkpoint, ParameterStore& store);
 
 }  // namespace striped

@@ -148,4 +148,8 @@ void RunDirectory::append_event(json event) {
 
 void RunDirectory::log(const std::string& line) { log_->write(utc_time() + " " + line + "\n"); }
 
+bool RunDirectory::take_checkpoint_request() {
+  return ::unlink((path_ / ".checkpoint-request").c_str()) == 0;
+}
+
 }  // namespace striped

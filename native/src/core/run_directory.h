@@ -35,6 +35,8 @@ class RunDirectory {
   // Adds `time`.
   void append_event(nlohmann::json event);
   void log(const std::string& line);
+  // Removes the file by which a watcher asks for a checkpoint (`.checkpoint-request`); whether it was there.
+  bool take_checkpoint_request();
 
  private:
   std::filesystem::path path_;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "core/filter_report.h"
 #include "core/flops.h"
 #include "core/schedule.h"
 #include "striped/error.h"
@@ -15,7 +16,8 @@ using nlohmann::json;
 
 constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
 constexpr double kStatusInterval = 0.25;  // seconds
-constexpr std::int64_t kFilterNormsEvery = 10;
+constexpr std::int64_t kFilterReportEvery = 10;
+constexpr double kRequestInterval = 0.5;  // seconds between two looks for a request
 
 Plan effective_plan(const TrainOptions& options) {
   Plan plan = read_plan(options.plan);
@@ -116,8 +118,11 @@ void Trainer::start_or_resume() {
   std::optional<FoundCheckpoint> found;
   if (options_.resume)
     found = newest_checkpoint(directory_.checkpoints(), [this](const std::string& text) { notice(text); });
+  const bool branches = !options_.resume && !options_.from.empty();
   if (found) {
     resume_from(*found);
+  } else if (branches) {
+    branch_from(read_checkpoint(options_.from));
   } else {
     if (options_.resume)
       notice("there is no whole checkpoint to resume from; the run starts from the beginning");
@@ -130,6 +135,8 @@ void Trainer::start_or_resume() {
   status_.step = step_;
   set_state("running");
   tell_start();
+  // Its own from the start: to resume the branch, what it came from need not be there any more.
+  if (branches) checkpoint(step_);
 }
 
 void Trainer::resume_from(const FoundCheckpoint& found) {
@@ -147,6 +154,23 @@ void Trainer::resume_from(const FoundCheckpoint& found) {
   step_ = checkpoint_step_ = found.state.step;
   loss_ = found.state.loss;
   directory_.log("resumed from " + found.path.string());
+}
+
+void Trainer::branch_from(const FoundCheckpoint& found) {
+  const std::int64_t step = found.state.step, steps = run_->plan.run.steps;
+  if (step >= steps)
+    throw Error("branch-steps", "the checkpoint " + found.path.string() + " is of step " +
+                                    std::to_string(step) + " and the run has " + std::to_string(steps) +
+                                    " steps; a branch goes on counting, so give the run more steps");
+  try {
+    load_checkpoint(found, run_->store);
+  } catch (const Error& error) {
+    throw Error("branch-model", "the run cannot go on from " + found.path.string() + ": " + error.what() +
+                                    "; its model must have the same weights");
+  }
+  step_ = step;
+  loss_ = found.state.loss;
+  directory_.log("branched from " + found.path.string());
 }
 
 TrainResult Trainer::train_to_the_end() {
@@ -170,7 +194,7 @@ TrainResult Trainer::train_to_the_end() {
     loss_ = report.loss;
     tell_step(step_, report);
     if (due(plan.evaluate_every)) evaluate_and_tell(step_);
-    if (due(plan.checkpoint_every)) checkpoint(step_);
+    if (due(plan.checkpoint_every) || checkpoint_requested()) checkpoint(step_);
   }
   return finish("completed", step_);
 }
@@ -227,6 +251,14 @@ void Trainer::evaluate_and_tell(std::int64_t step) {
   run_->tensorboard->scalars(step, {{"held-out loss", held_out_loss_}});
 }
 
+bool Trainer::checkpoint_requested() {
+  const double now = unix_seconds();
+  // A clock that was set back must not put requests off.
+  if (std::abs(now - last_request_look_) < kRequestInterval) return false;
+  last_request_look_ = now;
+  return directory_.take_checkpoint_request();
+}
+
 void Trainer::checkpoint(std::int64_t step) {
   const CheckpointState state{step,
                               static_cast<std::uint64_t>(step * run_->windows()),
@@ -271,9 +303,12 @@ void Trainer::tell_step(std::int64_t step, const StepReport& report) {
                 {"mfu", number(mfu)},
                 {"memoryBytes", run.memory_bytes()},
                 {"stepTimeMs", report.seconds * 1e3}};
-  if (step == 1 || step % kFilterNormsEvery == 0) {
-    json norms = filter_norms();
-    if (!norms.empty()) event["filterNorms"] = std::move(norms);
+  if (step == 1 || step % kFilterReportEvery == 0) {
+    const auto add = [&](const char* name, json layers) {
+      if (!layers.empty()) event[name] = std::move(layers);
+    };
+    add("filterNorms", filter_norms(run.plan.model, run.table, run.store));
+    add("timeConstants", time_constants(run.plan.model, run.table, run.store));
   }
   directory_.append_event(std::move(event));
   run.tensorboard->scalars(step, {{"loss", report.loss},
@@ -282,24 +317,6 @@ void Trainer::tell_step(std::int64_t step, const StepReport& report) {
                                   {"tokens per second", rate}});
   status_.step = step;
   if (unix_seconds() - last_status_ > kStatusInterval) set_state("running");
-}
-
-// Per MR layer: root mean square over the groups of each tap of h = ĥ ⊙ decay.
-json Trainer::filter_norms() const {
-  json result = json::array();
-  const PlanModel& model = run_->plan.model;
-  for (std::size_t layer = 0; layer < model.blocks.size(); ++layer) {
-    const auto* hyena = std::get_if<PlanHyena>(&model.blocks[layer].mixer);
-    if (hyena == nullptr || hyena->op != HyenaOperator::MR) continue;
-    const int index = run_->table.find("blocks." + std::to_string(layer) + ".mixer.filter");
-    const std::vector<double> filter = run_->store.values(index), decay = decay_factors(*hyena);
-    std::vector<double> norms(static_cast<std::size_t>(hyena->taps), 0.0);
-    for (std::size_t i = 0; i < filter.size(); ++i)
-      norms[i % norms.size()] += filter[i] * decay[i] * filter[i] * decay[i];
-    for (double& norm : norms) norm = std::sqrt(norm / static_cast<double>(hyena->groups));
-    result.push_back({{"layer", layer}, {"norms", norms}});
-  }
-  return result;
 }
 
 void Trainer::set_state(const std::string& state, const std::string& reason) {
@@ -312,6 +329,7 @@ void Trainer::set_state(const std::string& state, const std::string& reason) {
 TrainResult Trainer::finish(const std::string& state, std::int64_t step) {
   const std::string reason = state == "completed" ? "all steps are done" : "stopped on request";
   directory_.append_event({{"type", "end"}, {"step", step}, {"state", state}, {"reason", reason}});
+  directory_.take_checkpoint_request();  // granted by the checkpoint of the end
   directory_.log(state + " at step " + std::to_string(step));
   status_.step = step;
   set_state(state, reason);

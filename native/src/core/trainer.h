@@ -34,15 +34,17 @@ class Trainer {
   void prepare();
   void start_or_resume();
   void resume_from(const FoundCheckpoint& found);
+  void branch_from(const FoundCheckpoint& found);
   TrainResult train_to_the_end();
   StepReport train_step(std::int64_t step);
   void require_finite(std::int64_t step, const StepReport& report) const;
   double evaluate() const;
   void evaluate_and_tell(std::int64_t step);
   void checkpoint(std::int64_t step);
+  // Whether somebody wants a checkpoint now; says so once a request.
+  bool checkpoint_requested();
   void tell_start();
   void tell_step(std::int64_t step, const StepReport& report);
-  nlohmann::json filter_norms() const;
   void set_state(const std::string& state, const std::string& reason = "");
   TrainResult finish(const std::string& state, std::int64_t step);
   void fail(const std::string& reason) noexcept;
@@ -56,7 +58,7 @@ class Trainer {
   std::int64_t step_ = 0;             // done
   std::int64_t checkpoint_step_ = 0;  // newest one committed; 0: none
   double loss_, held_out_loss_;
-  double last_status_ = 0;
+  double last_status_ = 0, last_request_look_ = 0;
 };
 
 }  // namespace striped
