@@ -1,9 +1,11 @@
 import * as vscode from 'vscode';
-import { LanguageClient, TransportKind } from 'vscode-languageclient/node';
+import type { BaseLanguageClient, LanguageClientOptions } from 'vscode-languageclient';
 import {
   COMPILE,
   ESTIMATE,
   PREVIEW,
+  READ_FILE,
+  STAT_FILE,
   UPDATED,
   type CompileParams,
   type CompileResult,
@@ -13,37 +15,34 @@ import {
   type PreviewResult,
   type UpdatedParams,
 } from '../language/server/protocol.js';
+import { readFile, statFile } from './served-files.js';
+
+/** Makes the client of a server: in a process of its own, or in a worker. */
+export type MakeClient = (options: LanguageClientOptions) => BaseLanguageClient;
 
 /** The language server as the rest of the extension sees it: three typed messages and a life. */
 export class StripedClient implements vscode.Disposable {
-  private readonly client: LanguageClient;
+  private readonly client: BaseLanguageClient;
   private readonly updated = new vscode.EventEmitter<UpdatedParams>();
   private starting: Promise<void> | undefined;
 
   /** A document was built anew: what was shown of it is stale. */
   readonly onUpdated = this.updated.event;
 
-  constructor(context: vscode.ExtensionContext) {
-    const module = context.asAbsolutePath('dist/server.cjs');
-    this.client = new LanguageClient(
-      'striped',
-      'Striped',
-      {
-        run: { module, transport: TransportKind.ipc },
-        debug: { module, transport: TransportKind.ipc, options: { execArgv: ['--inspect=6009'] } },
+  /** `options` add to what is the same for every server. */
+  constructor(make: MakeClient, options: LanguageClientOptions = {}) {
+    this.client = make({
+      documentSelector: [{ language: 'striped' }],
+      ...options,
+      middleware: {
+        provideInlayHints: (document, range, token, next) =>
+          hintsWanted(document) ? next(document, range, token) : [],
+        provideCodeLenses: (document, token, next) => (hintsWanted(document) ? next(document, token) : []),
+        ...options.middleware,
       },
-      {
-        documentSelector: [
-          { scheme: 'file', language: 'striped' },
-          { scheme: 'untitled', language: 'striped' },
-        ],
-        middleware: {
-          provideInlayHints: (document, range, token, next) =>
-            hintsWanted(document) ? next(document, range, token) : [],
-          provideCodeLenses: (document, token, next) => (hintsWanted(document) ? next(document, token) : []),
-        },
-      },
-    );
+    });
+    this.client.onRequest(STAT_FILE, statFile);
+    this.client.onRequest(READ_FILE, readFile);
     this.client.onNotification(UPDATED, (params: UpdatedParams) => this.updated.fire(params));
   }
 
@@ -52,16 +51,20 @@ export class StripedClient implements vscode.Disposable {
     this.starting ??= this.client.start().catch((error: unknown) => {
       const reason = error instanceof Error ? error.message : String(error);
       void vscode.window.showErrorMessage(
-        `The Striped language server did not start: ${reason}. Checking and drawing do not work until it does; ` +
-          'try “Striped: Restart Language Server”.',
+        vscode.l10n.t(
+          'The Striped language server did not start: {0}. Checking and drawing do not work until it does; try “Striped: Restart Language Server”.',
+          reason,
+        ),
       );
     });
     return this.starting;
   }
 
   async restart(): Promise<void> {
-    if (this.client.isRunning()) await this.client.restart();
-    else {
+    if (this.client.isRunning()) {
+      await this.client.stop();
+      await this.client.start();
+    } else {
       this.starting = undefined;
       await this.start();
     }
@@ -91,6 +94,6 @@ export class StripedClient implements vscode.Disposable {
   }
 }
 
-function hintsWanted(document: vscode.TextDocument): boolean {
+export function hintsWanted(document: vscode.TextDocument): boolean {
   return vscode.workspace.getConfiguration('striped', document).get<boolean>('hints', true);
 }

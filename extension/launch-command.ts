@@ -18,29 +18,43 @@ export interface LaunchParts {
   monitors: MonitorPanels;
 }
 
-const BACKENDS: Record<Backend, string> = {
-  auto: 'the GPU where there is one, else the CPU',
-  cpu: 'CPU',
-  cuda: 'GPU (CUDA)',
-};
+function backendWords(backend: Backend): string {
+  if (backend === 'cpu') return vscode.l10n.t('CPU');
+  return backend === 'cuda'
+    ? vscode.l10n.t('GPU (CUDA)')
+    : vscode.l10n.t('the GPU where there is one, else the CPU');
+}
 
 /** Compiles a run, shows what will be executed, launches it and opens its monitor. */
 export async function launchFromEditor(parts: LaunchParts, uri: vscode.Uri, name?: string): Promise<void> {
-  if (!(await requireTrust('Launching a run'))) return;
+  if (!(await requireTrust(vscode.l10n.t('Launching a run')))) return;
   if (uri.scheme !== 'file')
-    throw new Error('Save the layout to disk first: its run goes into a folder beside it.');
+    throw new Error(vscode.l10n.t('Save the layout to disk first: its run goes into a folder beside it.'));
   const run = name ?? (await chooseRun(parts.client, uri));
   if (run === undefined) return;
-  const { plan, estimate, errors } = await parts.client.compile({ uri: uri.toString(), run });
-  if (!plan) return showError(run, errors);
+  const compiled = await compileFromEditor(parts.client, uri, run);
+  if (!compiled) return;
+  const { plan, estimate } = compiled;
   const backend = backendSetting();
   if (!(await confirm(plan, estimate, backend))) return;
   const handle = await vscode.window.withProgress(
-    { location: vscode.ProgressLocation.Window, title: `Launching ${run}` },
+    { location: vscode.ProgressLocation.Window, title: vscode.l10n.t('Launching {0}', run) },
     () => launchRun({ plan, installation: parts.installation, backend }),
   );
   await parts.runs.refresh();
   parts.monitors.open(handle.directory);
+}
+
+/** The plan of a run by the text as it is now; undefined where it has errors, which the user is shown. */
+export async function compileFromEditor(
+  client: StripedClient,
+  uri: vscode.Uri,
+  run: string,
+): Promise<{ plan: Plan; estimate: Estimate | undefined } | undefined> {
+  const { plan, estimate, errors } = await client.compile({ uri: uri.toString(), run });
+  if (plan) return { plan, estimate };
+  await showError(run, errors);
+  return undefined;
 }
 
 async function chooseRun(client: StripedClient, uri: vscode.Uri): Promise<string | undefined> {
@@ -48,20 +62,26 @@ async function chooseRun(client: StripedClient, uri: vscode.Uri): Promise<string
   const { runs } = await client.preview({ uri: uri.toString() });
   if (runs.length === 0) {
     throw new Error(
-      'There is no run in this file. Write one: run name { model … sequence … steps … data … }',
+      vscode.l10n.t(
+        'There is no run in this file. Write one: run name { model … sequence … steps … data … }',
+      ),
     );
   }
-  return runs.length === 1 ? runs[0] : vscode.window.showQuickPick(runs, { placeHolder: 'Which run?' });
+  return runs.length === 1
+    ? runs[0]
+    : vscode.window.showQuickPick(runs, { placeHolder: vscode.l10n.t('Which run?') });
 }
 
 async function showError(run: string, errors: CompileResult['errors']): Promise<void> {
   const [first, ...others] = errors;
-  const more = others.length > 0 ? ` (and ${others.length} more)` : '';
-  const message = first ? `${first.message} [${first.code}]${more}` : 'the layout could not be compiled';
-  const show = 'Show';
+  const more = others.length > 0 ? vscode.l10n.t(' (and {0} more)', others.length) : '';
+  const message = first
+    ? `${first.message} [${first.code}]${more}`
+    : vscode.l10n.t('the layout could not be compiled');
+  const show = vscode.l10n.t('Show');
   const actions = first ? [show] : [];
   const choice = await vscode.window.showErrorMessage(
-    `Run ${run} cannot be launched: ${message}`,
+    vscode.l10n.t('Run {0} cannot be launched: {1}', run, message),
     ...actions,
   );
   if (choice !== show || !first) return;
@@ -74,11 +94,11 @@ async function showError(run: string, errors: CompileResult['errors']): Promise<
 async function confirm(plan: Plan, estimate: Estimate | undefined, backend: Backend): Promise<boolean> {
   const settings = vscode.workspace.getConfiguration('striped');
   if (!settings.get<boolean>('confirmLaunch', true)) return true;
-  const launch = 'Launch';
-  const always = "Launch, Don't Ask Again";
+  const launch = vscode.l10n.t('Launch');
+  const always = vscode.l10n.t("Launch, Don't Ask Again");
   const detail = describeLaunch(plan, estimate, backend);
   const choice = await vscode.window.showInformationMessage(
-    `Launch run ${plan.name}?`,
+    vscode.l10n.t('Launch run {0}?', plan.name),
     { modal: true, detail },
     launch,
     always,
@@ -92,16 +112,32 @@ function describeLaunch(plan: Plan, estimate: Estimate | undefined, backend: Bac
   const { model, run } = plan;
   const tokens = run.globalBatchTokens * run.steps;
   return [
-    `Model: ${model.name}, ${formatCount(model.parameters)} parameters in ${model.blocks.length} blocks`,
-    `Training: ${run.steps} steps of ${formatCount(run.globalBatchTokens)} tokens (${formatCount(tokens)} in all), ` +
-      `sequence ${formatLength(run.sequence)}`,
-    `Data: ${run.data.files.join(', ')} in ${run.data.root}`,
-    `Backend: ${BACKENDS[backend]}, on this machine`,
+    vscode.l10n.t(
+      'Model: {0}, {1} parameters in {2} blocks',
+      model.name,
+      formatCount(model.parameters),
+      model.blocks.length,
+    ),
+    vscode.l10n.t(
+      'Training: {0} steps of {1} tokens ({2} in all), sequence {3}',
+      run.steps,
+      formatCount(run.globalBatchTokens),
+      formatCount(tokens),
+      formatLength(run.sequence),
+    ),
+    vscode.l10n.t('Data: {0} in {1}', run.data.files.join(', '), run.data.root),
+    vscode.l10n.t('Backend: {0}, on this machine', backendWords(backend)),
     ...(estimate
-      ? [`Planned for ${estimate.hardware}: ${formatCount(estimate.tokensPerSecond)} tokens/s there`]
+      ? [
+          vscode.l10n.t(
+            'Planned for {0}: {1} tokens/s there',
+            estimate.hardware,
+            formatCount(estimate.tokensPerSecond),
+          ),
+        ]
       : []),
-    `Run directory: ${path.join(defaultParent(plan), `${plan.name}-…`)}`,
+    vscode.l10n.t('Run directory: {0}', path.join(defaultParent(plan), `${plan.name}-…`)),
     '',
-    'The run is a process of its own and goes on when this window is closed.',
+    vscode.l10n.t('The run is a process of its own and goes on when this window is closed.'),
   ].join('\n');
 }

@@ -1,7 +1,10 @@
 /** Composition root: makes the parts, connects them, and hands everything to the window for disposal. */
-import type * as vscode from 'vscode';
-import { registerCommands } from './commands.js';
+import * as vscode from 'vscode';
+import { LanguageClient, TransportKind } from 'vscode-languageclient/node';
+import { registerCommands } from './command-table.js';
 import { StripedClient } from './language-client.js';
+import { layoutCommands } from './layout-commands.js';
+import { runCommands } from './run-commands.js';
 import { EstimatePanels } from './views/estimate-panel.js';
 import { MonitorPanels } from './views/monitor-panel.js';
 import { PreviewPanels } from './views/preview-panel.js';
@@ -12,20 +15,29 @@ import { StatusBar } from './views/status-bar.js';
 let client: StripedClient | undefined;
 
 export function activate(context: vscode.ExtensionContext): void {
-  client = new StripedClient(context);
+  client = new StripedClient((options) => {
+    const module = context.asAbsolutePath('dist/server.cjs');
+    const run = { module, transport: TransportKind.ipc };
+    const debug = { ...run, options: { execArgv: ['--inspect=6009'] } };
+    return new LanguageClient('striped', 'Striped', { run, debug }, options);
+  });
   const runs = new RunsModel();
   const previews = new PreviewPanels(context.extensionUri, client);
   const estimates = new EstimatePanels(context.extensionUri, client);
   const monitors = new MonitorPanels(context.extensionUri);
+  const tree = new RunsTree(runs, context.workspaceState);
   context.subscriptions.push(
     client,
     runs,
     previews,
     estimates,
     monitors,
-    new RunsTree(runs),
+    tree,
     new StatusBar(runs),
-    registerCommands({ installation: context.extensionPath, client, runs, previews, estimates, monitors }),
+    registerCommands({
+      ...layoutCommands({ client, previews, estimates }),
+      ...runCommands({ installation: context.extensionPath, client, runs, tree, monitors }),
+    }),
   );
   void client.start();
   void runs.rescan();

@@ -8,10 +8,12 @@ export function backendSetting(): Backend {
 /** False, with a message, in a workspace that the user does not trust: training reads what the layout names. */
 export async function requireTrust(action: string): Promise<boolean> {
   if (vscode.workspace.isTrusted) return true;
-  const manage = 'Manage Workspace Trust';
+  const manage = vscode.l10n.t('Manage Workspace Trust');
   const choice = await vscode.window.showWarningMessage(
-    `${action} needs a trusted workspace: it executes the engine and reads the files that the layout names. ` +
-      'Checking, estimates and the preview work without.',
+    vscode.l10n.t(
+      '{0} needs a trusted workspace: it executes the engine and reads the files that the layout names. Checking, estimates and the preview work without.',
+      action,
+    ),
     manage,
   );
   if (choice === manage) await vscode.commands.executeCommand('workbench.trust.manage');

@@ -19,6 +19,13 @@ const browser = { platform: 'browser', target: 'es2022', format: 'iife' };
 
 const BUNDLES = [
   { ...script_, entry: 'extension/main.ts', out: 'extension.cjs', external: ['vscode'] },
+  {
+    ...browser,
+    entry: 'extension/main-browser.ts',
+    format: 'cjs',
+    out: 'extension-browser.cjs',
+    external: ['vscode'],
+  },
   { ...script_, entry: 'language/server/main-node.ts', out: 'server.cjs' },
   { ...browser, entry: 'language/server/main-browser.ts', out: 'server-browser.js' },
   {

@@ -90,7 +90,10 @@ export function trainCommand(): Command {
     .option('--threads <count>', 'CPU threads (default: all cores)', count)
     .option('--out <directory>', 'run directory, new or empty (default: runs/NAME-TIME beside the layout)')
     .option('--resume <directory>', 'go on from the newest checkpoint of this run directory')
-    .option('--from <checkpoint>', 'a new run that goes on from this checkpoint, e.g. RUN/checkpoints/step-000200')
+    .option(
+      '--from <checkpoint>',
+      'a new run that goes on from this checkpoint, e.g. RUN/checkpoints/step-000200',
+    )
     .option('--detach', 'do not follow the run')
     .option('--json', 'events as JSON lines, then the result')
     .action(train);

@@ -4,7 +4,13 @@ import * as path from 'node:path';
 import type { Plan } from '../../language/plan/plan.js';
 import { fileError } from './errors.js';
 import { withLock } from './lock.js';
-import { RUN_FILES, type EvaluationEvent, type StartEvent, type StepEvent } from './run-directory.js';
+import {
+  RUN_FILES,
+  type EvaluationEvent,
+  type RunEvent,
+  type StartEvent,
+  type StepEvent,
+} from './run-directory.js';
 import { readStatus, replaceFile, type ObservedState, type ObservedStatus } from './status.js';
 import { parseEvent } from './tail.js';
 import { readNews, readRecord, type RemoteNews } from './targets/record.js';
@@ -22,6 +28,8 @@ export interface RunInfo {
   start: StartEvent | null;
   step: StepEvent | null;
   evaluation: EvaluationEvent | null;
+  /** Of the newest steps, by the clock: evaluations and checkpoints included; null where it is not known. */
+  secondsPerStep: number | null;
   /** null: a run of this machine. */
   remote: RemoteInfo | null;
 }
@@ -81,11 +89,26 @@ export async function readRun(directory: string): Promise<RunInfo | null> {
     model: named.model,
     state: status?.state ?? 'failed',
     status,
-    start: events.find((event) => event.type === 'start') ?? null,
+    start: events.findLast((event) => event.type === 'start') ?? null,
     step: events.findLast((event) => event.type === 'step') ?? null,
     evaluation: events.findLast((event) => event.type === 'evaluation') ?? null,
+    secondsPerStep: paceOf(events),
     remote,
   };
+}
+
+/** Steps over which the pace is averaged. */
+const PACE_STEPS = 20;
+
+function paceOf(events: RunEvent[]): number | null {
+  const start = events.findLastIndex((event) => event.type === 'start');
+  const steps = events.slice(start + 1).filter((event) => event.type === 'step');
+  const first = steps.at(-PACE_STEPS) ?? steps[0];
+  const last = steps.at(-1);
+  if (!first || !last || last.step <= first.step) return null;
+  const pace = (last.time - first.time) / (last.step - first.step);
+  // A clock that was set back says nothing.
+  return pace > 0 ? pace : null;
 }
 
 async function readRemote(directory: string): Promise<RemoteInfo | null> {

@@ -14,6 +14,9 @@ export interface TailRead {
   lines: string[];
   /** The file was cut or replaced since the last read: what was read before no longer counts. */
   reset: boolean;
+  /** Bytes that were read of the file so far, and those that it has. */
+  offset: number;
+  size: number;
 }
 
 /**
@@ -27,27 +30,30 @@ export class LineTail {
 
   constructor(private readonly file: string) {}
 
-  /** Everything new since the last call; nothing when the file is not there (yet). */
-  async read(): Promise<TailRead> {
+  /**
+   * What is new since the last call, all of it or about `atMost` bytes; nothing when the file is not there (yet).
+   */
+  async read(atMost = Infinity): Promise<TailRead> {
     const handle = await open(this.file, 'r').catch((error: unknown) => {
       if (systemCode(error) === 'ENOENT') return null;
       throw error;
     });
-    if (!handle) return { lines: [], reset: this.restart() };
+    if (!handle) return { lines: [], reset: this.restart(), offset: 0, size: 0 };
     try {
       const stat = await handle.stat();
       const reset =
         stat.size < this.offset || (this.inode !== 0 && stat.ino !== this.inode) ? this.restart() : false;
       this.inode = stat.ino;
       const lines: string[] = [];
-      while (this.offset < stat.size) {
-        const chunk = Buffer.alloc(Math.min(CHUNK_BYTES, stat.size - this.offset));
+      const end = Math.min(stat.size, this.offset + atMost);
+      while (this.offset < end) {
+        const chunk = Buffer.alloc(Math.min(CHUNK_BYTES, end - this.offset));
         const { bytesRead } = await handle.read(chunk, 0, chunk.length, this.offset);
         if (bytesRead === 0) break;
         this.offset += bytesRead;
         this.split(chunk.subarray(0, bytesRead), lines);
       }
-      return { lines, reset };
+      return { lines, reset, offset: this.offset, size: stat.size };
     } finally {
       await handle.close();
     }
@@ -79,9 +85,9 @@ export class EventTail {
     this.tail = new LineTail(path.join(directory, RUN_FILES.events));
   }
 
-  async read(): Promise<{ events: RunEvent[]; reset: boolean }> {
-    const { lines, reset } = await this.tail.read();
-    return { events: lines.flatMap(parseEvent), reset };
+  async read(atMost?: number): Promise<Omit<TailRead, 'lines'> & { events: RunEvent[] }> {
+    const { lines, ...rest } = await this.tail.read(atMost);
+    return { events: lines.flatMap(parseEvent), ...rest };
   }
 }
 

@@ -5,123 +5,104 @@ import {
   isMonitorState,
   type MonitorRequest,
   type MonitorState,
+  type MonitorUpdate,
 } from '../../webview/shared/messages.js';
 import { fileChange, listRuns } from '../runs/index.js';
 import { MONITOR_BODY } from './page-html.js';
-import { fillPanel } from './page.js';
+import { fillPanel, type Post } from './page.js';
+import { PanelRegistry, type PanelPage } from './panel-registry.js';
 import { RunFeed } from './run-feed.js';
-import { describeRun } from './runs-tree.js';
+import { describeRun } from './run-words.js';
 
-const VIEW_TYPE = 'striped.monitor';
 /** How often a run is looked at when the file system says nothing: while it lives, and after (it may be resumed). */
 const ALIVE_POLL_MS = 500;
 const ENDED_POLL_MS = 2_000;
 /** Not more often than this, however fast the steps are. */
 const MIN_INTERVAL_MS = 150;
 
-/** The open monitors, one a run directory; brings them back when the window is reloaded. */
-export class MonitorPanels implements vscode.WebviewPanelSerializer, vscode.Disposable {
-  private readonly panels = new Map<string, MonitorPanel>();
-  private readonly serializer = vscode.window.registerWebviewPanelSerializer(VIEW_TYPE, this);
+/** What the page asks for and a command does, with the run's directory. */
+const COMMANDS = {
+  stop: 'striped.stopRun',
+  resume: 'striped.resumeRun',
+  checkpoint: 'striped.checkpointRun',
+  'open-plan': 'striped.openPlan',
+  'reveal-directory': 'striped.openRunDirectory',
+  'copy-command': 'striped.copyRunCommand',
+} as const;
 
-  constructor(private readonly extension: vscode.Uri) {}
+/** The open monitors, one a run directory. */
+export class MonitorPanels implements vscode.Disposable {
+  private readonly panels: PanelRegistry<MonitorState, MonitorPanel>;
+
+  constructor(extension: vscode.Uri) {
+    this.panels = new PanelRegistry({
+      viewType: 'striped.monitor',
+      isState: isMonitorState,
+      keyOf: ({ directory }) => directory,
+      titleOf: ({ directory }) => vscode.l10n.t('Run {0}', path.basename(directory)),
+      fill: (panel, state) => new MonitorPanel(panel, extension, state),
+    });
+  }
 
   /** Opens the monitor of a run, or brings it to front. */
   open(directory: string): void {
-    const existing = this.panels.get(directory);
-    if (existing) return existing.show();
     // Beside a text, so that it stays in sight; over another page.
-    const column = vscode.window.activeTextEditor ? vscode.ViewColumn.Beside : vscode.ViewColumn.Active;
-    const panel = vscode.window.createWebviewPanel(VIEW_TYPE, titleOf(directory), column);
-    this.adopt(panel, { directory });
-  }
-
-  async deserializeWebviewPanel(panel: vscode.WebviewPanel, state: unknown): Promise<void> {
-    if (isMonitorState(state)) this.adopt(panel, state);
-    else panel.dispose();
+    const viewColumn = vscode.window.activeTextEditor ? vscode.ViewColumn.Beside : vscode.ViewColumn.Active;
+    this.panels.show({ directory }, { viewColumn, preserveFocus: false });
   }
 
   dispose(): void {
-    for (const panel of this.panels.values()) panel.dispose();
-    this.serializer.dispose();
-  }
-
-  private adopt(panel: vscode.WebviewPanel, state: MonitorState): void {
-    this.panels.get(state.directory)?.dispose();
-    const monitor = new MonitorPanel(panel, this.extension, state);
-    this.panels.set(state.directory, monitor);
-    panel.onDidDispose(() => {
-      monitor.pause();
-      this.panels.delete(state.directory);
-    });
+    this.panels.dispose();
   }
 }
 
-function titleOf(directory: string): string {
-  return `Run ${path.basename(directory)}`;
-}
-
-class MonitorPanel implements vscode.Disposable {
+class MonitorPanel implements PanelPage {
   private readonly directory: string;
+  private readonly post: Post<MonitorUpdate>;
   private compared: string[];
   private pump: AbortController | undefined;
 
-  constructor(
-    private readonly panel: vscode.WebviewPanel,
-    extension: vscode.Uri,
-    state: MonitorState,
-  ) {
+  constructor(panel: vscode.WebviewPanel, extension: vscode.Uri, state: MonitorState) {
     this.directory = state.directory;
     this.compared = state.compared ?? [];
     panel.onDidChangeViewState(() => {
       // A hidden page is thrown away; it asks anew when it is shown.
-      if (!panel.visible) this.pause();
+      if (!panel.visible) this.closed();
     });
     panel.webview.onDidReceiveMessage((message: unknown) => {
       if (isMonitorRequest(message)) void this.onRequest(message);
     });
-    fillPanel(panel, extension, 'monitor', { title: titleOf(this.directory), state, body: MONITOR_BODY });
+    this.post = fillPanel(panel, extension, 'monitor', { state, body: MONITOR_BODY });
   }
 
-  show(): void {
-    this.panel.reveal();
-  }
-
-  pause(): void {
+  closed(): void {
     this.pump?.abort();
     this.pump = undefined;
   }
 
-  dispose(): void {
-    this.panel.dispose();
-  }
-
   private async onRequest(request: MonitorRequest): Promise<void> {
-    const commands = {
-      stop: 'striped.stopRun',
-      resume: 'striped.resumeRun',
-      'open-plan': 'striped.openPlan',
-      'open-log': 'striped.openLog',
-      'reveal-directory': 'striped.revealRunDirectory',
-    };
     switch (request.type) {
       case 'ready':
         return this.start();
       case 'compare':
         return this.chooseCompared();
-      case 'copy-command':
-        return this.copyCommand();
       case 'save-csv':
         return this.saveCsv(request.csv);
+      case 'open-log':
+        await vscode.commands.executeCommand('striped.openLog', this.directory, request.line);
+        return;
+      case 'branch':
+        await vscode.commands.executeCommand('striped.branchRun', this.directory, request.checkpoint);
+        return;
       default:
-        await vscode.commands.executeCommand(commands[request.type], this.directory);
+        await vscode.commands.executeCommand(COMMANDS[request.type], this.directory);
     }
   }
 
   private async chooseCompared(): Promise<void> {
     const runs = (await listRuns()).filter(({ directory }) => directory !== this.directory);
     if (runs.length === 0) {
-      void vscode.window.showInformationMessage('There is no other run to compare with.');
+      void vscode.window.showInformationMessage(vscode.l10n.t('There is no other run to compare with.'));
       return;
     }
     const items = runs.map((run) => ({
@@ -130,40 +111,31 @@ class MonitorPanel implements vscode.Disposable {
       directory: run.directory,
       picked: this.compared.includes(run.directory),
     }));
-    const placeHolder = 'Runs to draw beside this one';
+    const placeHolder = vscode.l10n.t('Runs to draw beside this one');
     const chosen = await vscode.window.showQuickPick(items, { canPickMany: true, placeHolder });
     if (!chosen) return;
     this.compared = chosen.map(({ directory }) => directory);
     await this.start();
   }
 
-  private async copyCommand(): Promise<void> {
-    // Single quotes protect everything in a shell's word but themselves.
-    const quoted = `'${this.directory.replaceAll("'", `'\\''`)}'`;
-    await vscode.env.clipboard.writeText(`striped train --resume ${quoted}`);
-    vscode.window.setStatusBarMessage('Copied the command line that resumes this run', 3_000);
-  }
-
   private async saveCsv(csv: string): Promise<void> {
     const name = `${path.basename(this.directory)}.csv`;
     const target = await vscode.window.showSaveDialog({
       defaultUri: vscode.Uri.file(path.join(this.directory, name)),
-      filters: { 'Comma-separated values': ['csv'] },
+      filters: { [vscode.l10n.t('Comma-separated values')]: ['csv'] },
     });
-    if (target) await vscode.workspace.fs.writeFile(target, Buffer.from(csv, 'utf8'));
+    if (target) await vscode.workspace.fs.writeFile(target, new TextEncoder().encode(csv));
   }
 
   /** Feeds the page from the beginning of the run: it has just been loaded and knows nothing. */
   private async start(): Promise<void> {
-    this.pause();
+    this.closed();
     const pump = new AbortController();
     this.pump = pump;
-    const feed = new RunFeed(this.directory, this.compared, (update) =>
-      this.panel.webview.postMessage(update),
-    );
+    const feed = new RunFeed(this.directory, this.compared, this.post);
     while (!pump.signal.aborted) {
       const isAlive = await feed.step(pump.signal).catch(async (error: Error) => {
-        await this.panel.webview.postMessage({ type: 'gone', message: error.message });
+        await this.post({ type: 'gone', message: error.message });
         return false;
       });
       await delay(MIN_INTERVAL_MS);

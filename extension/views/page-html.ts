@@ -10,39 +10,38 @@ export interface PageAddresses {
 
 export interface PageParts {
   title: string;
+  /** Of the texts, as in `en` or `pt-br`. */
+  language: string;
+  /** Texts of the page in that language, by their English. */
+  texts: Record<string, unknown>;
   /** Handed to the page's script, which keeps it over reloads. */
   state: unknown;
   body: string;
 }
 
-export const DIAGRAM_BODY = `<div id="toolbar" role="toolbar" aria-label="Preview"></div>
+export const DIAGRAM_BODY = `<div id="toolbar" role="toolbar"></div>
 <div id="banner" role="status" hidden></div>
-<div id="stage"><div id="picture"></div></div>
-<section id="inspector" aria-label="Chosen block" hidden></section>`;
+<main id="stage"><div id="picture"></div></main>
+<section id="inspector" hidden></section>`;
 
-export const ESTIMATE_BODY = `<div id="toolbar" role="toolbar" aria-label="Estimate"></div>
+export const ESTIMATE_BODY = `<div id="toolbar" role="toolbar"></div>
 <div id="banner" role="status" hidden></div>
 <main id="content"></main>`;
 
 export const MONITOR_BODY = `<div id="banner" role="alert" hidden></div>
-<div id="toolbar" role="toolbar" aria-label="Run"></div>
+<header id="toolbar"></header>
 <main>
-<div id="progress" role="progressbar" aria-label="Progress" aria-valuemin="0"><div id="progress-bar"></div></div>
+<div id="progress" role="progressbar" aria-valuemin="0"><div id="progress-bar"></div></div>
 <dl id="facts"></dl>
-<div id="chart-bar" role="toolbar" aria-label="Charts"></div>
+<div id="chart-bar" role="toolbar"></div>
 <div id="charts"></div>
-<section hidden>
-<figure id="profile" role="img" tabindex="0"></figure>
-<p id="profile-verdict"></p>
-</section>
-<section id="checkpoint-section" hidden>
-<h2>Checkpoints</h2>
-<ol id="checkpoints"></ol>
-</section>
-<div id="log-bar"><h2 id="log-title">Log</h2></div>
-<pre id="log" tabindex="0" aria-labelledby="log-title"></pre>
-<h2>Run directory</h2>
-<button id="directory" title="Show the run directory"></button>
+<div id="reports">
+<section id="parts" hidden></section>
+<section id="profile" hidden></section>
+<section id="time-constants" hidden></section>
+</div>
+<section id="checkpoints" hidden></section>
+<section id="log-section"></section>
 </main>`;
 
 /**
@@ -59,7 +58,7 @@ export function pageDocument({ script, style, source, nonce }: PageAddresses, pa
     'img-src data:',
   ].join('; ');
   return `<!DOCTYPE html>
-<html lang="en">
+<html lang="${escapeHtml(parts.language)}">
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="${policy}">
@@ -68,7 +67,7 @@ export function pageDocument({ script, style, source, nonce }: PageAddresses, pa
 <title>${escapeHtml(parts.title)}</title>
 <link rel="stylesheet" href="${style}">
 </head>
-<body data-state="${escapeHtml(JSON.stringify(parts.state))}">
+<body data-state="${escapeHtml(JSON.stringify(parts.state))}" data-texts="${escapeHtml(JSON.stringify(parts.texts))}">
 ${parts.body}
 <script nonce="${nonce}" src="${script}"></script>
 </body>

@@ -1,18 +1,21 @@
-import { randomBytes } from 'node:crypto';
 import * as vscode from 'vscode';
 import { pageDocument, type PageParts } from './page-html.js';
 
+/** Tells a page something; false when it was not heard: its panel is closed or hidden. */
+export type Post<Update> = (update: Update) => Promise<boolean>;
+
 /** Gives a panel its page: scripts on, files from dist/webview and nowhere else. */
-export function fillPanel(
+export function fillPanel<Update>(
   panel: vscode.WebviewPanel,
   extension: vscode.Uri,
   bundle: 'diagram' | 'monitor' | 'estimate',
-  parts: PageParts,
-): void {
+  parts: Omit<PageParts, 'title' | 'language' | 'texts'>,
+): Post<Update> {
   const { webview } = panel;
   const root = vscode.Uri.joinPath(extension, 'dist', 'webview');
   const address = (file: string) => webview.asWebviewUri(vscode.Uri.joinPath(root, file)).toString();
-  panel.title = parts.title;
+  let isClosed = false;
+  panel.onDidDispose(() => (isClosed = true));
   panel.iconPath = vscode.Uri.joinPath(extension, 'media', 'striped.svg');
   webview.options = { enableScripts: true, localResourceRoots: [root] };
   webview.html = pageDocument(
@@ -20,8 +23,13 @@ export function fillPanel(
       script: address(`${bundle}.js`),
       style: address(`${bundle}.css`),
       source: webview.cspSource,
-      nonce: randomBytes(16).toString('base64'),
+      nonce: newNonce(),
     },
-    parts,
+    { ...parts, title: panel.title, language: vscode.env.language, texts: vscode.l10n.bundle ?? {} },
   );
+  return async (update) => !isClosed && webview.postMessage(update);
+}
+
+function newNonce(): string {
+  return btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(16))));
 }

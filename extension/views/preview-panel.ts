@@ -1,4 +1,3 @@
-import * as path from 'node:path';
 import * as vscode from 'vscode';
 import {
   isDiagramRequest,
@@ -11,22 +10,29 @@ import type { PreviewModel } from '../../language/server/protocol.js';
 import { changeOf, EditRefused, type DiagramEdit } from '../../webview/shared/diagram-edits.js';
 import type { StripedClient } from '../language-client.js';
 import { DIAGRAM_BODY } from './page-html.js';
-import { fillPanel } from './page.js';
+import { closeWithoutDocument, documentKey, fileNameOf } from './documents.js';
+import { fillPanel, type Post } from './page.js';
+import { PanelRegistry, type PanelPage } from './panel-registry.js';
 
-const VIEW_TYPE = 'striped.preview';
+/** Beside the text, which keeps the focus. */
+export const BESIDE = { viewColumn: vscode.ViewColumn.Beside, preserveFocus: true };
 
-/** The open previews, one a document; brings them back when the window is reloaded. */
-export class PreviewPanels implements vscode.WebviewPanelSerializer, vscode.Disposable {
-  private readonly panels = new Map<string, PreviewPanel>();
+/** The open previews, one a document, which follow its text and its cursor. */
+export class PreviewPanels implements vscode.Disposable {
+  private readonly panels: PanelRegistry<DiagramState, PreviewPanel>;
   private readonly subscriptions: vscode.Disposable[];
 
-  constructor(
-    private readonly extension: vscode.Uri,
-    private readonly client: StripedClient,
-  ) {
+  constructor(extension: vscode.Uri, client: StripedClient) {
+    this.panels = new PanelRegistry({
+      viewType: 'striped.preview',
+      isState: isDiagramState,
+      keyOf: ({ uri }) => documentKey(uri),
+      titleOf: ({ uri }) => vscode.l10n.t('Preview {0}', fileNameOf(uri)),
+      fill: (panel, state) => new PreviewPanel(panel, extension, client, state),
+    });
     this.subscriptions = [
-      vscode.window.registerWebviewPanelSerializer(VIEW_TYPE, this),
-      client.onUpdated(({ uri }) => void this.panels.get(keyOf(uri))?.refresh()),
+      this.panels,
+      client.onUpdated(({ uri }) => void this.panels.get(documentKey(uri))?.refresh()),
       vscode.window.onDidChangeTextEditorSelection(({ textEditor }) =>
         this.panels.get(textEditor.document.uri.toString())?.showCursor(textEditor),
       ),
@@ -35,56 +41,24 @@ export class PreviewPanels implements vscode.WebviewPanelSerializer, vscode.Disp
 
   /** Opens the preview of a document beside it, or brings it to front. */
   open(uri: vscode.Uri, model?: string): void {
-    const existing = this.panels.get(uri.toString());
-    if (existing) return existing.show(model);
-    const column = { viewColumn: vscode.ViewColumn.Beside, preserveFocus: true };
-    const panel = vscode.window.createWebviewPanel(VIEW_TYPE, titleOf(uri), column);
-    this.adopt(panel, { uri: uri.toString(), model, expanded: [], viewport: null });
-  }
-
-  async deserializeWebviewPanel(panel: vscode.WebviewPanel, state: unknown): Promise<void> {
-    if (!isDiagramState(state)) {
-      panel.dispose();
-      return;
-    }
-    this.adopt(panel, state);
-    // Opening the document makes it known to the server, which then sends its first update.
-    await vscode.workspace.openTextDocument(vscode.Uri.parse(state.uri)).then(undefined, () => {
-      panel.dispose();
-    });
+    this.panels.show({ uri: uri.toString(), model, expanded: [], viewport: null }, BESIDE, model);
   }
 
   dispose(): void {
-    for (const panel of this.panels.values()) panel.dispose();
     for (const subscription of this.subscriptions) subscription.dispose();
   }
-
-  private adopt(panel: vscode.WebviewPanel, state: DiagramState): void {
-    const key = vscode.Uri.parse(state.uri).toString();
-    this.panels.get(key)?.dispose();
-    panel.onDidDispose(() => this.panels.delete(key));
-    this.panels.set(key, new PreviewPanel(panel, this.extension, this.client, state));
-  }
 }
 
-/** The server may escape a URI otherwise than the editor does. */
-function keyOf(uri: string): string {
-  return vscode.Uri.parse(uri).toString();
-}
-
-function titleOf(uri: vscode.Uri): string {
-  return `Preview ${path.posix.basename(uri.path)}`;
-}
-
-class PreviewPanel implements vscode.Disposable {
+class PreviewPanel implements PanelPage {
   private readonly uri: vscode.Uri;
   private model: string | undefined;
   private compared: string | undefined;
   private ready = false;
   private newest = 0;
+  private readonly post: Post<DiagramUpdate>;
 
   constructor(
-    private readonly panel: vscode.WebviewPanel,
+    panel: vscode.WebviewPanel,
     extension: vscode.Uri,
     private readonly client: StripedClient,
     state: DiagramState,
@@ -95,19 +69,14 @@ class PreviewPanel implements vscode.Disposable {
     panel.webview.onDidReceiveMessage((message: unknown) => {
       if (isDiagramRequest(message)) void this.onRequest(message);
     });
-    fillPanel(panel, extension, 'diagram', { title: titleOf(this.uri), state, body: DIAGRAM_BODY });
+    this.post = fillPanel(panel, extension, 'diagram', { state, body: DIAGRAM_BODY });
+    closeWithoutDocument(panel, this.uri);
   }
 
-  show(model?: string): void {
-    if (model !== undefined && model !== this.model) {
-      this.model = model;
-      void this.refresh();
-    }
-    this.panel.reveal(undefined, true);
-  }
-
-  dispose(): void {
-    this.panel.dispose();
+  choose(model: string): void {
+    if (model === this.model) return;
+    this.model = model;
+    void this.refresh();
   }
 
   private async onRequest(request: DiagramRequest): Promise<void> {
@@ -124,9 +93,9 @@ class PreviewPanel implements vscode.Disposable {
         this.compared = request.model ?? undefined;
         return this.refresh();
       case 'save-svg':
-        return this.save(request.name, 'svg', Buffer.from(request.svg, 'utf8'));
+        return this.save(request.name, 'svg', new TextEncoder().encode(request.svg));
       case 'save-png':
-        return this.save(request.name, 'png', Buffer.from(request.png, 'base64'));
+        return this.save(request.name, 'png', bytesOfBase64(request.png));
       case 'edit':
         return this.edit(request.version, request.edit);
     }
@@ -135,7 +104,7 @@ class PreviewPanel implements vscode.Disposable {
   showCursor(editor: vscode.TextEditor): void {
     if (!this.ready) return;
     const { line, character } = editor.selection.active;
-    void this.panel.webview.postMessage({ type: 'cursor', line, character } satisfies DiagramUpdate);
+    void this.post({ type: 'cursor', line, character });
   }
 
   /** Changes the text as the picture asks, as one edit that can be undone. */
@@ -143,7 +112,7 @@ class PreviewPanel implements vscode.Disposable {
     const document = await vscode.workspace.openTextDocument(this.uri);
     if (document.version !== version) {
       void vscode.window.showInformationMessage(
-        'The text has changed since the picture was drawn; try again.',
+        vscode.l10n.t('The text has changed since the picture was drawn; try again.'),
       );
       return;
     }
@@ -163,8 +132,10 @@ class PreviewPanel implements vscode.Disposable {
   async refresh(): Promise<void> {
     if (!this.ready) return;
     const request = ++this.newest;
-    const update = await this.fetch().catch((error: Error) => this.broken(`No picture: ${error.message}`));
-    if (request === this.newest) await this.panel.webview.postMessage(update);
+    const update = await this.fetch().catch((error: Error) =>
+      this.broken(vscode.l10n.t('No picture: {0}', error.message)),
+    );
+    if (request === this.newest) await this.post(update);
   }
 
   private async fetch(): Promise<DiagramUpdate> {
@@ -180,8 +151,10 @@ class PreviewPanel implements vscode.Disposable {
       return { type: 'preview', uri, models, preview, version, other: await this.other(preview.name) };
     return this.broken(
       result.models.length === 0
-        ? 'There is no model in this file yet. Write one: model name { … layout SE MR LI MHA }'
-        : 'The layout has errors. This is the last picture without them; mend the errors to see the present one.',
+        ? vscode.l10n.t('There is no model in this file yet. Write one: model name { … layout SE MR LI MHA }')
+        : vscode.l10n.t(
+            'The layout has errors. This is the last picture without them; mend the errors to see the present one.',
+          ),
     );
   }
 
@@ -216,8 +189,12 @@ class PreviewPanel implements vscode.Disposable {
     const file = `${name.replace(/[^\w.-]/g, '_')}.${extension}`;
     const target = await vscode.window.showSaveDialog({
       defaultUri: vscode.Uri.joinPath(this.uri, '..', file),
-      filters: { [`${extension.toUpperCase()} picture`]: [extension] },
+      filters: { [vscode.l10n.t('{0} picture', extension.toUpperCase())]: [extension] },
     });
     if (target) await vscode.workspace.fs.writeFile(target, bytes);
   }
+}
+
+function bytesOfBase64(text: string): Uint8Array {
+  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 }

@@ -1,98 +1,152 @@
 import * as path from 'node:path';
 import { estimatePlan, hardwareById } from '../../language/estimate/index.js';
-import type { Expected, MonitorUpdate, RunEvent, RunSummary } from '../../webview/shared/messages.js';
-import { EventTail, LineTail, isFinished, readPlan, readStatus } from '../runs/index.js';
+import type { Plan } from '../../language/plan/plan.js';
+import { packEvents } from '../../webview/shared/event-batch.js';
+import { isBadLine } from '../../webview/shared/log-lines.js';
+import type { Expected, MonitorUpdate, PlanFacts, RunSummary } from '../../webview/shared/messages.js';
+import { EventTail, LineTail, isFinished, readPlan, readStatus, sampleEvents } from '../runs/index.js';
 import { RUN_FILES } from '../runs/run-directory.js';
 
-const EVENTS_A_MESSAGE = 5_000;
+/** Read and told at once, so that neither window nor page stands still for long. */
+const CHUNK_BYTES = 4 << 20;
 const LOG_LINES = 500;
 
-interface ComparedRun {
-  directory: string;
-  tail: EventTail;
-  events: RunEvent[];
-}
+type PostUpdate = (update: MonitorUpdate) => Thenable<boolean>;
 
-/** Reads what is new in a run directory and tells it to a page. */
+/** Reads what is new in a run directory, and of those compared with it, and tells it to a page. */
 export class RunFeed {
-  private readonly events: EventTail;
-  private readonly log: LineTail;
-  private readonly compared: ComparedRun[];
+  private readonly events: EventFeed;
+  private readonly compared: EventFeed[];
+  private readonly log: LogFeed;
   private said = '';
   private isFirst = true;
 
   constructor(
     private readonly directory: string,
     compared: readonly string[],
-    private readonly post: (update: MonitorUpdate) => Thenable<boolean>,
+    private readonly post: PostUpdate,
   ) {
-    this.events = new EventTail(directory);
-    this.log = new LineTail(path.join(directory, RUN_FILES.log));
-    this.compared = compared.map((other) => ({ directory: other, tail: new EventTail(other), events: [] }));
+    this.events = new EventFeed(directory, post);
+    this.log = new LogFeed(directory, post);
+    this.compared = compared.map((other) => new EventFeed(other, post));
   }
 
   /** Returns whether the run is alive. */
   async step(signal: AbortSignal): Promise<boolean> {
     const status = await readStatus(this.directory);
-    const { events, reset } = await this.events.read();
-    const log = await this.log.read();
-    if (signal.aborted) return false;
-    for (let from = 0; from < events.length || (reset && from === 0); from += EVENTS_A_MESSAGE) {
-      const part = events.slice(from, from + EVENTS_A_MESSAGE);
-      await this.post({ type: 'events', reset: reset && from === 0, events: part });
-    }
-    await this.postCompared();
-    if (log.lines.length > 0 || log.reset) {
-      await this.post({ type: 'log', reset: log.reset, lines: log.lines.slice(-LOG_LINES) });
-    }
     if (!status) throw new Error(`${this.directory} has no status: the run was moved or removed`);
+    if (this.isFirst) await this.begin(status.backend);
+    this.isFirst = false;
     const { device, backend, step, steps, startedAt, updatedAt, exitReason, run, model, state } = status;
     const summary: RunSummary = {
       directory: this.directory,
       ...{ run, model, state, backend, device, step, steps, startedAt, updatedAt, exitReason },
     };
-    if (this.isFirst) {
-      const expected = await expectedOf(this.directory, backend);
-      await this.post({ type: 'expected', expected });
-      this.isFirst = false;
-    }
     const saying = JSON.stringify(summary);
-    if (saying !== this.said) {
-      this.said = saying;
-      await this.post({ type: 'run', run: summary });
-    }
+    if (saying !== this.said) await this.post({ type: 'run', run: summary });
+    this.said = saying;
+    await this.events.step(signal);
+    await this.log.step(signal);
+    for (const other of this.compared) await other.step(signal);
     return !isFinished(state);
   }
 
-  /** A compared run is drawn as it stands; it is sent whole, and again only when there is more of it. */
-  private async postCompared(): Promise<void> {
-    let isNew = this.isFirst;
-    for (const other of this.compared) {
-      const { events, reset } = await other.tail.read();
-      if (reset) other.events = [];
-      other.events.push(...events);
-      isNew ||= reset || events.length > 0;
+  private async begin(backend: string): Promise<void> {
+    const runs = this.compared.map(({ directory }) => ({ directory, name: path.basename(directory) }));
+    await this.post({ type: 'compared', runs });
+    await this.post({ type: 'plan', plan: await planFacts(this.directory, backend) });
+  }
+}
+
+/** The events of one run: a sample of a long one first, then all of them, then what comes. */
+class EventFeed {
+  private readonly tail: EventTail;
+  private isFirst = true;
+
+  constructor(
+    readonly directory: string,
+    private readonly post: PostUpdate,
+  ) {
+    this.tail = new EventTail(directory);
+  }
+
+  async step(signal: AbortSignal): Promise<void> {
+    const of = this.directory;
+    if (this.isFirst) {
+      const sample = await sampleEvents(of);
+      if (sample && !signal.aborted) await this.post({ type: 'sample', of, events: packEvents(sample) });
     }
-    if (!isNew) return;
-    const others = this.compared.map(({ directory, events }) => ({
-      name: path.basename(directory),
-      directory,
-      events,
-    }));
-    await this.post({ type: 'others', others });
+    for (let isWhole = false; !isWhole && !signal.aborted;) {
+      const { events, reset, offset, size } = await this.tail.read(CHUNK_BYTES);
+      if (signal.aborted) return;
+      isWhole = offset >= size;
+      if (events.length > 0 || reset || this.isFirst) {
+        const share = size > 0 ? Math.min(1, offset / size) : 1;
+        const batch = packEvents(events);
+        await this.post({ type: 'events', of, reset: reset || this.isFirst, events: batch, share });
+      }
+      this.isFirst = false;
+    }
+  }
+}
+
+/** The end of the log, and where in all of it the first trouble is. */
+class LogFeed {
+  private readonly tail: LineTail;
+  private count = 0;
+  private firstBad: number | null = null;
+
+  constructor(
+    directory: string,
+    private readonly post: PostUpdate,
+  ) {
+    this.tail = new LineTail(path.join(directory, RUN_FILES.log));
+  }
+
+  async step(signal: AbortSignal): Promise<void> {
+    const { lines, reset } = await this.tail.read();
+    if (signal.aborted || (lines.length === 0 && !reset)) return;
+    if (reset) {
+      this.count = 0;
+      this.firstBad = null;
+    }
+    const bad = this.firstBad === null ? lines.findIndex(isBadLine) : -1;
+    if (bad >= 0) this.firstBad = this.count + bad;
+    this.count += lines.length;
+    const { count, firstBad } = this;
+    await this.post({ type: 'log', reset, lines: lines.slice(-LOG_LINES), count, firstBad });
+  }
+}
+
+async function planFacts(directory: string, backend: string): Promise<PlanFacts | null> {
+  try {
+    const plan = await readPlan(path.join(directory, RUN_FILES.plan));
+    return { sequence: plan.run.sequence, expected: expectedOf(plan, backend) };
+  } catch {
+    // A plan of another version, or none: the monitor goes on without lines of reference.
+    return null;
   }
 }
 
 /** The plan's own estimate, where the run is on the kind of device that it was planned for. */
-async function expectedOf(directory: string, backend: string): Promise<Expected | null> {
-  try {
-    const plan = await readPlan(path.join(directory, RUN_FILES.plan));
-    const isCpu = hardwareById(plan.run.hardware)?.kind === 'cpu';
-    if (isCpu !== (backend === 'cpu')) return null;
-    const { hardware, tokensPerSecond, mfu, stepTimeMs, memoryBytes } = estimatePlan(plan);
-    return { hardware, tokensPerSecond, mfu, stepTimeMs, memoryBytes: memoryBytes.total };
-  } catch {
-    // A plan of another version, or none: the monitor goes on without a line of reference.
-    return null;
-  }
+function expectedOf(plan: Plan, backend: string): Expected | null {
+  const isCpu = hardwareById(plan.run.hardware)?.kind === 'cpu';
+  if (isCpu !== (backend === 'cpu')) return null;
+  const estimate = estimatePlan(plan);
+  const { hardware, tokensPerSecond, mfu, stepTimeMs, stepTimeMsRange, memoryBytes } = estimate;
+  const { accumulation } = plan.run;
+  const sum = (values: number[]) => values.reduce((total, value) => total + value, 0);
+  const computed = estimate.breakdown.filter(({ kind }) => kind !== 'optimizer');
+  const updates = estimate.breakdown.filter(({ kind }) => kind === 'optimizer');
+  const parts = {
+    forward: accumulation * sum(computed.map(({ forwardMs }) => forwardMs)),
+    backward: accumulation * sum(computed.map(({ backwardMs }) => backwardMs)),
+    optimizer: sum(updates.map(({ forwardMs, backwardMs }) => forwardMs + backwardMs)),
+  };
+  const rest = stepTimeMs - parts.forward - parts.backward - parts.optimizer;
+  return {
+    ...{ hardware, tokensPerSecond, mfu, stepTimeMs, stepTimeMsRange },
+    memoryBytes: memoryBytes.total,
+    partsMs: estimate.communication.length > 0 ? { ...parts, communication: Math.max(0, rest) } : parts,
+  };
 }

@@ -1,6 +1,6 @@
 import * as vscode from 'vscode';
 import type { RunsModel } from './runs-model.js';
-import { describeRun } from './runs-tree.js';
+import { describeRun } from './run-words.js';
 
 /** The newest living run in the status bar; a click opens its monitor. */
 export class StatusBar implements vscode.Disposable {
@@ -8,7 +8,7 @@ export class StatusBar implements vscode.Disposable {
   private readonly subscription: vscode.Disposable;
 
   constructor(private readonly runs: RunsModel) {
-    this.item.name = 'Striped run';
+    this.item.name = vscode.l10n.t('Striped run');
     this.subscription = runs.onDidChange(() => this.show());
   }
 
@@ -22,7 +22,7 @@ export class StatusBar implements vscode.Disposable {
     if (!run) return this.item.hide();
     const more = others.length > 0 ? ` (+${others.length})` : '';
     this.item.text = `$(pulse) ${run.run}: ${describeRun(run)}${more}`;
-    this.item.tooltip = `${run.directory}\nClick to open the monitor`;
+    this.item.tooltip = `${run.directory}\n${vscode.l10n.t('Click to open the monitor')}`;
     this.item.command = { command: 'striped.openMonitor', title: 'Open Monitor', arguments: [run] };
     this.item.show();
   }

@@ -1,5 +1,4 @@
-/** Entry point of the language server in a browser: a web worker that talks to the page. No files: imports are open documents. */
-import { EmptyFileSystem } from 'langium';
+/** Entry point of the language server in a browser: a web worker that talks to the page, which has the files. */
 import { startLanguageServer } from 'langium/lsp';
 import {
   BrowserMessageReader,
@@ -7,6 +6,7 @@ import {
   createConnection,
   ProposedFeatures,
 } from 'vscode-languageserver/browser';
+import { ClientFiles } from './client-files.js';
 import { registerRequests } from './requests.js';
 import { createServices } from './striped-module.js';
 
@@ -17,6 +17,9 @@ const connection = createConnection(
   new BrowserMessageReader(worker),
   new BrowserMessageWriter(worker),
 );
-const { shared, striped } = createServices({ connection, ...EmptyFileSystem });
+const { shared, striped } = createServices({
+  connection,
+  fileSystemProvider: () => new ClientFiles(connection),
+});
 registerRequests(connection, striped);
 startLanguageServer(shared);

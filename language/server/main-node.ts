@@ -2,14 +2,16 @@
 import { startLanguageServer } from 'langium/lsp';
 import { NodeFileSystem } from 'langium/node';
 import { createConnection, ProposedFeatures } from 'vscode-languageserver/node';
+import { ClientFiles, DiskAndClientFiles } from './client-files.js';
 import { ListedDataFiles } from './data-files.js';
 import { registerRequests } from './requests.js';
 import { createServices } from './striped-module.js';
 
 const connection = createConnection(ProposedFeatures.all);
+const files = new DiskAndClientFiles(NodeFileSystem.fileSystemProvider(), new ClientFiles(connection));
 const { shared, striped } = createServices({
   connection,
-  ...NodeFileSystem,
+  fileSystemProvider: () => files,
   dataFiles: new ListedDataFiles(NodeFileSystem.fileSystemProvider()),
 });
 registerRequests(connection, striped);

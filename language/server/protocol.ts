@@ -16,6 +16,21 @@ export interface UpdatedParams {
   errors: number;
 }
 
+/** Server → client: what the client finds at a URI that is no file of the server's machine, and the text of it. */
+export const STAT_FILE = 'striped/statFile';
+export const READ_FILE = 'striped/readFile';
+export interface FileParams {
+  uri: string;
+}
+export interface StatFileResult {
+  /** null: there is nothing. */
+  kind: 'file' | 'folder' | null;
+}
+export interface ReadFileResult {
+  /** null: it cannot be read. */
+  text: string | null;
+}
+
 /** Client → server: what the diagram shows. Without `model`, the model around `offset`, else the first. */
 export const PREVIEW = 'striped/preview';
 export interface PreviewParams {

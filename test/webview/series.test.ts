@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
-import { extremes, robustRange } from '../../webview/monitor/sampling.js';
-import { fallsWithTime, RunSeries, type Column } from '../../webview/monitor/series.js';
+import { extremes, logRange, robustRange } from '../../webview/monitor/sampling.js';
+import { COLUMNS, fallsWithTime, RunSeries, type Column } from '../../webview/monitor/series.js';
+import { packEvents } from '../../webview/shared/event-batch.js';
 import type { RunEvent } from '../../webview/shared/messages.js';
 
 function stepEvent(step: number, loss = 1): RunEvent {
@@ -34,13 +35,19 @@ function startEvent(step: number): RunEvent {
   };
 }
 
+/** As they come to a page, in batches of one or of all. */
+function add(series: RunSeries, ...events: RunEvent[]): RunSeries {
+  series.add(packEvents(events));
+  return series;
+}
+
 const column = (series: RunSeries, name: Column) => [...series.column(name).subarray(0, series.length)];
 
 describe('curves of a run', () => {
   it('puts losses and evaluations of a step in one row', () => {
     const series = new RunSeries();
-    for (const event of [startEvent(0), stepEvent(1, 3), stepEvent(2, 2)]) series.add(event);
-    series.add({ type: 'evaluation', step: 2, time: 101, heldOutLoss: 2.5, tokens: 10 });
+    add(series, startEvent(0), stepEvent(1, 3), stepEvent(2, 2));
+    add(series, { type: 'evaluation', step: 2, time: 101, heldOutLoss: 2.5, tokens: 10 });
     assert.deepEqual(column(series, 'step'), [1, 2]);
     assert.deepEqual(column(series, 'loss'), [3, 2]);
     assert.deepEqual(column(series, 'heldOut'), [NaN, 2.5]);
@@ -50,24 +57,23 @@ describe('curves of a run', () => {
 
   it('drops what a resumed run does again', () => {
     const series = new RunSeries();
-    for (const event of [startEvent(0), stepEvent(1), stepEvent(2), stepEvent(3), startEvent(2)])
-      series.add(event);
+    add(series, startEvent(0), stepEvent(1), stepEvent(2), stepEvent(3), startEvent(2));
     assert.deepEqual(column(series, 'step'), [1, 2]);
     assert.equal(series.secondsPerStep(), null);
-    series.add(stepEvent(3, 7));
+    add(series, stepEvent(3, 7));
     assert.deepEqual(column(series, 'loss'), [1, 1, 7]);
   });
 
   it('keeps every value of a long run', () => {
     const series = new RunSeries();
-    for (let step = 1; step <= 50_000; step++) series.add(stepEvent(step, step));
+    for (let step = 1; step <= 50_000; step++) add(series, stepEvent(step, step));
     assert.equal(series.length, 50_000);
     assert.equal(series.column('loss')[49_999], 50_000);
   });
 
   it('smooths without the pull of the first value', () => {
     const series = new RunSeries();
-    for (let step = 1; step <= 400; step++) series.add(stepEvent(step, step % 2 === 0 ? 1 : 3));
+    for (let step = 1; step <= 400; step++) add(series, stepEvent(step, step % 2 === 0 ? 1 : 3));
     assert.equal(series.column('smoothLoss')[0], 3);
     assert.ok(Math.abs(series.column('smoothLoss')[399]! - 2) < 0.1);
   });
@@ -76,35 +82,70 @@ describe('curves of a run', () => {
     const series = new RunSeries();
     const bad = { ...stepEvent(2), loss: null, gradNorm: 'nan' } as unknown as RunEvent;
     const misshapen = { type: 'step', step: 'x' } as unknown as RunEvent;
-    for (const event of [stepEvent(1, 2), misshapen, bad, stepEvent(3, 2)]) series.add(event);
+    add(series, stepEvent(1, 2), misshapen, bad, stepEvent(3, 2));
     assert.deepEqual(column(series, 'step'), [1, 2, 3]);
     assert.ok(Number.isNaN(series.column('loss')[1]));
     assert.equal(series.column('smoothLoss')[2], 2);
     assert.equal(series.firstBadStep, 2);
-    series.add(startEvent(1));
+    add(series, startEvent(1));
     assert.equal(series.firstBadStep, null, 'a resumed run starts over');
+  });
+
+  it('is the same however its events are cut into batches', () => {
+    const events = [
+      startEvent(0),
+      ...[5, 4, 3].map((loss, at) => stepEvent(at + 1, loss)),
+      { type: 'evaluation', step: 3, time: 102, heldOutLoss: 2.5, tokens: 10 } as RunEvent,
+      stepEvent(4, 2),
+      startEvent(2),
+      stepEvent(3, 1),
+    ];
+    const whole = add(new RunSeries(), ...events);
+    const single = new RunSeries();
+    for (const event of events) add(single, event);
+    for (const name of COLUMNS) assert.deepEqual(column(single, name), column(whole, name), name);
+    assert.deepEqual(single.last, whole.last);
+  });
+
+  it('keeps the newest reports of the filters, and passes over misshapen ones', () => {
+    const series = new RunSeries();
+    const report = {
+      filterNorms: [{ layer: 1, norms: [3, 2] }],
+      timeConstants: [{ layer: 2, tokens: [1, 2, 3, 4, 5] }],
+    };
+    add(series, { ...stepEvent(1), ...report } as RunEvent, stepEvent(2));
+    assert.deepEqual([...series.filterNorms], [[1, [3, 2]]]);
+    assert.deepEqual([...series.timeConstants], [[2, [1, 2, 3, 4, 5]]]);
+    const odd = {
+      filterNorms: [{ layer: 'x' }, { layer: 3, norms: null }],
+      timeConstants: 'none',
+      partsMs: 7,
+    };
+    add(series, { ...stepEvent(3), ...odd } as unknown as RunEvent);
+    assert.equal(series.filterNorms.size, 1);
+    assert.equal(series.partsMs, null);
   });
 
   it('finds the row of an evaluation that comes late', () => {
     const series = new RunSeries();
-    for (const event of [stepEvent(1), stepEvent(2), stepEvent(3)]) series.add(event);
-    series.add({ type: 'evaluation', step: 2, time: 101, heldOutLoss: 2.5, tokens: 10 });
+    add(series, stepEvent(1), stepEvent(2), stepEvent(3));
+    add(series, { type: 'evaluation', step: 2, time: 101, heldOutLoss: 2.5, tokens: 10 });
     assert.deepEqual(column(series, 'heldOut'), [NaN, 2.5, NaN]);
   });
 
   it('has no pace while the clock goes backwards', () => {
     const series = new RunSeries();
-    series.add({ ...stepEvent(1), time: 100 });
-    series.add({ ...stepEvent(2), time: 50 });
+    add(series, { ...stepEvent(1), time: 100 });
+    add(series, { ...stepEvent(2), time: 50 });
     assert.equal(series.secondsPerStep(), null);
   });
 
   it('writes every value as CSV, missing ones empty', () => {
     const series = new RunSeries();
-    series.add({ ...stepEvent(7, 1.5), mfu: 0.25 } as RunEvent);
+    add(series, { ...stepEvent(7, 1.5), mfu: 0.25 } as RunEvent);
     const [heading, row] = series.csv().trimEnd().split('\n');
     assert.equal(heading?.split(',').length, row?.split(',').length);
-    assert.equal(row, '7,1.5,1.5,,1000,0.25,1,0.001,400,1');
+    assert.equal(row, '7,103.5,1.5,1.5,,1000,0.25,1,0.001,400,1');
   });
 
   it('tells filters that fall with time from those that do not', () => {
@@ -125,6 +166,14 @@ describe('what of a curve is drawn', () => {
     assert.ok(shown.includes(123_456) && shown.includes(123_460));
     assert.ok(shown.every((index, position) => position === 0 || index > shown[position - 1]!));
     assert.deepEqual([shown[0], shown.at(-1)], [0, 999_999]);
+  });
+
+  it('begins a logarithmic range at one digit, not above the lowest value', () => {
+    for (const low of [1e-17, 0.0095, 0.1, 0.3, 1, 9.99, 1000, 123_456, 2e300]) {
+      const [from, to] = logRange(low, low);
+      assert.match(from.toExponential(), /^\de/, String(low));
+      assert.ok(from <= low && low < 10 * from && to >= low, `${from} ${to}`);
+    }
   });
 
   it('draws few values as they are', () => {

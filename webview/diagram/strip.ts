@@ -1,13 +1,12 @@
 import type { PreviewModel } from '../../language/server/protocol.js';
 import { MEASURE_OF, most, type Heat } from './heat.js';
-import { OPERATORS } from './palette.js';
-import { attribute, text } from './xml.js';
+import { text } from './xml.js';
 
 export const STRIP_HEIGHT = 26;
 
 /**
  * A layout at a glance: one thin band a block, left to right, coloured and patterned by operator; with a heat, the
- * height of a band is what its block takes. `y` is the top of the strip.
+ * height of a band is what its block takes. `y` is the top of the strip. For readers the tree below says the same.
  */
 export function drawStrip(preview: PreviewModel, width: number, heat: Heat, y = 0): string {
   const { blocks } = preview;
@@ -26,13 +25,5 @@ export function drawStrip(preview: PreviewModel, width: number, heat: Heat, y = 
       `<title>${text(`block ${block.index}, ${block.operator}, ${measure.format(measure.of(block))}`)}</title></rect>`
     );
   });
-  return `<g class="strip" role="img" aria-label="${attribute(stripLabel(preview))}">${bands.join('')}</g>`;
-}
-
-/** E.g. `32 blocks: 9 SE, 9 MR, 9 LI, 5 MHA`. */
-export function stripLabel({ blocks }: PreviewModel): string {
-  const counts = new Map<string, number>();
-  for (const { operator } of blocks) counts.set(operator, (counts.get(operator) ?? 0) + 1);
-  const names = Object.keys(OPERATORS).filter((name) => counts.has(name));
-  return `${blocks.length} blocks: ${names.map((name) => `${counts.get(name)} ${name}`).join(', ')}`;
+  return `<g class="strip" aria-hidden="true">${bands.join('')}</g>`;
 }

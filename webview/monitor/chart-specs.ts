@@ -1,4 +1,6 @@
 import { formatBytes, formatCount, formatMs } from '../shared/format.js';
+import { t } from '../shared/l10n.js';
+import type { Expected } from '../shared/messages.js';
 import type { Column, RunSeries } from './series.js';
 
 export interface Curve {
@@ -15,8 +17,8 @@ export interface Curve {
 export interface Level {
   label: string;
   value: number;
-  /** Half the height of the band, as a share of the value. */
-  spread?: number;
+  /** Within which it may lie. */
+  range?: [low: number, high: number];
 }
 
 export interface ChartSpec {
@@ -31,75 +33,82 @@ export interface ChartSpec {
   isOptional?: boolean;
 }
 
-/** What the estimate of the run's plan says, for the device that it runs on. */
-export interface Expected {
-  hardware: string;
-  tokensPerSecond: number;
-  mfu: number;
-  stepTimeMs: number;
-  memoryBytes: number;
-}
+type Choose = (expected: Expected) => number;
 
-/** The estimate's promised worst error. */
-const SPREAD = 0.15;
-
-const fromEstimate = (pick: (expected: Expected) => number, spread?: number) => {
-  return (_series: RunSeries, expected: Expected | null): Level[] =>
-    expected
-      ? [{ label: `estimate (${expected.hardware})`, value: pick(expected), ...(spread && { spread }) }]
-      : [];
+/** What the estimate expects, with a band where its errors are known. */
+const fromEstimate = (choose: Choose, range?: (expected: Expected) => [number, number]) => {
+  return (_series: RunSeries, expected: Expected | null): Level[] => {
+    if (!expected) return [];
+    const label = t('estimate ({0})', expected.hardware);
+    return [{ label, value: choose(expected), ...(range && { range: range(expected) }) }];
+  };
 };
+
+/** A rate, where the step takes as long as its range says. */
+const rateRange =
+  (choose: Choose) =>
+  (expected: Expected): [number, number] => {
+    const [low, high] = expected.stepTimeMsRange;
+    const work = choose(expected) * expected.stepTimeMs;
+    return [work / high, work / low];
+  };
+
+const tokensPerSecond: Choose = (expected) => expected.tokensPerSecond;
+const mfu: Choose = (expected) => expected.mfu;
 
 export const CHARTS: ChartSpec[] = [
   {
-    title: 'Loss (nats a token)',
+    title: t('Loss (nats a token)'),
     format: (value) => value.toFixed(4),
     canBeLog: true,
     curves: [
-      { label: 'train, smoothed', colour: 0, column: 'smoothLoss' },
-      { label: 'train', colour: 0, isRaw: true, column: 'loss' },
-      { label: 'held out', colour: 1, isPoints: true, column: 'heldOut' },
+      { label: t('train, smoothed'), colour: 0, column: 'smoothLoss' },
+      { label: t('train'), colour: 0, isRaw: true, column: 'loss' },
+      { label: t('held out'), colour: 1, isPoints: true, column: 'heldOut' },
     ],
     // What a model that knows only the frequencies of the bases reaches: the line to get below.
     levels: ({ start }) =>
       start && Number.isFinite(start.compositionEntropy)
-        ? [{ label: 'base composition', value: start.compositionEntropy }]
+        ? [{ label: t('base composition'), value: start.compositionEntropy }]
         : [],
   },
   {
-    title: 'Tokens per second',
+    title: t('Tokens per second'),
     format: formatCount,
-    curves: [{ label: 'tokens/s', colour: 0, column: 'tokensPerSecond' }],
-    levels: fromEstimate(({ tokensPerSecond }) => tokensPerSecond, SPREAD),
+    curves: [{ label: t('tokens/s'), colour: 0, column: 'tokensPerSecond' }],
+    levels: fromEstimate(tokensPerSecond, rateRange(tokensPerSecond)),
   },
   {
-    title: 'Model FLOPs utilisation',
+    title: t('Model FLOPs utilisation'),
     format: (value) => `${(100 * value).toFixed(1)}%`,
-    curves: [{ label: 'MFU', colour: 0, column: 'mfu' }],
-    levels: fromEstimate(({ mfu }) => mfu, SPREAD),
+    curves: [{ label: t('MFU'), colour: 0, column: 'mfu' }],
+    levels: fromEstimate(mfu, rateRange(mfu)),
     isOptional: true,
   },
   {
-    title: 'Gradient norm',
+    title: t('Gradient norm'),
     format: (value) => value.toPrecision(3),
     canBeLog: true,
-    curves: [{ label: 'norm', colour: 0, column: 'gradNorm' }],
+    curves: [{ label: t('norm'), colour: 0, column: 'gradNorm' }],
   },
   {
-    title: 'Learning rate',
+    title: t('Learning rate'),
     format: (value) => value.toExponential(2),
-    curves: [{ label: 'rate', colour: 0, column: 'lr' }],
+    curves: [{ label: t('rate'), colour: 0, column: 'lr' }],
   },
   {
-    title: 'Step time',
+    title: t('Step time'),
     format: formatMs,
-    curves: [{ label: 'time', colour: 0, column: 'stepTimeMs' }],
-    levels: fromEstimate(({ stepTimeMs }) => stepTimeMs, SPREAD),
+    curves: [{ label: t('time'), colour: 0, column: 'stepTimeMs' }],
+    levels: fromEstimate(
+      ({ stepTimeMs }) => stepTimeMs,
+      ({ stepTimeMsRange }) => stepTimeMsRange,
+    ),
   },
   {
-    title: 'Memory',
+    title: t('Memory'),
     format: formatBytes,
-    curves: [{ label: 'in use', colour: 0, column: 'memoryBytes' }],
+    curves: [{ label: t('in use'), colour: 0, column: 'memoryBytes' }],
     levels: fromEstimate(({ memoryBytes }) => memoryBytes),
   },
 ];

@@ -1,9 +1,10 @@
 import uPlot from 'uplot';
 import { formatCount } from '../shared/format.js';
+import { t } from '../shared/l10n.js';
 import { chartTheme, type ChartTheme } from '../shared/theme.js';
 import type { ChartSpec, Curve, Level } from './chart-specs.js';
-import type { ChartView, ShownRun } from './charts.js';
-import { extremes, lowerBound, merge, padded, robustRange } from './sampling.js';
+import type { ChartSettings, ShownRun } from './charts.js';
+import { extremes, logRange, lowerBound, merge, padded, robustRange } from './sampling.js';
 import type { RunSeries } from './series.js';
 
 const HEIGHT = 190;
@@ -29,7 +30,7 @@ export class Chart {
     private readonly spec: ChartSpec,
     private readonly runs: ShownRun[],
     private readonly levels: Level[],
-    private readonly view: ChartView,
+    private readonly view: ChartSettings,
     onSelect: (range: [number, number]) => void,
   ) {
     this.curves = spec.curves.filter((curve) => !curve.isRaw || view.showRaw);
@@ -81,10 +82,8 @@ export class Chart {
     const steps = joined[0];
     const own = joined.slice(1, this.curves.length + 1) as Values[];
     const others = joined.slice(this.curves.length + 1) as Values[];
-    const lines = this.levels.flatMap(({ value, spread }) =>
-      [value, ...(spread === undefined ? [] : [value * (1 - spread), value * (1 + spread)])].map((level) =>
-        steps.length > 0 ? Array<number>(steps.length).fill(level) : [],
-      ),
+    const lines = this.levels.flatMap(({ value, range }) =>
+      [value, ...(range ?? [])].map((level) => Array<number>(steps.length).fill(level)),
     );
     return [steps, ...own, ...lines, ...others] as uPlot.AlignedData;
   }
@@ -120,13 +119,13 @@ export class Chart {
       while (row >= 0 && !Number.isFinite(values[row])) row--;
       return row < 0 ? [] : [`${label} ${this.spec.format(values[row]!)}`];
     });
-    return `${this.spec.title}: ${newest.length > 0 ? newest.join(', ') : 'nothing yet'}`;
+    return `${this.spec.title}: ${newest.length > 0 ? newest.join(', ') : t('nothing yet')}`;
   }
 
   /** Up and down: what is in sight, without the fall of the first steps unless that is wanted. */
   private yRange(low: number | null, high: number | null): [number, number] {
     if (low === null || high === null) return this.isLog ? [0.1, 1] : [0, 1];
-    if (this.isLog) return [low / 1.05, high * 1.05];
+    if (this.isLog) return logRange(low, high);
     const { series } = this.own;
     const { curves } = this.spec;
     const main = curves.find(({ isRaw }) => isRaw) ?? curves.find(({ isPoints }) => !isPoints);
@@ -168,7 +167,7 @@ export class Chart {
             ticks.map((tick) => (tick === null ? '' : axisText(tick, (shown) => this.spec.format(shown)))),
         },
       ],
-      series: [{ label: 'step' }, ...this.series(theme)],
+      series: [{ label: t('step') }, ...this.series(theme)],
       bands: this.bands(theme),
     };
   }
@@ -195,10 +194,10 @@ export class Chart {
         alpha: curve.isRaw ? 0.55 : 1,
       };
     });
-    const levels = this.levels.flatMap(({ label, spread }): uPlot.Series[] => {
+    const levels = this.levels.flatMap(({ label, range }): uPlot.Series[] => {
       const line = { ...base, label, stroke: theme.muted, width: 1.5, dash: [6, 4] };
       const edge = { ...base, label: '', stroke: 'transparent', width: 0, class: 'edge' };
-      return spread === undefined ? [line] : [line, edge, { ...edge }];
+      return range ? [line, edge, { ...edge }] : [line];
     });
     const others = this.runs.slice(1).map(({ name }, position): uPlot.Series => ({
       ...base,
@@ -212,8 +211,8 @@ export class Chart {
 
   private bands(theme: ChartTheme): uPlot.Band[] {
     let at = 1 + this.curves.length;
-    return this.levels.flatMap(({ spread }): uPlot.Band[] => {
-      if (spread === undefined) return (at++, []);
+    return this.levels.flatMap(({ range }): uPlot.Band[] => {
+      if (!range) return (at++, []);
       at += 3;
       return [{ series: [at - 1, at - 2], fill: theme.band }];
     });

@@ -1,7 +1,9 @@
 import { formatCount } from '../shared/format.js';
 import { onResize } from '../shared/dom.js';
 import { Chart } from './chart.js';
-import { CHARTS, type Expected } from './chart-specs.js';
+import { t } from '../shared/l10n.js';
+import type { Expected } from '../shared/messages.js';
+import { CHARTS } from './chart-specs.js';
 import type { RunSeries } from './series.js';
 
 export interface ShownRun {
@@ -9,8 +11,8 @@ export interface ShownRun {
   series: RunSeries;
 }
 
-/** How all charts of the page are shown. */
-export interface ChartView {
+/** How all charts of the page are shown; kept over reloads. */
+export interface ChartSettings {
   /** Steps in sight; null: all. */
   range: [number, number] | null;
   isLog: boolean;
@@ -28,13 +30,15 @@ export class Charts {
   private others: ShownRun[] = [];
   private expected: Expected | null = null;
   private frame = 0;
-  readonly view: ChartView = { range: null, isLog: false, isFull: false, showRaw: true };
+  readonly view: ChartSettings;
 
   constructor(
     private readonly container: HTMLElement,
     private readonly own: ShownRun,
-    private readonly onZoom: () => void,
+    kept: ChartSettings | undefined,
+    private readonly onView: () => void,
   ) {
+    this.view = { range: null, isLog: false, isFull: false, showRaw: true, ...kept };
     this.build();
     onResize(container, () => this.charts.forEach((chart) => chart.resize()));
     container.addEventListener('wheel', (event) => this.onWheel(event), { passive: false });
@@ -68,15 +72,16 @@ export class Charts {
     this.build();
   }
 
-  change(changes: Partial<ChartView>): void {
+  change(changes: Partial<ChartSettings>): void {
     Object.assign(this.view, changes);
     this.build();
+    this.onView();
   }
 
   /** All charts show the same steps; several calls in one frame are drawn once. */
   zoomTo(range: [number, number] | null): void {
     this.view.range = range && range[1] > range[0] ? range : null;
-    this.onZoom();
+    this.onView();
     this.frame ||= requestAnimationFrame(() => {
       this.frame = 0;
       this.update();
@@ -85,9 +90,9 @@ export class Charts {
 
   /** In words, for the heading over the charts. */
   rangeText(): string {
-    if (!this.view.range) return 'all steps';
+    if (!this.view.range) return t('all steps');
     const [from, to] = this.view.range.map((step) => formatCount(Math.round(step)));
-    return `steps ${from} to ${to}`;
+    return t('steps {0} to {1}', from!, to!);
   }
 
   private extent(): [number, number] {

@@ -1,43 +1,70 @@
 import { button, toggle } from '../shared/controls.js';
 import { make } from '../shared/dom.js';
+import { t } from '../shared/l10n.js';
+import { isBadLine } from '../shared/log-lines.js';
 
 const LINES = 500;
-/** What a reader looks for first in the log of a run that went wrong. */
-const BAD = /\b(error|failed|fatal|out of memory|nan|inf(inity)?)\b/i;
+
+export interface LogUpdate {
+  reset: boolean;
+  lines: string[];
+  count: number;
+  firstBad: number | null;
+}
 
 /** The end of the log, which follows what is written until it is told not to. */
 export class LogView {
   private lines: string[] = [];
+  /** Of the whole log: its lines, and the first that speaks of an error or a NaN. */
+  private count = 0;
+  private bad: number | null = null;
   private isFollowing = true;
-  private readonly follow = toggle('Follow', true, (isOn) => {
+  private readonly view = make('pre', 'log');
+  private readonly follow = toggle(t('Follow'), true, (isOn) => {
     this.isFollowing = isOn;
     if (isOn) this.toEnd();
   });
   private readonly firstBad = button({
-    label: 'First error',
-    title: 'Go to the first error or NaN in the log',
+    label: t('First error'),
+    title: t('Go to the first error or NaN in the log'),
     onPress: () => this.toFirstBad(),
   });
 
+  /** `open` shows the whole log, at a line where one is given. */
   constructor(
-    private readonly view: HTMLElement,
-    bar: HTMLElement,
+    section: HTMLElement,
+    private readonly open: (line?: number) => void,
   ) {
-    bar.append(make('span', 'spacer'), this.firstBad.element, this.follow.element);
+    const title = make('h2', '', t('Log'));
+    title.id = 'log-title';
+    this.view.id = 'log';
+    this.view.tabIndex = 0;
+    this.view.setAttribute('role', 'log');
+    // A run may write faster than anyone reads aloud.
+    this.view.setAttribute('aria-live', 'off');
+    this.view.setAttribute('aria-labelledby', title.id);
+    this.view.addEventListener('scroll', () => this.onScroll());
+    const whole = button({ label: t('Open'), title: t('Open the whole log'), onPress: () => this.open() });
+    const spacer = make('span', 'spacer');
+    section.append(
+      make('div', 'bar', title, spacer, this.firstBad.element, this.follow.element, whole.element),
+      this.view,
+    );
     this.firstBad.setVisible(false);
-    view.addEventListener('scroll', () => this.onScroll());
   }
 
-  add(lines: string[], reset: boolean): void {
+  add({ lines, reset, count, firstBad }: LogUpdate): void {
     const kept = reset ? lines : [...this.lines, ...lines];
     this.lines = kept.slice(-LINES);
+    this.count = count;
+    this.bad = firstBad;
     this.view.replaceChildren(
       ...this.lines.map((line, index): Node | string => {
         const text = index < this.lines.length - 1 ? `${line}\n` : line;
-        return BAD.test(line) ? make('mark', '', text) : text;
+        return isBadLine(line) ? make('mark', '', text) : text;
       }),
     );
-    this.firstBad.setVisible(this.view.querySelector('mark') !== null);
+    this.firstBad.setVisible(firstBad !== null);
     if (this.isFollowing) this.toEnd();
   }
 
@@ -47,6 +74,7 @@ export class LogView {
 
   private toFirstBad(): void {
     this.setFollowing(false);
+    if (this.bad !== null && this.bad < this.count - this.lines.length) return this.open(this.bad);
     this.view.querySelector('mark')?.scrollIntoView({ block: 'center' });
     this.view.focus();
   }

@@ -1,125 +1,112 @@
 /** The monitor page: state, figures, curves and log of one run, as the extension reads them. */
-import { button, registerControls, tag, toggle } from '../shared/controls.js';
+import { button, registerControls, toggle } from '../shared/controls.js';
 import { byId, make } from '../shared/dom.js';
-import { formatBytes, formatCount, formatDuration, formatMs } from '../shared/format.js';
 import { connectHost, initialState } from '../shared/host.js';
-import type { MonitorRequest, MonitorState, MonitorUpdate, RunSummary } from '../shared/messages.js';
+import { t } from '../shared/l10n.js';
+import type {
+  MonitorRequest,
+  MonitorState,
+  MonitorUpdate,
+  PlanFacts,
+  RunSummary,
+} from '../shared/messages.js';
 import { onThemeChange } from '../shared/theme.js';
 import { Charts } from './charts.js';
+import { CheckpointList } from './checkpoints.js';
+import { drawFacts } from './facts.js';
 import { LogView } from './log.js';
+import { StepParts } from './parts.js';
 import { FilterProfile } from './profile.js';
-import { RunSeries } from './series.js';
+import { RunData } from './run-data.js';
+import { TimeConstants } from './time-constants.js';
+import { RunToolbar } from './toolbar.js';
 import 'uplot/dist/uPlot.min.css';
 import './main.css';
-
-/** Figures with more characters get two columns. */
-const WIDE_FACT = 18;
-const ALIVE = new Set(['starting', 'running', 'stopping']);
 
 registerControls();
 
 const host = connectHost<MonitorRequest, MonitorUpdate, MonitorState>();
 const kept: MonitorState = host.state() ?? initialState<MonitorState>();
 host.keep(kept);
+const post = (request: MonitorRequest) => host.post(request);
 
-const series = new RunSeries();
-const charts: Charts = new Charts(byId('charts'), { name: 'this run', series }, showZoom);
-const profile = new FilterProfile(byId('profile'), byId('profile-verdict'), series);
-const log = new LogView(byId('log'), byId('log-bar'));
-const state = tag();
-const stop = button({
-  label: 'Stop',
-  title: 'Stop: write a checkpoint and end',
-  appearance: 'primary',
-  onPress: askStop,
-});
-const resume = button({
-  label: 'Resume',
-  title: 'Resume from the newest checkpoint',
-  appearance: 'primary',
-  onPress: () => host.post({ type: 'resume' }),
-});
+const own = new RunData(kept.directory, t('this run'));
+let others: RunData[] = [];
+let run: RunSummary | null = null;
+let plan: PlanFacts | null = null;
+let drawRequested = false;
+let levelsKnown = false;
 
-const heading = make('h1', 'heading');
-byId('toolbar').append(
-  heading,
-  state.element,
-  make('span', 'spacer'),
-  stop.element,
-  resume.element,
-  button({ label: 'Plan', title: 'Open the plan', onPress: () => host.post({ type: 'open-plan' }) }).element,
-  button({ label: 'Log', title: 'Open the log', onPress: () => host.post({ type: 'open-log' }) }).element,
-  button({
-    label: 'Command',
-    title: 'Copy the command line that resumes this run',
-    onPress: () => host.post({ type: 'copy-command' }),
-  }).element,
+const toolbar = new RunToolbar(byId('toolbar'), post);
+const charts: Charts = new Charts(byId('charts'), own, kept.charts, showView);
+const profile = new FilterProfile(byId('profile'));
+const timeConstants = new TimeConstants(byId('time-constants'));
+const parts = new StepParts(byId('parts'));
+const checkpoints = new CheckpointList(byId('checkpoints'), (checkpoint) =>
+  post({ type: 'branch', checkpoint }),
+);
+const log = new LogView(byId('log-section'), (line) =>
+  post({ type: 'open-log', ...(line !== undefined && { line }) }),
 );
 
-const zoomText = make('span', 'zoom', 'all steps');
+const zoomText = make('span', 'muted');
+const loading = make('span', 'muted');
 const resetZoom = button({
-  label: 'All steps',
-  title: 'Show all steps (0)',
+  label: t('All steps'),
+  title: t('Show all steps (0)'),
   onPress: () => charts.zoomTo(null),
 });
-const firstBad = button({ label: 'First NaN', onPress: showFirstBad });
+const firstBad = button({ label: t('First NaN'), onPress: showFirstBad });
+const exportCsv = button({
+  label: t('Export CSV'),
+  title: t('Save every value as CSV'),
+  onPress: () => post({ type: 'save-csv', csv: own.series.csv() }),
+});
+byId('progress').setAttribute('aria-label', t('Progress'));
+byId('chart-bar').setAttribute('aria-label', t('Charts'));
 byId('chart-bar').append(
-  toggle('Log scale', false, (isLog) => charts.change({ isLog })).element,
-  toggle('Full range', false, (isFull) => charts.change({ isFull })).element,
-  toggle('Raw values', true, (showRaw) => charts.change({ showRaw })).element,
+  toggle(t('Log scale'), charts.view.isLog, (isLog) => charts.change({ isLog })).element,
+  toggle(t('Full range'), charts.view.isFull, (isFull) => charts.change({ isFull })).element,
+  toggle(t('Raw values'), charts.view.showRaw, (showRaw) => charts.change({ showRaw })).element,
   zoomText,
   resetZoom.element,
   firstBad.element,
+  loading,
   make('span', 'spacer'),
   button({
-    label: 'Compare…',
-    title: 'Compare with other runs',
-    onPress: () => host.post({ type: 'compare' }),
+    label: t('Compare…'),
+    title: t('Compare with other runs'),
+    onPress: () => post({ type: 'compare' }),
   }).element,
-  button({
-    label: 'Export CSV',
-    title: 'Save every value as CSV',
-    onPress: () => host.post({ type: 'save-csv', csv: series.csv() }),
-  }).element,
+  exportCsv.element,
 );
-showZoom();
 firstBad.setVisible(false);
-byId('directory').addEventListener('click', () => host.post({ type: 'reveal-directory' }));
-
-let run: RunSummary | null = null;
-let drawRequested = false;
-let levelsKnown = false;
-let checkpointsSaid = '';
+showView();
 
 host.onUpdate((update) => {
   switch (update.type) {
     case 'run':
       run = update.run;
       break;
+    case 'sample':
+      dataOf(update.of)?.showSample(update.events);
+      break;
     case 'events':
-      if (update.reset) series.clear();
-      for (const event of update.events) series.add(event);
+      dataOf(update.of)?.add(update);
       break;
     case 'log':
-      log.add(update.lines, update.reset);
+      log.add(update);
       return;
-    case 'expected':
-      charts.setExpected(update.expected);
+    case 'plan':
+      plan = update.plan;
+      charts.setExpected(plan?.expected ?? null);
       break;
-    case 'others':
-      kept.compared = update.others.map(({ directory }) => directory);
-      host.keep(kept);
-      charts.setOthers(
-        update.others.map(({ name, events }) => {
-          const other = new RunSeries();
-          for (const event of events) other.add(event);
-          return { name, series: other };
-        }),
-      );
+    case 'compared':
+      compareWith(update.runs);
       break;
     case 'gone':
       showBanner(update.message);
-      break;
+      return;
   }
   requestDraw();
 });
@@ -128,11 +115,17 @@ onThemeChange(() => {
   charts.build();
   profile.build();
 });
-host.post({ type: 'ready' });
+post({ type: 'ready' });
 
-function askStop(): void {
-  stop.setEnabled(false);
-  host.post({ type: 'stop' });
+function dataOf(directory: string): RunData | undefined {
+  return [own, ...others].find((data) => data.directory === directory);
+}
+
+function compareWith(runs: { directory: string; name: string }[]): void {
+  kept.compared = runs.map(({ directory }) => directory);
+  host.keep(kept);
+  others = runs.map(({ directory, name }) => new RunData(directory, name));
+  charts.setOthers(others);
 }
 
 /** Several updates may come in one frame: they are drawn once. */
@@ -141,31 +134,35 @@ function requestDraw(): void {
   drawRequested = true;
   requestAnimationFrame(() => {
     drawRequested = false;
-    levelsKnown ||= drawLevels();
-    charts.update();
-    profile.update();
-    drawCheckpoints();
-    firstBad.setVisible(series.firstBadStep !== null);
-    if (run) drawRun(run);
+    draw();
   });
 }
 
+function draw(): void {
+  const { series } = own;
+  // The lines of reference come with the first event, and are part of how the charts are built.
+  if (!levelsKnown && series.start) charts.build();
+  else charts.update();
+  levelsKnown = series.start !== null;
+  profile.update(series.filterNorms);
+  timeConstants.update(series.timeConstants, plan?.sequence ?? null);
+  parts.update(series.partsMs, plan?.expected?.partsMs ?? null);
+  checkpoints.update(series.checkpoints);
+  firstBad.setVisible(series.firstBadStep !== null);
+  const share = Math.min(own.share, ...others.map((other) => other.share));
+  loading.textContent = share < 1 ? t('reading the events: {0}%', Math.floor(100 * share)) : '';
+  exportCsv.setEnabled(own.share === 1);
+  if (run) drawRun(run);
+}
+
 function drawRun(current: RunSummary): void {
-  const isAlive = ALIVE.has(current.state);
-  heading.textContent = `${current.run} · ${current.model}`;
-  state.set(current.state, current.state);
-  stop.setVisible(isAlive);
-  stop.setEnabled(current.state === 'running' || current.state === 'starting');
-  resume.setVisible(!isAlive && current.state !== 'completed');
-  showBanner(
-    current.state === 'failed' || current.state === 'lost'
-      ? `Run ${current.state}: ${current.exitReason}`
-      : '',
-  );
-  byId('directory').textContent = current.directory;
+  const { series } = own;
+  toolbar.show(current, series.checkpoints.length > 0);
+  const hasFailed = current.state === 'failed' || current.state === 'lost';
+  showBanner(hasFailed ? t('Run {0}: {1}', current.state, current.exitReason) : '');
   const step = Math.max(current.step, series.last?.step ?? 0);
   drawProgress(step, current.steps);
-  byId('facts').replaceChildren(...facts(current, step).map(([name, value]) => fact(name, value)));
+  drawFacts(byId('facts'), current, series, step);
 }
 
 function drawProgress(step: number, steps: number): void {
@@ -173,76 +170,22 @@ function drawProgress(step: number, steps: number): void {
   const share = steps > 0 ? Math.min(1, step / steps) : 0;
   bar.setAttribute('aria-valuenow', String(step));
   bar.setAttribute('aria-valuemax', String(steps));
-  bar.setAttribute('aria-valuetext', `step ${step} of ${steps}`);
+  bar.setAttribute('aria-valuetext', t('step {0} of {1}', step, steps));
   byId('progress-bar').style.width = `${(100 * share).toFixed(1)}%`;
 }
 
-function facts(current: RunSummary, step: number): [string, string][] {
-  const { last, start, heldOutLoss } = series;
-  const rows: [string, string | null][] = [
-    ['Step', `${step} / ${current.steps}`],
-    ['Loss', last ? lossText(last.loss) : null],
-    ['Held-out loss', heldOutLoss === null ? null : lossText(heldOutLoss)],
-    ['Base composition', start ? lossText(start.compositionEntropy) : null],
-    ['Tokens/s', last ? formatCount(last.tokensPerSecond) : null],
-    ['Step time', last ? formatMs(last.stepTimeMs) : null],
-    ['MFU', last?.mfu ? `${(100 * last.mfu).toFixed(1)}%` : null],
-    ['Memory', last ? formatBytes(last.memoryBytes) : null],
-    ['Parameters', start ? formatCount(start.parameters) : null],
-    ['Device', start ? start.device || start.backend : null],
-    ['Time', timeFact(current, step)],
-  ];
-  return rows.filter((row): row is [string, string] => row[1] !== null);
-}
-
-/** What is no number is said so: a run that diverges writes null or a word in a number's place. */
-function lossText(value: unknown): string {
-  return typeof value === 'number' && Number.isFinite(value) ? value.toFixed(4) : 'not a number';
-}
-
-/** The lines of reference come with the first event, and are part of how the charts are built. */
-function drawLevels(): boolean {
-  if (series.start) charts.build();
-  return series.start !== null;
-}
-
-function drawCheckpoints(): void {
-  const saying = JSON.stringify(series.checkpoints);
-  if (saying === checkpointsSaid) return;
-  checkpointsSaid = saying;
-  byId('checkpoint-section').hidden = series.checkpoints.length === 0;
-  byId('checkpoints').replaceChildren(
-    ...series.checkpoints
-      .map(({ step, path }) => make('li', '', `step ${step}`, make('code', '', path)))
-      .reverse(),
-  );
-}
-
-function showZoom(): void {
-  zoomText.textContent = charts?.rangeText() ?? '';
-  resetZoom.setVisible(charts?.view.range != null);
+/** Tells how the charts are shown, and keeps it for when the page is loaded again. */
+function showView(): void {
+  if (!charts) return;
+  zoomText.textContent = charts.rangeText();
+  resetZoom.setVisible(charts.view.range !== null);
+  kept.charts = charts.view;
+  host.keep(kept);
 }
 
 function showFirstBad(): void {
-  const step = series.firstBadStep;
+  const step = own.series.firstBadStep;
   if (step !== null) charts.zoomTo([Math.max(0, step - 50), step + 50]);
-}
-
-function timeFact(current: RunSummary, step: number): string | null {
-  const pace = series.secondsPerStep();
-  if (ALIVE.has(current.state))
-    return pace === null ? null : `${formatDuration(pace * (current.steps - step))} left`;
-  const elapsed = (Date.parse(current.updatedAt) - Date.parse(current.startedAt)) / 1000;
-  return Number.isFinite(elapsed) ? `took ${formatDuration(elapsed)}` : null;
-}
-
-function fact(name: string, value: string): HTMLElement {
-  return make(
-    'div',
-    value.length > WIDE_FACT ? 'fact wide' : 'fact',
-    make('dt', '', name),
-    make('dd', '', value),
-  );
 }
 
 function showBanner(message: string): void {

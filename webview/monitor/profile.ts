@@ -1,7 +1,8 @@
 import uPlot from 'uplot';
-import { onResize } from '../shared/dom.js';
+import { make, onResize } from '../shared/dom.js';
+import { t } from '../shared/l10n.js';
 import { chartTheme } from '../shared/theme.js';
-import { fallsWithTime, type RunSeries } from './series.js';
+import { fallsWithTime } from './series.js';
 
 const HEIGHT = 190;
 
@@ -10,25 +11,27 @@ export class FilterProfile {
   private plot: uPlot | null = null;
   private layers = '';
   private said = '';
+  private norms: ReadonlyMap<number, number[]> = new Map();
+  private readonly holder = make('figure', '');
+  private readonly verdict = make('p', 'verdict');
 
-  constructor(
-    private readonly holder: HTMLElement,
-    private readonly verdict: HTMLElement,
-    private readonly series: RunSeries,
-  ) {
-    onResize(holder, () => this.plot?.setSize({ width: holder.clientWidth, height: HEIGHT }));
+  constructor(private readonly section: HTMLElement) {
+    this.holder.setAttribute('role', 'img');
+    this.holder.tabIndex = 0;
+    section.append(make('h2', '', t('Norm of the MR filters over t (taps)')), this.holder, this.verdict);
+    onResize(this.holder, () => this.plot?.setSize({ width: this.holder.clientWidth, height: HEIGHT }));
   }
 
   /** In the current theme. */
   build(): void {
     this.layers = '';
     this.said = '';
-    this.update();
+    this.update(this.norms);
   }
 
-  update(): void {
-    const { filterNorms } = this.series;
-    this.holder.parentElement!.hidden = filterNorms.size === 0;
+  update(filterNorms: ReadonlyMap<number, number[]>): void {
+    this.norms = filterNorms;
+    this.section.hidden = filterNorms.size === 0;
     if (filterNorms.size === 0) return;
     const profiles = [...filterNorms].sort(([a], [b]) => a - b);
     const saying = JSON.stringify(profiles);
@@ -56,11 +59,13 @@ export class FilterProfile {
     const rising = profiles.filter(([, norms]) => !fallsWithTime(norms)).map(([layer]) => layer);
     const text =
       rising.length === 0
-        ? `The norms fall with t in ${profiles.length === 1 ? 'the only MR layer' : `all ${profiles.length} MR layers`}, as they should.`
-        : `The norms do not fall with t in layer${rising.length > 1 ? 's' : ''} ${rising.join(', ')}: the decay may be too weak.`;
+        ? profiles.length === 1
+          ? t('The norms fall with t in the only MR layer, as they should.')
+          : t('The norms fall with t in all {0} MR layers, as they should.', profiles.length)
+        : t('The norms do not fall with t in layer {0}: the decay may be too weak.', rising.join(', '));
     this.verdict.textContent = text;
     this.verdict.dataset.kind = rising.length === 0 ? 'good' : 'bad';
-    this.holder.setAttribute('aria-label', `Norms of the MR filters over time. ${text}`);
+    this.holder.setAttribute('aria-label', t('Norms of the MR filters over time. {0}', text));
   }
 
   private rebuild(layers: number[], data: uPlot.AlignedData): void {
@@ -72,7 +77,6 @@ export class FilterProfile {
       ticks: { stroke: theme.grid, width: 1 },
     };
     const options: uPlot.Options = {
-      title: 'Norm of the MR filters over t (taps)',
       width: this.holder.clientWidth || 400,
       height: HEIGHT,
       scales: { x: { time: false }, y: { distr: 3 } },
@@ -82,7 +86,7 @@ export class FilterProfile {
       series: [
         { label: 't' },
         ...layers.map((layer, position): uPlot.Series => ({
-          label: `layer ${layer}`,
+          label: t('layer {0}', layer),
           stroke: theme.ramp(layers.length > 1 ? position / (layers.length - 1) : 0),
           width: 1.25,
           points: { show: false },

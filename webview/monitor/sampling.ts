@@ -82,6 +82,16 @@ export function robustRange(
   return padded(Math.min(at(LOW_SHARE), ...also), Math.max(at(HIGH_SHARE), ...also));
 }
 
+/**
+ * A range for a logarithmic scale. It begins at one digit (0.02, 3000): ticks are counted up from there, and from
+ * anything else the chart library counts for ever.
+ */
+export function logRange(low: number, high: number): [number, number] {
+  const magnitude = 10 ** Math.floor(Math.log10(low));
+  const digit = Math.max(1, Math.floor(low / magnitude));
+  return [Number((digit * magnitude).toPrecision(1)), high * 1.05];
+}
+
 /** A range with room at both ends, never empty. */
 export function padded(low: number, high: number): [number, number] {
   const room = PADDING * (high - low) || 0.05 * Math.abs(high) || 1;

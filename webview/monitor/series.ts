@@ -1,4 +1,11 @@
-import type { RunEvent, StartEvent, StepEvent } from '../shared/messages.js';
+import {
+  columnOf,
+  numberOf,
+  type EventBatch,
+  type StepReports,
+  type StepRows,
+} from '../shared/event-batch.js';
+import type { StartEvent } from '../shared/messages.js';
 import { lowerBound } from './sampling.js';
 
 /** Weight of the past in the smoothed loss of a long run; a short one is smoothed less, for it falls faster. */
@@ -10,6 +17,7 @@ const FIRST_CAPACITY = 1024;
 
 export const COLUMNS = [
   'step',
+  'time',
   'loss',
   'smoothLoss',
   'heldOut',
@@ -22,8 +30,11 @@ export const COLUMNS = [
 ] as const;
 export type Column = (typeof COLUMNS)[number];
 
-/** Columns that a step event fills, by the event's own names. */
+/** Columns that a step fills, by the event's own names. */
 const OF_STEP = ['loss', 'tokensPerSecond', 'mfu', 'gradNorm', 'lr', 'stepTimeMs', 'memoryBytes'] as const;
+
+/** The newest step. */
+export type LastStep = Record<'step' | (typeof OF_STEP)[number], number>;
 
 export interface Checkpoint {
   step: number;
@@ -33,36 +44,43 @@ export interface Checkpoint {
 /** What the events of a run add up to: every value of every step, and the newest of everything. */
 export class RunSeries {
   private columns = newColumns(FIRST_CAPACITY);
-  private pace: { step: number; time: number }[] = [];
+  /** The row from which on the pace is taken: that of the newest start. */
+  private paceFrom = 0;
   private smooth = { sum: 0, weight: 0 };
   /** Rows, one a step, ascending. */
   length = 0;
   /** Rows that hold an evaluation. */
   evaluations: number[] = [];
   start: StartEvent | null = null;
-  last: StepEvent | null = null;
+  last: LastStep | null = null;
   heldOutLoss: number | null = null;
   /** The first step whose loss or gradient was no number. */
   firstBadStep: number | null = null;
-  /** Norm of each tap of the filter, by MR layer, the newest. */
+  /** Norm of each tap of the filter, by MR layer; quantiles of the time constants, by LI layer; the newest. */
   filterNorms = new Map<number, number[]>();
+  timeConstants = new Map<number, number[]>();
+  /** Where the time of a step went, the newest. */
+  partsMs: Record<string, number> | null = null;
   checkpoints: Checkpoint[] = [];
 
   clear(): void {
     Object.assign(this, new RunSeries());
   }
 
-  add(event: RunEvent): void {
-    if (!Number.isFinite(event.step)) return;
+  add(batch: EventBatch): void {
+    for (const event of batch) {
+      if (event.type === 'steps') this.addSteps(event);
+      else if (Number.isFinite(event.step)) this.addOther(event);
+    }
+  }
+
+  private addOther(event: Exclude<EventBatch[number], StepRows>): void {
     switch (event.type) {
       case 'start':
         this.begin(event);
         break;
-      case 'step':
-        this.addStep(event);
-        break;
       case 'evaluation':
-        this.addEvaluation(event.step, number(event.heldOutLoss));
+        this.addEvaluation(event.step, numberOf(event.heldOutLoss));
         break;
       case 'checkpoint':
         if (typeof event.path === 'string') this.checkpoints.push({ step: event.step, path: event.path });
@@ -77,10 +95,11 @@ export class RunSeries {
 
   /** Seconds a step takes by the clock, evaluations and checkpoints included; null before two steps. */
   secondsPerStep(): number | null {
-    const first = this.pace[0];
-    const last = this.pace.at(-1);
-    if (!first || !last || last.step === first.step) return null;
-    const pace = (last.time - first.time) / (last.step - first.step);
+    const { step, time } = this.columns;
+    const last = this.length - 1;
+    const first = Math.max(this.paceFrom, last - PACE_STEPS);
+    if (first >= last) return null;
+    const pace = (time[last]! - time[first]!) / (step[last]! - step[first]!);
     // A clock that was set back says nothing about the pace.
     return pace > 0 ? pace : null;
   }
@@ -101,8 +120,8 @@ export class RunSeries {
   /** A resumed run repeats the steps after its checkpoint: what was drawn beyond it is history. */
   private begin(event: StartEvent): void {
     this.start = event;
-    this.pace = [];
     this.truncate(event.step + 1);
+    this.paceFrom = this.length;
     this.checkpoints = this.checkpoints.filter(({ step }) => step <= event.step);
   }
 
@@ -113,9 +132,23 @@ export class RunSeries {
     if (this.firstBadStep !== null && this.firstBadStep >= step) this.firstBadStep = null;
   }
 
-  private addStep(event: StepEvent): void {
-    const row = this.row(event.step);
-    for (const name of OF_STEP) this.columns[name][row] = number(event[name]);
+  private addSteps(rows: StepRows): void {
+    if (rows.count === 0) return;
+    const steps = columnOf(rows, 'step');
+    const times = columnOf(rows, 'time');
+    const values = OF_STEP.map((name) => columnOf(rows, name));
+    for (let at = 0; at < rows.count; at++) {
+      const row = this.row(steps[at]!);
+      this.columns.time[row] = times[at]!;
+      OF_STEP.forEach((name, index) => (this.columns[name][row] = values[index]![at]!));
+      this.smoothen(row);
+    }
+    const newest = OF_STEP.map((name, index) => [name, values[index]![rows.count - 1]!]);
+    this.last = { step: steps[rows.count - 1]!, ...Object.fromEntries(newest) } as LastStep;
+    this.addReports(rows.reports);
+  }
+
+  private smoothen(row: number): void {
     const loss = this.columns.loss[row]!;
     if (Number.isFinite(loss)) {
       const past = Math.min(SMOOTHING, Math.max(0, 1 - SMOOTHED_STEPS / (row + 1)));
@@ -124,11 +157,13 @@ export class RunSeries {
       this.columns.smoothLoss[row] = this.smooth.sum / this.smooth.weight;
     }
     if (!Number.isFinite(loss) || !Number.isFinite(this.columns.gradNorm[row]!))
-      this.firstBadStep ??= event.step;
-    this.last = event;
-    for (const { layer, norms } of event.filterNorms ?? []) this.filterNorms.set(layer, norms.map(number));
-    if (Number.isFinite(event.time)) this.pace.push({ step: event.step, time: event.time });
-    if (this.pace.length > PACE_STEPS) this.pace.shift();
+      this.firstBadStep ??= this.columns.step[row]!;
+  }
+
+  private addReports({ filterNorms, timeConstants, partsMs }: StepReports): void {
+    for (const { layer, norms } of filterNorms ?? []) setNumbers(this.filterNorms, layer, norms);
+    for (const { layer, tokens } of timeConstants ?? []) setNumbers(this.timeConstants, layer, tokens);
+    if (partsMs) this.partsMs = partsMs;
   }
 
   /** Evaluations may be reported after later steps: those find their row, or have none. */
@@ -154,6 +189,12 @@ export class RunSeries {
   }
 }
 
+/** Reports come out of a file: what is not as it should be is passed over. */
+function setNumbers(layers: Map<number, number[]>, layer: unknown, values: unknown): void {
+  if (typeof layer === 'number' && Array.isArray(values) && values.length > 0)
+    layers.set(layer, values.map(numberOf));
+}
+
 type Columns = Record<Column, Float64Array>;
 
 function newColumns(capacity: number, old?: Columns): Columns {
@@ -163,11 +204,6 @@ function newColumns(capacity: number, old?: Columns): Columns {
     return [name, column];
   };
   return Object.fromEntries(COLUMNS.map(make)) as Columns;
-}
-
-/** JSON has no NaN and no infinity: what is written in their place (null, a word) counts as missing. */
-function number(value: unknown): number {
-  return typeof value === 'number' ? value : NaN;
 }
 
 /** Whether the norms of a filter fall with t, as those of a healthy MR layer do: the late ones against the first. */

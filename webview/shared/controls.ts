@@ -42,7 +42,7 @@ export function button(options: ButtonOptions): ButtonControl {
   element.textContent = options.label;
   if (options.title) {
     element.title = options.title;
-    element.setAttribute('aria-label', options.title);
+    element.setAttribute('aria-label', nameOf(options.label, options.title, options.appearance === 'icon'));
   }
   element.addEventListener('click', options.onPress);
   return {
@@ -50,6 +50,11 @@ export function button(options: ButtonOptions): ButtonControl {
     setEnabled: (enabled) => element.toggleAttribute('disabled', !enabled),
     setVisible: (visible) => element.toggleAttribute('hidden', !visible),
   };
+}
+
+/** Who speaks to the screen says what is written on a button: its name begins with that, unless it is a sign. */
+function nameOf(label: string, title: string, isSign: boolean): string {
+  return isSign || title.startsWith(label) ? title : `${label}: ${title}`;
 }
 
 export interface ChooserControl {

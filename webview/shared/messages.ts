@@ -2,14 +2,14 @@
  * Everything that webviews and the extension say to each other. Extension → webview messages are `…Update`,
  * webview → extension messages are `…Request`; the latter are checked where they arrive.
  */
-import type { RunEvent, RunState } from '../../extension/runs/run-directory.js';
+import type { RunState } from '../../extension/runs/run-directory.js';
 import type { EstimateResult, PreviewModel, TextRange } from '../../language/server/protocol.js';
 import type { Heat } from '../diagram/heat.js';
-import type { Expected } from '../monitor/chart-specs.js';
+import type { ChartSettings } from '../monitor/charts.js';
+import type { EventBatch } from './event-batch.js';
 import { EDIT_OPERATORS, MOST_REPEATS, type DiagramEdit } from './diagram-edits.js';
 
 export type { EvaluationEvent, RunEvent, StartEvent, StepEvent } from '../../extension/runs/run-directory.js';
-export type { Expected } from '../monitor/chart-specs.js';
 
 export type DiagramUpdate =
   /** A fresh picture. `models` are all models of the file, for the chooser. */
@@ -74,35 +74,63 @@ export interface RunSummary {
   exitReason: string;
 }
 
+/** What the estimate of the run's plan says, for the device that it runs on. */
+export interface Expected {
+  hardware: string;
+  tokensPerSecond: number;
+  mfu: number;
+  stepTimeMs: number;
+  /** What the step may take by the estimate's known errors. */
+  stepTimeMsRange: [low: number, high: number];
+  memoryBytes: number;
+  partsMs: Record<string, number>;
+}
+
+export interface PlanFacts {
+  sequence: number;
+  expected: Expected | null;
+}
+
+/** `of`: the directory of the run that is meant, this one or one compared with it. */
 export type MonitorUpdate =
   | { type: 'run'; run: RunSummary }
-  /** `reset`: forget what came before. */
-  | { type: 'events'; reset: boolean; events: RunEvent[] }
-  | { type: 'log'; reset: boolean; lines: string[] }
-  /** What the estimate of the run's plan expects of the device that it runs on. */
-  | { type: 'expected'; expected: Expected | null }
-  /** All runs that are compared with this one, each whole. */
-  | { type: 'others'; others: { name: string; directory: string; events: RunEvent[] }[] }
+  /** `reset`: forget what came before. `share`: how much of the run's events, 0-1, is told with these. */
+  | { type: 'events'; of: string; reset: boolean; events: EventBatch; share: number }
+  /** A few events from all over a long run, to be shown until all were told. */
+  | { type: 'sample'; of: string; events: EventBatch }
+  /** The newest lines; `count`: of the log so far; `firstBad`: the first with an error or a NaN in it. */
+  | { type: 'log'; reset: boolean; lines: string[]; count: number; firstBad: number | null }
+  | { type: 'plan'; plan: PlanFacts | null }
+  /** The runs that are compared with this one from now on. */
+  | { type: 'compared'; runs: { directory: string; name: string }[] }
   /** The run directory cannot be read (any more). */
   | { type: 'gone'; message: string };
 
 export const MONITOR_ACTIONS = [
   'stop',
+  'checkpoint',
   'resume',
   'open-plan',
-  'open-log',
   'reveal-directory',
   'copy-command',
   'compare',
 ] as const;
 export type MonitorAction = (typeof MONITOR_ACTIONS)[number];
 
-export type MonitorRequest = { type: 'ready' } | { type: MonitorAction } | { type: 'save-csv'; csv: string };
+export type MonitorRequest =
+  | { type: 'ready' }
+  | { type: MonitorAction }
+  /** `line`: to go to, counted from 0. */
+  | { type: 'open-log'; line?: number }
+  /** `checkpoint`: relative to the run directory; to be chosen where there is none. */
+  | { type: 'branch'; checkpoint?: string }
+  | { type: 'save-csv'; csv: string };
 
 export interface MonitorState {
   directory: string;
   /** Directories of the runs compared with it. */
   compared?: string[];
+  charts?: ChartSettings;
 }
 
 type Fields = Record<string, unknown>;
@@ -167,8 +195,18 @@ export function isDiagramRequest(value: unknown): value is DiagramRequest {
 
 export function isMonitorRequest(value: unknown): value is MonitorRequest {
   if (!isObject(value)) return false;
-  if (value.type === 'save-csv') return typeof value.csv === 'string';
-  return value.type === 'ready' || MONITOR_ACTIONS.some((action) => action === value.type);
+  switch (value.type) {
+    case 'ready':
+      return true;
+    case 'save-csv':
+      return typeof value.csv === 'string';
+    case 'open-log':
+      return value.line === undefined || (Number.isInteger(value.line) && Number(value.line) >= 0);
+    case 'branch':
+      return value.checkpoint === undefined || typeof value.checkpoint === 'string';
+    default:
+      return MONITOR_ACTIONS.some((action) => action === value.type);
+  }
 }
 
 export function isDiagramState(value: unknown): value is DiagramState {

@@ -1,0 +1,17 @@
+import type { RunInfo } from '../runs/index.js';
+
+/** Whether every word of the filter is somewhere in what a run is called. */
+export function matchesFilter(run: RunInfo, filter: string): boolean {
+  const names = [run.run, run.model, run.state, run.directory, run.remote?.target ?? 'local'];
+  const text = names.join('\n').toLowerCase();
+  return filter
+    .toLowerCase()
+    .split(/\s+/)
+    .every((word) => text.includes(word));
+}
+
+/** The starred ones, then the others, each in their order. */
+export function starredFirst(runs: readonly RunInfo[], stars: ReadonlySet<string>): RunInfo[] {
+  const isStarred = ({ directory }: RunInfo) => stars.has(directory);
+  return [...runs.filter(isStarred), ...runs.filter((run) => !isStarred(run))];
+}

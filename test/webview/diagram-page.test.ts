@@ -1,0 +1,172 @@
+import assert from 'node:assert/strict';
+import type { Page } from 'playwright-core';
+import type { DiagramUpdate } from '../../webview/shared/messages.js';
+import { eventually } from '../support/eventually.js';
+import { PageHarness, type OpenOptions } from './page-harness.js';
+import { evo2 } from './sample.js';
+
+describe('the preview page, in a browser', function () {
+  this.timeout(60_000);
+  const harness = new PageHarness('diagram');
+  let page: Page;
+  const tell = harness.tell.bind(harness);
+
+  before(() => harness.start());
+  after(() => harness.stop());
+
+  async function open(options?: OpenOptions): Promise<void> {
+    await harness.open(options);
+    page = harness.page;
+  }
+
+  const preview = (): DiagramUpdate => ({
+    type: 'preview',
+    uri: 'file:///a.striped',
+    models: ['Evo2_7B'],
+    preview: evo2(),
+    version: 3,
+  });
+  const transform = () => page.locator('#picture').evaluate((picture) => picture.style.transform);
+  const blocks = () => page.locator('svg .block').count();
+  beforeEach(async () => {
+    await open();
+    await tell(preview());
+    await page.waitForSelector('svg .block');
+  });
+
+  it('draws under the content security policy without a complaint', async () => {
+    assert.equal(await blocks(), 8);
+    assert.deepEqual(harness.complaints, []);
+    const band = page.locator('svg .heading');
+    assert.equal(await band.evaluate((element) => getComputedStyle(element).fontSize), '18px');
+  });
+
+  it('keeps the viewport over an update, and hands it to the editor for a reload', async () => {
+    await page.mouse.move(300, 300);
+    await page.keyboard.down('Control');
+    await page.mouse.wheel(0, -200);
+    await page.keyboard.up('Control');
+    await page.mouse.wheel(0, 120);
+    const before = await transform();
+    const changed = evo2();
+    changed.blocks[3]!.details = ['heads 16'];
+    await tell({ ...preview(), preview: changed } as DiagramUpdate);
+    await page.getByText('heads 16', { exact: true }).waitFor();
+    assert.equal(await transform(), before);
+    const kept = await page.evaluate<object>('kept');
+    await open({ kept: { ...kept, expanded: ['/2'] } });
+    await tell(preview());
+    await page.waitForSelector('svg .block');
+    assert.equal(await transform(), before);
+    assert.equal(await blocks(), 20);
+  });
+
+  it('keeps the last good picture under a banner while the text is broken', async () => {
+    await tell({ type: 'broken', uri: 'file:///a.striped', message: 'mend it' });
+    await page.locator('#banner', { hasText: 'mend it' }).waitFor();
+    assert.equal(await blocks(), 8);
+    await tell(preview());
+    await page.locator('#banner').waitFor({ state: 'hidden' });
+  });
+
+  it('unfolds by click and keeps it over an update', async () => {
+    await page.locator('[data-fold="/2"] > .fold').click();
+    await eventually('20 blocks', async () => (await blocks()) === 20);
+    await tell(preview());
+    await page.waitForTimeout(300);
+    assert.equal(await blocks(), 20);
+  });
+
+  it('is walked, unfolded and revealed by keys', async () => {
+    await page.locator('[role=treeitem][tabindex="0"]').focus();
+    const at = () => page.evaluate('document.activeElement.dataset.id');
+    assert.equal(await at(), '/0');
+    await page.keyboard.press('ArrowRight');
+    assert.equal(await at(), '/0/0');
+    await page.keyboard.press('Enter');
+    const position = { line: 10, character: 2 };
+    assert.deepEqual(await harness.lastSent(), { type: 'reveal', range: { start: position, end: position } });
+    await page.keyboard.press('ArrowLeft');
+    assert.equal(await at(), '/0');
+    await page.keyboard.press('End');
+    await page.keyboard.press('Home');
+    for (let count = 0; count < 5; count++) await page.keyboard.press('ArrowDown');
+    assert.equal(await at(), '/2');
+    await page.keyboard.press('ArrowRight');
+    await page.locator('[data-id="/2"][aria-expanded=true]:focus').waitFor();
+    assert.equal(await at(), '/2', 'the focus outlives the redraw');
+    await page.keyboard.press('ArrowLeft');
+    await page.locator('[data-id="/2"][aria-expanded=false]:focus').waitFor();
+  });
+
+  it('says what a block is and asks for edits of its text', async () => {
+    await page.locator('svg .block[data-operator=MHA]').first().click();
+    const inspector = page.locator('#inspector');
+    await inspector.getByText('MHA block 3').waitFor();
+    await inspector.getByText('heads 32 · rope 1000000').waitFor();
+    await inspector.locator('vscode-dropdown[aria-label=Operator]').click();
+    await inspector.locator('[aria-label=Operator] vscode-option[aria-label=LI]').click();
+    await harness.hasSent('edit');
+    const range = { start: { line: 13, character: 2 }, end: { line: 13, character: 4 } };
+    assert.deepEqual(await harness.lastSent(), {
+      type: 'edit',
+      version: 3,
+      edit: { action: 'operator', range, operator: 'LI' },
+    });
+    // The text has moved: the next edit goes by the new ranges, and the focus stays.
+    const moved = evo2();
+    moved.blocks[3]!.range = { start: { line: 40, character: 0 }, end: { line: 40, character: 3 } };
+    await tell({ ...preview(), preview: moved, version: 4 } as DiagramUpdate);
+    await page.locator('.block[data-index="3"][data-line="40"]').waitFor();
+    await inspector.getByRole('button', { name: 'Remove' }).click();
+    const edit = { action: 'remove', range: moved.blocks[3]!.range };
+    assert.deepEqual(await harness.lastSent(), { type: 'edit', version: 4, edit });
+    await page.keyboard.press('Escape');
+    await inspector.waitFor({ state: 'hidden' });
+    assert.deepEqual(harness.complaints, []);
+  });
+
+  it('marks the blocks that the cursor is in', async () => {
+    await tell({ type: 'cursor', line: 13, character: 3 });
+    await page.locator('.block.current[data-operator=MHA][aria-current=location]').waitFor();
+    await tell({ type: 'cursor', line: 0, character: 0 });
+    await eventually('no mark', async () => (await page.locator('.current').count()) === 0);
+  });
+
+  it('draws two models beside each other', async () => {
+    const other = { ...evo2(), name: 'Other' };
+    await tell({ ...preview(), models: ['Evo2_7B', 'Other'], other } as DiagramUpdate);
+    await eventually('two pictures', async () => (await page.locator('#picture > svg').count()) === 2);
+    const kept = await page.evaluate<{ compared?: string }>('kept');
+    assert.equal(kept.compared, 'Other');
+  });
+
+  it('hands out a PNG', async () => {
+    await page.getByRole('button', { name: 'Save the picture as PNG' }).click();
+    await harness.hasSent('save-png');
+    const message = (await harness.lastSent()) as { type: string; png?: string };
+    const bytes = Buffer.from(message.png ?? '', 'base64');
+    assert.equal(bytes.subarray(1, 4).toString(), 'PNG');
+    assert.ok(bytes.length > 10_000, String(bytes.length));
+    assert.deepEqual(harness.complaints, []);
+  });
+
+  it('hands out a picture that stands alone', async () => {
+    await page.getByRole('button', { name: 'Save the picture as SVG' }).click();
+    await harness.hasSent('save-svg');
+    const message = (await harness.lastSent()) as { type: string; svg?: string };
+    assert.match(message.svg ?? '', /<style>/);
+  });
+
+  for (const theme of ['dark', 'light', 'highContrast'] as const) {
+    it(`has no serious flaw that axe finds, ${theme}`, async () => {
+      await open({ theme });
+      await tell(preview());
+      await page.locator('svg .block[data-operator=MHA]').first().click();
+      await page.locator('#inspector').getByText('MHA block 3').waitFor();
+      await tell({ type: 'broken', uri: 'file:///a.striped', message: 'mend it' });
+      await page.locator('#banner', { hasText: 'mend it' }).waitFor();
+      assert.deepEqual(await harness.seriousViolations(), []);
+    });
+  }
+});
