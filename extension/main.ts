@@ -1,5 +1,5 @@
 /** Composition root: makes the parts, connects them, and hands everything to the window for disposal. */
-import * as vscode from 'vscode';
+import type * as vscode from 'vscode';
 import { LanguageClient, TransportKind } from 'vscode-languageclient/node';
 import { registerCommands } from './command-table.js';
 import { StripedClient } from './language-client.js';

@@ -11,5 +11,5 @@ export function fileNameOf(uri: string): string {
 
 /** Opens the document, which makes it known to the server; a panel about one that is gone is closed. */
 export function closeWithoutDocument(panel: vscode.WebviewPanel, uri: vscode.Uri): void {
-  vscode.workspace.openTextDocument(uri).then(undefined, () => panel.dispose());
+  vscode.workspace.openTextDocument(uri).then(undefined, () => void panel.dispose());
 }

@@ -7,7 +7,7 @@ import {
   type DiagramUpdate,
 } from '../../webview/shared/messages.js';
 import type { PreviewModel } from '../../language/server/protocol.js';
-import { changeOf, EditRefused, type DiagramEdit } from '../../webview/shared/diagram-edits.js';
+import { changesOf, EditRefused, type DiagramEdit } from '../../webview/shared/diagram-edits.js';
 import type { StripedClient } from '../language-client.js';
 import { DIAGRAM_BODY } from './page-html.js';
 import { closeWithoutDocument, documentKey, fileNameOf } from './documents.js';
@@ -117,10 +117,11 @@ class PreviewPanel implements PanelPage {
       return;
     }
     try {
-      const { start, end, newText } = changeOf(document.getText(), edit);
-      const range = new vscode.Range(document.positionAt(start), document.positionAt(end));
       const change = new vscode.WorkspaceEdit();
-      change.replace(this.uri, range, newText);
+      for (const { start, end, newText } of changesOf(document.getText(), edit)) {
+        const range = new vscode.Range(document.positionAt(start), document.positionAt(end));
+        change.replace(this.uri, range, newText);
+      }
       await vscode.workspace.applyEdit(change);
     } catch (error) {
       if (!(error instanceof EditRefused)) throw error;

@@ -1,5 +1,10 @@
 import assert from 'node:assert/strict';
-import { changeOf, EditRefused, type DiagramEdit } from '../../webview/shared/diagram-edits.js';
+import {
+  changesOf,
+  EditRefused,
+  type DiagramEdit,
+  type TextChange,
+} from '../../webview/shared/diagram-edits.js';
 
 const TEXT = 'model A {\n  layout SE(filter: 4) MR x 3 (SE MR) x 4 LI LI LI\n}\n';
 
@@ -10,8 +15,11 @@ function rangeOf(part: string, from = 0) {
 }
 
 function edited(edit: DiagramEdit): string {
-  const { start, end, newText } = changeOf(TEXT, edit);
-  return (TEXT.slice(0, start) + newText + TEXT.slice(end)).split('\n')[1]!.trim();
+  // From the end on, so that offsets before a change stay right.
+  const changes = changesOf(TEXT, edit).sort((a, b) => b.start - a.start);
+  const apply = (text: string, { start, end, newText }: TextChange) =>
+    text.slice(0, start) + newText + text.slice(end);
+  return changes.reduce(apply, TEXT).split('\n')[1]!.trim();
 }
 
 describe('edits that the diagram asks for', () => {
@@ -57,6 +65,31 @@ describe('edits that the diagram asks for', () => {
       { action: 'remove', range: rangeOf('MR x 3') },
       'layout SE(filter: 4) (SE MR) x 4 LI LI LI',
     ],
+    [
+      'moves a block before another',
+      { action: 'move', range: rangeOf('MR x 3'), target: rangeOf('SE(filter: 4)'), where: 'before' },
+      'layout MR x 3 SE(filter: 4) (SE MR) x 4 LI LI LI',
+    ],
+    [
+      'moves a block after another, with its overrides',
+      { action: 'move', range: rangeOf('SE(filter: 4)'), target: rangeOf('(SE MR) x 4'), where: 'after' },
+      'layout MR x 3 (SE MR) x 4 SE(filter: 4) LI LI LI',
+    ],
+    [
+      'moves a block out of a repeat',
+      {
+        action: 'move',
+        range: rangeOf('MR', TEXT.split('\n')[1]!.indexOf('(SE MR)')),
+        target: rangeOf('LI'),
+        where: 'before',
+      },
+      'layout SE(filter: 4) MR x 3 (SE) x 4 MR LI LI LI',
+    ],
+    [
+      'leaves what is moved to where it is',
+      { action: 'move', range: rangeOf('MR x 3'), target: rangeOf('SE(filter: 4)'), where: 'after' },
+      'layout SE(filter: 4) MR x 3 (SE MR) x 4 LI LI LI',
+    ],
   ];
   for (const [name, edit, expected] of cases) {
     it(name, () => assert.equal(edited(edit), expected));
@@ -64,8 +97,14 @@ describe('edits that the diagram asks for', () => {
 
   it('refuses what is written in another file', () => {
     const away = { start: { line: 90, character: 0 }, end: { line: 90, character: 2 } };
-    assert.throws(() => changeOf(TEXT, { action: 'remove', range: away }), EditRefused);
+    assert.throws(() => changesOf(TEXT, { action: 'remove', range: away }), EditRefused);
     const brace = { start: { line: 2, character: 0 }, end: { line: 2, character: 1 } };
-    assert.throws(() => changeOf(TEXT, { action: 'operator', range: brace, operator: 'SE' }), EditRefused);
+    assert.throws(() => changesOf(TEXT, { action: 'operator', range: brace, operator: 'SE' }), EditRefused);
+  });
+
+  it('refuses to move a repeat into itself', () => {
+    const edit = { action: 'move', range: rangeOf('(SE MR) x 4'), where: 'before' } as const;
+    const target = rangeOf('SE', TEXT.split('\n')[1]!.indexOf('(SE MR)'));
+    assert.throws(() => changesOf(TEXT, { ...edit, target }), EditRefused);
   });
 });

@@ -126,6 +126,55 @@ describe('the preview page, in a browser', function () {
     assert.deepEqual(harness.complaints, []);
   });
 
+  it('moves a block past its neighbour by keys, and keeps it chosen', async () => {
+    await page.locator('.block[data-index="1"]').first().focus();
+    await page.keyboard.press('Alt+ArrowDown');
+    const [mr, li] = [evo2().blocks[1]!, evo2().blocks[2]!];
+    const edit = { action: 'move', range: mr.range, target: li.range, where: 'after' };
+    assert.deepEqual(await harness.lastSent(), { type: 'edit', version: 3, edit });
+    await tell(preview());
+    await page.locator('[data-id="/0/2"]:focus').waitFor();
+    // The last of a stripe has no neighbour below; nothing is asked for.
+    const count = (await harness.sent()).length;
+    await page.keyboard.press('Alt+ArrowDown');
+    assert.equal((await harness.sent()).length, count);
+  });
+
+  it('moves a block by its band to where it is dropped, and pans by the rest', async () => {
+    await page.setViewportSize({ width: 700, height: 900 });
+    const centre = async (selector: string) => {
+      const { x, y, width, height } = (await page.locator(selector).first().boundingBox())!;
+      return { x: x + width / 2, y: y + height / 2, top: y };
+    };
+    const before = await transform();
+    const band = await centre('.block[data-index="3"] .band');
+    const target = await centre('.block[data-index="0"] .box');
+    await page.mouse.move(band.x, band.y);
+    await page.mouse.down();
+    await page.mouse.move(target.x, target.top + 2, { steps: 5 });
+    await page.locator('.drop-mark:visible').waitFor();
+    await page.mouse.up();
+    const { blocks } = evo2();
+    const edit = { action: 'move', range: blocks[3]!.range, target: blocks[0]!.range, where: 'before' };
+    assert.deepEqual(await harness.lastSent(), { type: 'edit', version: 3, edit });
+    assert.equal(await page.locator('.drop-mark:visible').count(), 0);
+    assert.equal(await transform(), before, 'the picture stays');
+    // Elsewhere on a block a drag moves the picture, and Escape gives a drag up.
+    const count = (await harness.sent()).length;
+    await page.mouse.move(band.x, band.y);
+    await page.mouse.down();
+    await page.mouse.move(target.x, target.y, { steps: 3 });
+    await page.keyboard.press('Escape');
+    await page.mouse.up();
+    assert.equal((await harness.sent()).length, count);
+    const name = await centre('.block[data-index="3"] .name');
+    await page.mouse.move(name.x, name.y);
+    await page.mouse.down();
+    await page.mouse.move(name.x, name.y - 60, { steps: 3 });
+    await page.mouse.up();
+    assert.notEqual(await transform(), before);
+  });
+
   it('marks the blocks that the cursor is in', async () => {
     await tell({ type: 'cursor', line: 13, character: 3 });
     await page.locator('.block.current[data-operator=MHA][aria-current=location]').waitFor();

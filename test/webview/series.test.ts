@@ -113,7 +113,7 @@ describe('curves of a run', () => {
       filterNorms: [{ layer: 1, norms: [3, 2] }],
       timeConstants: [{ layer: 2, tokens: [1, 2, 3, 4, 5] }],
     };
-    add(series, { ...stepEvent(1), ...report } as RunEvent, stepEvent(2));
+    add(series, { ...stepEvent(1), ...report }, stepEvent(2));
     assert.deepEqual([...series.filterNorms], [[1, [3, 2]]]);
     assert.deepEqual([...series.timeConstants], [[2, [1, 2, 3, 4, 5]]]);
     const odd = {

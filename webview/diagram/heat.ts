@@ -1,13 +1,17 @@
 import type { PreviewBlock } from '../../language/server/protocol.js';
+import { t } from '../shared/l10n.js';
 import { formatBytes, formatCount, formatMs } from '../shared/format.js';
 
 /** What the blocks are coloured by. */
 export const HEATS = ['none', 'time', 'memory', 'parameters'] as const;
 export type Heat = (typeof HEATS)[number];
 
-export function isHeat(value: unknown): value is Heat {
-  return HEATS.some((heat) => heat === value);
-}
+export const HEAT_NAMES: Record<Heat, string> = {
+  none: t('none'),
+  time: t('time'),
+  memory: t('memory'),
+  parameters: t('parameters'),
+};
 
 interface Measure {
   of(block: PreviewBlock): number;

@@ -7,12 +7,14 @@ import {
   type EditOperator,
 } from '../shared/diagram-edits.js';
 import { make } from '../shared/dom.js';
+import { t } from '../shared/l10n.js';
 import { formatBytes, formatCount, formatMs } from '../shared/format.js';
 import { parseRange } from './xml.js';
 
 export interface InspectorActions {
   edit(edit: DiagramEdit): void;
   reveal(range: TextRange): void;
+  move(item: SVGElement, direction: -1 | 1): void;
   /** The focus has to go back to the picture. */
   closed(): void;
 }
@@ -34,7 +36,7 @@ export class Inspector {
     const title = item.getAttribute('aria-label') ?? '';
     const close = button({
       label: '✕',
-      title: 'Close (Escape)',
+      title: t('Close (Escape)'),
       appearance: 'icon',
       onPress: () => this.close(),
     });
@@ -78,36 +80,42 @@ export class Inspector {
     const press = (label: string, onPress: () => void) => button({ label, onPress }).element;
     const unit = parseRange(item.dataset.unit);
     const repeat = numberField(
-      'Repeat',
+      t('Repeat'),
       Number(item.dataset.count ?? 1),
       { min: 1, max: MOST_REPEATS },
       (count) => this.actions.edit({ action: 'repeat', range, count, ...(unit && { unit }) }),
     );
     const isRepeat = item.dataset.count !== undefined;
-    if (!block) return isRepeat ? [repeat] : [];
+    const moves = [
+      press(t('Move up'), () => this.actions.move(item, -1)),
+      press(t('Move down'), () => this.actions.move(item, 1)),
+    ];
+    if (!block) return [...(isRepeat ? [repeat] : []), ...moves];
     const operator = chooser(
-      'Operator',
+      t('Operator'),
       (choice) => this.actions.edit({ action: 'operator', range, operator: choice as EditOperator }),
       'above',
     );
     operator.setChoices([...EDIT_OPERATORS], block.operator);
-    const insert = (where: 'before' | 'after') => {
+    const insert = (where: 'before' | 'after', name: string) => {
       const what = chooser(
-        `Insert ${where}`,
+        name,
         (choice) => this.actions.edit({ action: 'insert', range, operator: choice as EditOperator, where }),
         'above',
       );
-      what.setChoices([`insert ${where} …`, ...EDIT_OPERATORS], `insert ${where} …`);
+      const prompt = `${name} …`;
+      what.setChoices([prompt, ...EDIT_OPERATORS], prompt);
       return what.element;
     };
     const { settingsRange } = block;
     return [
       operator.element,
-      insert('before'),
-      insert('after'),
+      insert('before', t('Insert before')),
+      insert('after', t('Insert after')),
       repeat,
-      press('Remove', () => this.actions.edit({ action: 'remove', range })),
-      ...(settingsRange ? [press('Settings', () => this.actions.reveal(settingsRange))] : []),
+      ...moves,
+      press(t('Remove'), () => this.actions.edit({ action: 'remove', range })),
+      ...(settingsRange ? [press(t('Settings'), () => this.actions.reveal(settingsRange))] : []),
     ];
   }
 }
@@ -121,13 +129,13 @@ function facts(block: PreviewBlock, model: PreviewModel): HTMLElement {
   const all = model.blocks.reduce((sum, { forwardMs, backwardMs }) => sum + forwardMs + backwardMs, 0);
   const share = (block.forwardMs + block.backwardMs) / (all || 1);
   const rows: [string, string][] = [
-    ['Settings', block.details.join(' · ')],
-    ['Feed-forward', block.ffn],
-    ['Parameters', formatCount(block.parameters)],
-    ['Forward', formatMs(block.forwardMs)],
-    ['Backward', formatMs(block.backwardMs)],
-    ['Share of the blocks’ time', `${(100 * share).toFixed(1)}%`],
-    ['Activations', formatBytes(block.activationBytes)],
+    [t('Settings'), block.details.join(' · ')],
+    [t('Feed-forward'), block.ffn],
+    [t('Parameters'), formatCount(block.parameters)],
+    [t('Forward'), formatMs(block.forwardMs)],
+    [t('Backward'), formatMs(block.backwardMs)],
+    [t('Share of the blocks’ time'), `${(100 * share).toFixed(1)}%`],
+    [t('Activations'), formatBytes(block.activationBytes)],
   ];
   return make(
     'dl',

@@ -3,10 +3,12 @@ import type { PreviewModel } from '../../language/server/protocol.js';
 import { button, chooser, registerControls } from '../shared/controls.js';
 import { adoptStyle, byId, make } from '../shared/dom.js';
 import { connectHost, initialState } from '../shared/host.js';
+import { t } from '../shared/l10n.js';
 import type { DiagramRequest, DiagramState, DiagramUpdate } from '../shared/messages.js';
-import { HEATS, isHeat } from './heat.js';
+import { HEAT_NAMES, HEATS } from './heat.js';
 import { highlight } from './highlight.js';
 import { Inspector } from './inspector.js';
+import { Moving } from './moving.js';
 import { Navigation } from './navigation.js';
 import { diagramStyle, type Theme } from './palette.js';
 import { pngOf } from './png.js';
@@ -24,7 +26,7 @@ const banner = byId('banner');
 const stage = byId('stage');
 const picture = byId('picture');
 
-const NOTHING = 'compare with …';
+const NOTHING = t('compare with …');
 
 let shown: PreviewModel | null = null;
 let other: PreviewModel | null = null;
@@ -41,10 +43,17 @@ const viewport = new Viewport(stage, picture, state.viewport, (view) => {
 const inspector = new Inspector(byId('inspector'), {
   edit: (edit) => host.post({ type: 'edit', version, edit }),
   reveal: (range) => host.post({ type: 'reveal', range }),
+  move: (item, direction) => moving.moveBy(item, direction),
   closed: () => navigation.focus(),
 });
 
+const moving = new Moving(stage, picture, {
+  edit: (edit) => host.post({ type: 'edit', version, edit }),
+  follow: (id) => navigation.follow(id),
+});
+
 const navigation = new Navigation(picture, {
+  move: (item, direction) => moving.moveBy(item, direction),
   inspect: (item) => inspect(item),
   reveal(item) {
     inspect(item);
@@ -67,31 +76,32 @@ picture.addEventListener('click', (event) => {
   host.post({ type: 'reveal', range: { start: position, end: position } });
 });
 
-const heats = chooser('Colour of the blocks', (choice) => {
-  const heat = choice.replace('colour: ', '');
-  state.heat = isHeat(heat) ? heat : 'none';
+const heatChoices = new Map(HEATS.map((heat) => [t('colour: {0}', HEAT_NAMES[heat]), heat] as const));
+const heats = chooser(t('Colour of the blocks'), (choice) => {
+  state.heat = heatChoices.get(choice) ?? 'none';
   host.keep(state);
   void redraw();
 });
-heats.setChoices(
-  HEATS.map((heat) => `colour: ${heat}`),
-  `colour: ${state.heat ?? 'none'}`,
-);
-const comparisons = chooser('Model to compare with', (choice) => {
+heats.setChoices([...heatChoices.keys()], t('colour: {0}', HEAT_NAMES[state.heat ?? 'none']));
+const comparisons = chooser(t('Model to compare with'), (choice) => {
   host.post({ type: 'compare', model: choice === NOTHING ? null : choice });
 });
-const models = chooser('Model shown', (model) => host.post({ type: 'choose-model', model }));
+const models = chooser(t('Model shown'), (model) => host.post({ type: 'choose-model', model }));
 
+byId('toolbar').setAttribute('aria-label', t('Preview'));
+byId('inspector').setAttribute('aria-label', t('Chosen block'));
 byId('toolbar').append(
   models.element,
   comparisons.element,
   heats.element,
   make('span', 'spacer'),
-  button({ label: '−', title: 'Zoom out (-)', appearance: 'icon', onPress: () => viewport.zoom(-1) }).element,
-  button({ label: '+', title: 'Zoom in (+)', appearance: 'icon', onPress: () => viewport.zoom(1) }).element,
-  button({ label: 'Fit', title: 'Fit to width (0)', onPress: () => viewport.fitWidth() }).element,
-  button({ label: 'SVG', title: 'Save the picture as SVG', onPress: () => void save('svg') }).element,
-  button({ label: 'PNG', title: 'Save the picture as PNG', onPress: () => void save('png') }).element,
+  button({ label: '−', title: t('Zoom out (-)'), appearance: 'icon', onPress: () => viewport.zoom(-1) })
+    .element,
+  button({ label: '+', title: t('Zoom in (+)'), appearance: 'icon', onPress: () => viewport.zoom(1) })
+    .element,
+  button({ label: t('Fit'), title: t('Fit to width (0)'), onPress: () => viewport.fitWidth() }).element,
+  button({ label: 'SVG', title: t('Save the picture as SVG'), onPress: () => void save('svg') }).element,
+  button({ label: 'PNG', title: t('Save the picture as PNG'), onPress: () => void save('png') }).element,
 );
 
 host.onUpdate((update) => {

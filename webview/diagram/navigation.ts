@@ -1,6 +1,7 @@
 /**
  * Keyboard and pointer in the picture, after the tree pattern of WAI-ARIA: one item is in the tab order, arrows
- * move between items, right and left unfold and fold, Enter shows the text, the space bar what it is.
+ * move between items, right and left unfold and fold, Enter shows the text, the space bar what it is; with Alt the
+ * arrows up and down move the item itself.
  */
 export interface NavigationActions {
   /** Shows what the item is, and what can be done to it. */
@@ -8,6 +9,8 @@ export interface NavigationActions {
   /** Shows the text that made it. */
   reveal(item: SVGElement): void;
   toggleFold(id: string): void;
+  /** Moves the item past its neighbour in the text, where there is one. */
+  move(item: SVGElement, direction: -1 | 1): void;
   moved(item: SVGElement): void;
 }
 
@@ -34,6 +37,11 @@ export class Navigation {
 
   hasFocus(): boolean {
     return this.root.contains(document.activeElement);
+  }
+
+  /** The item with this id is the current one from the next redraw on. */
+  follow(id: string): void {
+    this.currentId = id;
   }
 
   focus(): void {
@@ -77,6 +85,11 @@ export class Navigation {
     const items = this.items();
     const at = items.indexOf(item);
     const isOpen = item.getAttribute('aria-expanded') === 'true';
+    if (event.altKey && (event.key === 'ArrowDown' || event.key === 'ArrowUp')) {
+      this.actions.move(item, event.key === 'ArrowDown' ? 1 : -1);
+      event.preventDefault();
+      return;
+    }
     const goTo = (target: SVGElement | undefined | null) => target?.focus({ preventScroll: true });
     switch (event.key) {
       case 'ArrowDown':

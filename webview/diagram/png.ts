@@ -1,3 +1,5 @@
+import { t } from '../shared/l10n.js';
+
 /** Twice the pixels, for screens and slides. */
 const SCALE = 2;
 /** What browsers refuse to make a canvas of. */
@@ -13,7 +15,7 @@ export async function pngOf(svg: string): Promise<string> {
   canvas.width = Math.floor(image.width * scale);
   canvas.height = Math.floor(image.height * scale);
   const context = canvas.getContext('2d');
-  if (!context) throw new Error('The picture cannot be drawn as PNG here; save it as SVG.');
+  if (!context) throw new Error(t('The picture cannot be drawn as PNG here; save it as SVG.'));
   context.drawImage(image, 0, 0, canvas.width, canvas.height);
   const [, base64] = canvas.toDataURL('image/png').split(',');
   return base64 ?? '';

@@ -4,6 +4,7 @@ import { attribute, text } from '../diagram/xml.js';
 import { chooser, registerControls } from '../shared/controls.js';
 import { byId } from '../shared/dom.js';
 import { formatCount, formatLength, formatMs } from '../shared/format.js';
+import { t } from '../shared/l10n.js';
 import { connectHost, initialState } from '../shared/host.js';
 import type { EstimateRequest, EstimateState, EstimateUpdate } from '../shared/messages.js';
 import { memoryBar, plansTable, roofline, sweepChart, timeTable } from './pictures.js';
@@ -13,7 +14,8 @@ registerControls();
 
 const host = connectHost<EstimateRequest, EstimateUpdate, EstimateState>();
 const state: EstimateState = host.state() ?? initialState<EstimateState>();
-const names = chooser('Run or model', (name) => host.post({ type: 'choose', name }));
+const names = chooser(t('Run or model'), (name) => host.post({ type: 'choose', name }));
+byId('toolbar').setAttribute('aria-label', t('Estimate'));
 byId('toolbar').append(names.element);
 
 host.onUpdate(({ result }) => {
@@ -31,13 +33,13 @@ host.onUpdate(({ result }) => {
 function contentOf(view: EstimateView): string {
   return [
     facts(view),
-    section('Memory', memoryBar(view)),
-    section('Throughput by sequence length (tokens/s)', sweepChart(view)),
-    section('Time of a micro-batch', timeTable(view)),
-    section('Roofline', roofline(view)),
-    section('Ways to spread the batch', plansTable(view)),
+    section(t('Memory'), memoryBar(view)),
+    section(t('Throughput by sequence length (tokens/s)'), sweepChart(view)),
+    section(t('Time of a micro-batch'), timeTable(view)),
+    section(t('Roofline'), roofline(view)),
+    section(t('Ways to spread the batch'), plansTable(view)),
     section(
-      'Assumptions',
+      t('Assumptions'),
       `<ul>${view.estimate.assumptions.map((line) => `<li>${text(line)}</li>`).join('')}</ul>`,
     ),
   ].join('');
@@ -46,17 +48,17 @@ function contentOf(view: EstimateView): string {
 function facts({ estimate, device }: EstimateView): string {
   const { transformer, stripedhyena1 } = estimate.comparedWith;
   const rows: [string, string][] = [
-    ['Step', formatMs(estimate.stepTimeMs)],
-    ['Tokens/s', formatCount(estimate.tokensPerSecond)],
-    ['MFU', `${(100 * estimate.mfu).toFixed(1)}%`],
-    ['Parameters', formatCount(estimate.model.parameters)],
-    ['Sequence', `${estimate.microBatch} × ${formatLength(estimate.sequence)}, ${estimate.precision}`],
-    ['Device', device.name],
+    [t('Step'), formatMs(estimate.stepTimeMs)],
+    [t('Tokens/s'), formatCount(estimate.tokensPerSecond)],
+    [t('MFU'), `${(100 * estimate.mfu).toFixed(1)}%`],
+    [t('Parameters'), formatCount(estimate.model.parameters)],
+    [t('Sequence'), `${estimate.microBatch} × ${formatLength(estimate.sequence)}, ${estimate.precision}`],
+    [t('Device'), device.name],
     ...(transformer
-      ? ([['Than a Transformer', `${transformer.speedup.toFixed(2)}×`]] as [string, string][])
+      ? ([[t('Than a Transformer'), `${transformer.speedup.toFixed(2)}×`]] as [string, string][])
       : []),
     ...(stripedhyena1
-      ? ([['Than StripedHyena 1', `${stripedhyena1.speedup.toFixed(2)}×`]] as [string, string][])
+      ? ([[t('Than StripedHyena 1'), `${stripedhyena1.speedup.toFixed(2)}×`]] as [string, string][])
       : []),
   ];
   return `<dl id="facts">${rows.map(([name, value]) => `<div><dt>${text(name)}</dt><dd>${text(value)}</dd></div>`).join('')}</dl>`;

@@ -1,11 +1,20 @@
 /** The pictures of the estimate panel as SVG and HTML text, for a page that has `main.css`. */
 import type { EstimateView } from '../../language/server/protocol.js';
 import { attribute, text } from '../diagram/xml.js';
+import { t } from '../shared/l10n.js';
 import { formatBytes, formatCount, formatLength, formatMs } from '../shared/format.js';
 
 const WIDTH = 560;
 const PLOT = { left: 64, right: 130, top: 12, bottom: 34 };
 const PARTS = ['parameters', 'gradients', 'optimizer', 'activations', 'workspace'] as const;
+
+const PART_NAMES: Record<(typeof PARTS)[number], string> = {
+  parameters: t('parameters'),
+  gradients: t('gradients'),
+  optimizer: t('optimizer'),
+  activations: t('activations'),
+  workspace: t('workspace'),
+};
 
 /** What fills the memory of the device; a part that does not fit is past the end mark. */
 export function memoryBar({ estimate, device }: EstimateView): string {
@@ -15,17 +24,17 @@ export function memoryBar({ estimate, device }: EstimateView): string {
   let x = 1;
   const bars = PARTS.map((part, index) => {
     const width = memoryBytes[part] * scale;
-    const bar = `<rect class="part part-${index}" x="${x.toFixed(1)}" y="8" width="${width.toFixed(1)}" height="24"><title>${part}: ${formatBytes(memoryBytes[part])}</title></rect>`;
+    const bar = `<rect class="part part-${index}" x="${x.toFixed(1)}" y="8" width="${width.toFixed(1)}" height="24"><title>${text(PART_NAMES[part])}: ${formatBytes(memoryBytes[part])}</title></rect>`;
     x += width;
     return bar;
   });
   const end = 1 + device.memoryBytes * scale;
   const label =
-    `${formatBytes(memoryBytes.total)} of ${formatBytes(device.memoryBytes)} on ${device.name}` +
-    (memoryBytes.total > device.memoryBytes ? ': does not fit' : '');
+    t('{0} of {1} on {2}', formatBytes(memoryBytes.total), formatBytes(device.memoryBytes), device.name) +
+    (memoryBytes.total > device.memoryBytes ? t(': does not fit') : '');
   const keys = PARTS.map(
     (part, index) =>
-      `<li><svg width="12" height="12" aria-hidden="true"><rect class="part part-${index}" width="12" height="12"/></svg> ${part} ${formatBytes(memoryBytes[part])}</li>`,
+      `<li><svg width="12" height="12" aria-hidden="true"><rect class="part part-${index}" width="12" height="12"/></svg> ${text(PART_NAMES[part])} ${formatBytes(memoryBytes[part])}</li>`,
   );
   return (
     `<p>${text(label)}</p>${svg(40, label, [`<rect class="track" x="1" y="8" width="${WIDTH - 2}" height="24"/>`, ...bars, `<line class="limit" x1="${end}" x2="${end}" y1="2" y2="38"/>`])}` +
@@ -51,7 +60,7 @@ export function timeTable({ estimate }: EstimateView): string {
       const bar = `<svg class="share" width="120" height="10" aria-hidden="true"><rect class="part part-0" width="${(1.2 * share).toFixed(1)}" height="10"/></svg>`;
       return `<tr><th scope="row">${text(kind)}</th><td>${bar}</td><td>${share.toFixed(1)}%</td><td>${formatMs(forward)}</td><td>${formatMs(backward)}</td><td>${text([...bound].join(', '))}</td></tr>`;
     });
-  return `<table><thead><tr><th>kind</th><th></th><th>share</th><th>forward</th><th>backward</th><th>bound by</th></tr></thead><tbody>${rows.join('')}</tbody></table>`;
+  return `<table>${heads(t('kind'), '', t('share'), t('forward'), t('backward'), t('bound by'))}<tbody>${rows.join('')}</tbody></table>`;
 }
 
 /** Each part's FLOPs a byte against what it reaches, under the device's roof. */
@@ -63,7 +72,7 @@ export function roofline({ estimate, device }: EstimateView): string {
       x: flops / bytes,
       y: (flops / (forwardMs + backwardMs)) * 1e3,
     }));
-  if (dots.length === 0) return '<p>Nothing to draw.</p>';
+  if (dots.length === 0) return `<p>${text(t('Nothing to draw.'))}</p>`;
   const ridge = device.flopsPerSecond / device.bytesPerSecond;
   const x = logScale([...dots.map((dot) => dot.x), ridge / 4, ridge * 4], PLOT.left, WIDTH - PLOT.right);
   const y = logScale([...dots.map((dot) => dot.y), device.flopsPerSecond], 220 - PLOT.bottom, PLOT.top);
@@ -71,12 +80,12 @@ export function roofline({ estimate, device }: EstimateView): string {
     const reached = Math.min(device.flopsPerSecond, at * device.bytesPerSecond);
     return `${x.at(at).toFixed(1)},${Math.min(220 - PLOT.bottom, y.at(reached)).toFixed(1)}`;
   });
-  return svg(220, `Roofline of ${device.name}: ${dots.length} parts`, [
-    axes(x, y, 220, 'FLOPs a byte', (value) => `${formatCount(value)}FLOP/s`),
+  return svg(220, t('Roofline of {0}: {1} parts', device.name, dots.length), [
+    axes(x, y, 220, t('FLOPs a byte'), (value) => `${formatCount(value)}FLOP/s`),
     `<polyline class="roof" points="${roof.join(' ')}"/>`,
     ...dots.map(
       (dot) =>
-        `<circle class="dot ${dot.bound}" cx="${x.at(dot.x).toFixed(1)}" cy="${y.at(dot.y).toFixed(1)}" r="4.5"><title>${text(`${dot.name} (${dot.kind}): ${formatCount(dot.x)} FLOPs a byte, ${formatCount(dot.y)}FLOP/s, bound by ${dot.bound}`)}</title></circle>`,
+        `<circle class="dot ${dot.bound}" cx="${x.at(dot.x).toFixed(1)}" cy="${y.at(dot.y).toFixed(1)}" r="4.5"><title>${text(t('{0} ({1}): {2} FLOPs a byte, {3}FLOP/s, bound by {4}', dot.name, dot.kind, formatCount(dot.x), formatCount(dot.y), dot.bound))}</title></circle>`,
     ),
   ]);
 }
@@ -89,7 +98,7 @@ const LINES = [
 
 /** Throughput over the sequence length, with the architectures that the paper compares with dashed. */
 export function sweepChart({ sweep, model }: EstimateView): string {
-  if (sweep.length < 2) return '<p>No sequence length can be shared out so.</p>';
+  if (sweep.length < 2) return `<p>${text(t('No sequence length can be shared out so.'))}</p>`;
   const height = 240;
   const x = logScale(
     sweep.map(({ sequence }) => sequence),
@@ -108,17 +117,25 @@ export function sweepChart({ sweep, model }: EstimateView): string {
       `<text x="${WIDTH - PLOT.right + 6}" y="${(apart[index]! + 4).toFixed(1)}">${text(title || model, 18)}</text>`
     );
   });
-  const label = `Tokens a second from ${formatLength(sweep[0]!.sequence)} to ${formatLength(sweep.at(-1)!.sequence)} tokens`;
-  return svg(height, label, [axes(x, y, height, 'sequence length', formatCount, formatLength), ...lines]);
+  const label = t(
+    'Tokens a second from {0} to {1} tokens',
+    formatLength(sweep[0]!.sequence),
+    formatLength(sweep.at(-1)!.sequence),
+  );
+  return svg(height, label, [axes(x, y, height, t('sequence length'), formatCount, formatLength), ...lines]);
 }
 
 /** Ways to spread the batch over the devices, the best first. */
 export function plansTable({ plans }: EstimateView): string {
   const rows = plans.map(({ parallel, recompute, tokensPerSecond, memoryBytes, fits, isChosen }) => {
-    const note = isChosen ? 'this plan' : fits ? '' : 'does not fit';
-    return `<tr${isChosen ? ' class="chosen"' : ''}><td>${parallel.tensor}</td><td>${parallel.context}</td><td>${parallel.data}</td><td>${recompute}</td><td>${formatCount(tokensPerSecond)}</td><td>${formatBytes(memoryBytes)}</td><td>${note}</td></tr>`;
+    const note = isChosen ? t('this plan') : fits ? '' : t('does not fit');
+    return `<tr${isChosen ? ' class="chosen"' : ''}><td>${parallel.tensor}</td><td>${parallel.context}</td><td>${parallel.data}</td><td>${recompute}</td><td>${formatCount(tokensPerSecond)}</td><td>${formatBytes(memoryBytes)}</td><td>${text(note)}</td></tr>`;
   });
-  return `<table><thead><tr><th>tensor</th><th>context</th><th>data</th><th>recompute</th><th>tokens/s</th><th>memory a device</th><th></th></tr></thead><tbody>${rows.join('')}</tbody></table>`;
+  return `<table>${heads('tensor', 'context', 'data', 'recompute', t('tokens/s'), t('memory a device'), '')}<tbody>${rows.join('')}</tbody></table>`;
+}
+
+function heads(...names: string[]): string {
+  return `<thead><tr>${names.map((name) => `<th>${text(name)}</th>`).join('')}</tr></thead>`;
 }
 
 interface Scale {

@@ -1,5 +1,6 @@
 /** Changes of the text that the diagram offers. Ranges are those of the preview, of the same version of the text. */
 import type { TextRange } from '../../language/server/protocol.js';
+import { t } from './l10n.js';
 
 export const EDIT_OPERATORS = ['SE', 'MR', 'LI', 'MHA'] as const;
 export type EditOperator = (typeof EDIT_OPERATORS)[number];
@@ -9,7 +10,8 @@ export type DiagramEdit =
   | { action: 'operator'; range: TextRange; operator: EditOperator }
   /** `unit`: the first of the equal neighbours that the picture folds and the text does not. */
   | { action: 'repeat'; range: TextRange; count: number; unit?: TextRange }
-  | { action: 'remove'; range: TextRange };
+  | { action: 'remove'; range: TextRange }
+  | { action: 'move'; range: TextRange; target: TextRange; where: 'before' | 'after' };
 
 export interface TextChange {
   start: number;
@@ -25,8 +27,12 @@ export const MOST_REPEATS = 10_000;
 const BEGINS_WITH_OPERATOR = /^(SE|MR|LI|MHA)\b/;
 const REPEAT_AT_END = /\s+x\s+([0-9]+|[A-Za-z_][\w-]*)\s*$/;
 
-/** What an edit changes in the text, as offsets. Throws `EditRefused`. */
-export function changeOf(text: string, edit: DiagramEdit): TextChange {
+/** What an edit changes in the text, as offsets of the text as it is. Throws `EditRefused`. */
+export function changesOf(text: string, edit: DiagramEdit): TextChange[] {
+  return edit.action === 'move' ? moveChanges(text, edit) : [changeOf(text, edit)];
+}
+
+function changeOf(text: string, edit: Exclude<DiagramEdit, { action: 'move' }>): TextChange {
   const [start, end] = offsetsOf(text, edit.range);
   const written = text.slice(start, end);
   switch (edit.action) {
@@ -38,17 +44,36 @@ export function changeOf(text: string, edit: DiagramEdit): TextChange {
       const [operator] = BEGINS_WITH_OPERATOR.exec(written) ?? [];
       if (operator === undefined)
         throw new EditRefused(
-          'This block is not written here: its stripe is in another file. Change it there.',
+          t('This block is not written here: its stripe is in another file. Change it there.'),
         );
       return { start, end: start + operator.length, newText: edit.operator };
     }
     case 'repeat':
       return repeatChange(text, { start, end, written }, edit);
-    case 'remove': {
-      const space = /\s*$/.exec(text.slice(0, start))?.[0].length ?? 0;
-      return { start: start - space, end, newText: '' };
-    }
+    case 'remove':
+      return removal(text, start, end);
   }
+}
+
+/** With the space before it. */
+function removal(text: string, start: number, end: number): TextChange {
+  const space = /\s*$/.exec(text.slice(0, start))?.[0].length ?? 0;
+  return { start: start - space, end, newText: '' };
+}
+
+function moveChanges(text: string, edit: Extract<DiagramEdit, { action: 'move' }>): TextChange[] {
+  const [start, end] = offsetsOf(text, edit.range);
+  const [from, to] = offsetsOf(text, edit.target);
+  if (from < end && start < to) throw new EditRefused(t('A part of the layout cannot be moved into itself.'));
+  const written = text.slice(start, end);
+  const removed = removal(text, start, end);
+  const inserted =
+    edit.where === 'before'
+      ? { start: from, end: from, newText: `${written} ` }
+      : { start: to, end: to, newText: ` ${written}` };
+  // In front of its own space there is already where it is.
+  if (inserted.start >= removed.start && inserted.start <= removed.end) return [];
+  return [removed, inserted];
 }
 
 function repeatChange(
@@ -70,7 +95,7 @@ function offsetsOf(text: string, { start, end }: TextRange): [number, number] {
   const lines = text.split('\n');
   const offset = ({ line, character }: TextRange['start']): number => {
     if (line >= lines.length || character > lines[line]!.length)
-      throw new EditRefused('This part of the model is written in another file. Change it there.');
+      throw new EditRefused(t('This part of the model is written in another file. Change it there.'));
     return lines.slice(0, line).reduce((sum, before) => sum + before.length + 1, 0) + character;
   };
   return [offset(start), offset(end)];

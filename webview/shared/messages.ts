@@ -166,6 +166,8 @@ function isEdit(value: unknown): value is DiagramEdit {
     }
     case 'remove':
       return true;
+    case 'move':
+      return isRange(value.target) && (value.where === 'before' || value.where === 'after');
     default:
       return false;
   }

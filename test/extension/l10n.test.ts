@@ -1,0 +1,36 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+const read = (name: string) =>
+  readFileSync(fileURLToPath(new URL(`../../${name}`, import.meta.url)), 'utf8');
+
+interface Collector {
+  collectTexts(): string;
+}
+
+describe('texts that users see', () => {
+  it('are all in the bundle that translations are made from', async () => {
+    const script = new URL('../../scripts/l10n.mjs', import.meta.url).href;
+    const { collectTexts } = (await import(script)) as Collector;
+    assert.equal(read('l10n/bundle.l10n.json'), collectTexts(), 'run `npm run l10n`');
+  });
+
+  it('of package.json are all in package.nls.json, and nothing else is', () => {
+    const used = [...read('package.json').matchAll(/"%([\w.]+)%"/g)].map(([, key]) => key!);
+    const texts = JSON.parse(read('package.nls.json')) as Record<string, string>;
+    assert.deepEqual([...new Set(used)].sort(), Object.keys(texts).sort());
+  });
+
+  it('have commands that say what they do, in title case', () => {
+    const { contributes } = JSON.parse(read('package.json')) as {
+      contributes: { commands: { command: string; title: string; category: string }[] };
+    };
+    const texts = JSON.parse(read('package.nls.json')) as Record<string, string>;
+    for (const { command, title, category } of contributes.commands) {
+      assert.equal(category, 'Striped');
+      const text = texts[title.slice(1, -1)] ?? '';
+      assert.match(text, /^[A-Z][a-z]+( ([A-Z][a-z]+|from))+$/, `${command}: ${text}`);
+    }
+  });
+});
