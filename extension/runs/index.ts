@@ -25,6 +25,7 @@ export {
   type RemoteInfo,
   type RunInfo,
 } from './store.js';
+export { RunCache } from './run-cache.js';
 export { sampleEvents } from './sample.js';
 export { EventTail, LineTail, fileChange, followEvents } from './tail.js';
 export { LOCAL, readTargets, targetsFile, type TargetSettings } from './targets/config.js';

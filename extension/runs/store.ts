@@ -65,10 +65,13 @@ export function indexFile(): string {
  * The known runs, newest first: those in the index and those found under `roots`. The index is only a list of
  * directories; what a run is, its directory says, so a lost index is rebuilt by looking.
  */
-export async function listRuns(roots: string[] = []): Promise<RunInfo[]> {
+export async function listRuns(
+  roots: string[] = [],
+  read: (directory: string) => Promise<RunInfo | null> = readRun,
+): Promise<RunInfo[]> {
   const found = await Promise.all(roots.map((root) => findRunDirectories(root)));
   const directories = new Set([...(await knownDirectories()), ...found.flat()]);
-  const runs = await Promise.all([...directories].map(readRun));
+  const runs = await Promise.all([...directories].map(read));
   return runs
     .filter((run) => run !== null)
     .sort((a, b) => startTime(b).localeCompare(startTime(a)) || a.directory.localeCompare(b.directory));

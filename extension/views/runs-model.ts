@@ -6,6 +6,7 @@ import {
   findRunDirectories,
   isFinished,
   listRuns,
+  RunCache,
   stateDirectory,
   type RunInfo,
 } from '../runs/index.js';
@@ -23,6 +24,7 @@ export class RunsModel implements vscode.Disposable {
   private isDisposed = false;
   private said = '';
   private known: RunInfo[] = [];
+  private readonly cache = new RunCache();
 
   readonly onDidChange = this.changed.event;
 
@@ -37,6 +39,10 @@ export class RunsModel implements vscode.Disposable {
   /** Newest first. */
   get runs(): readonly RunInfo[] {
     return this.known;
+  }
+
+  get(directory: string): RunInfo | undefined {
+    return this.known.find((run) => run.directory === directory);
   }
 
   alive(): RunInfo[] {
@@ -68,7 +74,7 @@ export class RunsModel implements vscode.Disposable {
 
   private async read(): Promise<void> {
     clearTimeout(this.timer);
-    this.known = await listRuns();
+    this.known = await listRuns([], (directory) => this.cache.read(directory));
     if (this.isDisposed) return;
     const saying = JSON.stringify(this.known);
     if (saying !== this.said) {

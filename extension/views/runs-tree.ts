@@ -17,12 +17,17 @@ const ICONS: Record<ObservedState, vscode.ThemeIcon> = {
 const STARS = 'striped.starredRuns';
 const IS_FILTERED = 'striped.runsAreFiltered';
 
-/** The *Runs* view: the newest first, starred ones before them, those that fit the filter. */
-export class RunsTree implements vscode.TreeDataProvider<RunInfo>, vscode.Disposable {
-  private readonly view: vscode.TreeView<RunInfo>;
-  private readonly changed = new vscode.EventEmitter<void>();
+/**
+ * The *Runs* view: the newest first, starred ones before them, those that fit the filter. Its items are the runs'
+ * directories, which stay the same while what is known of the runs changes.
+ */
+export class RunsTree implements vscode.TreeDataProvider<string>, vscode.Disposable {
+  private readonly view: vscode.TreeView<string>;
+  private readonly changed = new vscode.EventEmitter<string[] | undefined>();
   private readonly subscription: vscode.Disposable;
   private filter = '';
+  /** What the items say, in their order. */
+  private said = new Map<string, string>();
   readonly onDidChangeTreeData = this.changed.event;
 
   constructor(
@@ -33,28 +38,25 @@ export class RunsTree implements vscode.TreeDataProvider<RunInfo>, vscode.Dispos
     this.subscription = runs.onDidChange(() => this.show());
   }
 
-  getChildren(parent?: RunInfo): RunInfo[] {
-    if (parent) return [];
-    const fitting = this.runs.runs.filter((run) => matchesFilter(run, this.filter));
-    return starredFirst(fitting, this.stars());
+  getChildren(parent?: string): string[] {
+    return parent === undefined ? this.shown().map(({ directory }) => directory) : [];
   }
 
-  getTreeItem(run: RunInfo): vscode.TreeItem {
-    const isStarred = this.stars().has(run.directory);
+  getTreeItem(directory: string): vscode.TreeItem {
+    const run = this.runs.get(directory);
+    if (!run) return new vscode.TreeItem(directory);
+    const isStarred = this.stars().has(directory);
     const item = new vscode.TreeItem(isStarred ? `★ ${run.run}` : run.run);
-    item.id = run.directory;
+    item.id = directory;
     item.description = describeRun(run);
     item.iconPath = ICONS[run.state];
-    item.contextValue = [
-      'run',
-      isFinished(run.state) ? 'ended' : 'alive',
-      ...(isStarred ? ['starred'] : []),
-    ].join(' ');
+    const words = ['run', isFinished(run.state) ? 'ended' : 'alive', ...(isStarred ? ['starred'] : [])];
+    item.contextValue = words.join(' ');
     item.tooltip = runTooltip(run);
     const star = isStarred ? vscode.l10n.t('starred') : '';
     const label = [vscode.l10n.t('run {0} of {1}', run.run, run.model), star, item.description];
     item.accessibilityInformation = { label: label.filter((part) => part !== '').join(', ') };
-    item.command = { command: 'striped.openMonitor', title: 'Open Monitor', arguments: [run] };
+    item.command = { command: 'striped.openMonitor', title: 'Open Monitor', arguments: [directory] };
     return item;
   }
 
@@ -63,6 +65,7 @@ export class RunsTree implements vscode.TreeDataProvider<RunInfo>, vscode.Dispos
     if (isStarred) stars.add(directory);
     else stars.delete(directory);
     await this.memory.update(STARS, [...stars]);
+    this.said.delete(directory);
     this.show();
   }
 
@@ -99,12 +102,23 @@ export class RunsTree implements vscode.TreeDataProvider<RunInfo>, vscode.Dispos
     return new Set(this.memory.get<string[]>(STARS, []));
   }
 
+  private shown(): RunInfo[] {
+    const fitting = this.runs.runs.filter((run) => matchesFilter(run, this.filter));
+    return starredFirst(fitting, this.stars());
+  }
+
+  /** Draws what has changed: all of it only where the items are others, or in another order. */
   private show(): void {
-    this.changed.fire();
-    const shown = this.getChildren().length;
+    const shown = this.shown();
+    const said = new Map(shown.map((run) => [run.directory, `${run.state} ${describeRun(run)}`]));
+    const isSame = [...said.keys()].join('\n') === [...this.said.keys()].join('\n');
+    const changed = [...said].filter(([directory, text]) => this.said.get(directory) !== text);
+    this.said = said;
+    if (!isSame) this.changed.fire(undefined);
+    else if (changed.length > 0) this.changed.fire(changed.map(([directory]) => directory));
     const all = this.runs.runs.length;
     this.view.description =
-      this.filter === '' ? '' : vscode.l10n.t('{0} of {1}: {2}', shown, all, this.filter);
+      this.filter === '' ? '' : vscode.l10n.t('{0} of {1}: {2}', shown.length, all, this.filter);
     const alive = this.runs.alive().length;
     const tooltip =
       alive === 1 ? vscode.l10n.t('1 run is alive') : vscode.l10n.t('{0} runs are alive', alive);

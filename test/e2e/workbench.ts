@@ -24,6 +24,9 @@ interface Scripts {
   workbenchUrl(base: string, folder: string, file?: string): string;
 }
 
+/** One package for all workbenches of a test run. */
+let packaged: Promise<string> | undefined;
+
 /** The scripts behind `npm start` and `npm run package`: what users get is what is tested. */
 async function loadScripts(): Promise<Scripts> {
   const load = (file: string) => import(new URL(`../../scripts/${file}`, import.meta.url).href);
@@ -75,7 +78,8 @@ export class Workbench {
     await mkdir(SCREENSHOTS, { recursive: true });
     delete process.env.XDG_STATE_HOME;
     delete process.env.STRIPED_STATE;
-    const vsix = await scripts.packageExtension({ production: true });
+    packaged ??= scripts.packageExtension({ production: true });
+    const vsix = await packaged;
     const { base, child } = await scripts.serveWorkbench({ home: this.home, vsix, settings });
     this.server = child;
     this.browser = await chromium.launch({ executablePath: findBrowser(), args: BROWSER_FLAGS });

@@ -21,6 +21,9 @@ describe('the extension for browsers', () => {
       [],
     );
     const [output] = Object.values(metafile.outputs);
-    assert.deepEqual(output!.imports.map(({ path }) => path), output!.imports.map(() => 'vscode'));
+    assert.deepEqual(
+      output!.imports.map(({ path }) => path),
+      output!.imports.map(() => 'vscode'),
+    );
   });
 });

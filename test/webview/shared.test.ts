@@ -45,13 +45,20 @@ describe('figures as text', () => {
   for (const [found, wanted] of table) it(`writes ${wanted}`, () => assert.equal(found, wanted));
 });
 
+const POSITION = { line: 1, character: 0 };
+const RANGE = { start: POSITION, end: POSITION };
+
 describe('messages of the pages', () => {
   it('are let in when they are what they say', () => {
-    const position = { line: 1, character: 0 };
     assert.ok(isDiagramRequest({ type: 'ready' }));
-    assert.ok(isDiagramRequest({ type: 'reveal', range: { start: position, end: position } }));
+    assert.ok(isDiagramRequest({ type: 'reveal', range: RANGE }));
     assert.ok(isDiagramRequest({ type: 'save-svg', name: 'a', svg: '<svg/>' }));
+    const move = { action: 'move', range: RANGE, target: RANGE, where: 'after' };
+    assert.ok(isDiagramRequest({ type: 'edit', version: 1, edit: move }));
     assert.ok(isMonitorRequest({ type: 'stop' }));
+    assert.ok(isMonitorRequest({ type: 'open-log', line: 3 }));
+    assert.ok(isMonitorRequest({ type: 'branch' }));
+    assert.ok(isMonitorRequest({ type: 'branch', checkpoint: 'checkpoints/step-000004' }));
     assert.ok(isMonitorState({ directory: '/runs/a' }));
     assert.ok(isDiagramState({ uri: 'file:///a', expanded: [], viewport: null }));
   });
@@ -66,6 +73,11 @@ describe('messages of the pages', () => {
       { type: 'save-svg', svg: 1, name: 'a' },
       { type: 'choose-model' },
       { type: 'executeCommand', command: 'x' },
+      { type: 'open-log', line: -1 },
+      { type: 'open-log', line: '1' },
+      { type: 'branch', checkpoint: 7 },
+      { type: 'edit', version: 1, edit: { action: 'move', range: RANGE, where: 'before' } },
+      { type: 'edit', version: 1, edit: { action: 'move', range: RANGE, target: RANGE, where: 'into' } },
     ];
     for (const message of refused) {
       assert.ok(!isDiagramRequest(message), JSON.stringify(message));

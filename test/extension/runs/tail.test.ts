@@ -18,9 +18,9 @@ describe('tail of a run', () => {
 
   it('reads nothing from a file that is not there, then all of it', async () => {
     const tail = new LineTail(events);
-    assert.deepEqual(await tail.read(), { lines: [], reset: false });
+    assert.deepEqual(await tail.read(), { lines: [], reset: false, offset: 0, size: 0 });
     await writeFile(events, 'a\nb\n');
-    assert.deepEqual(await tail.read(), { lines: ['a', 'b'], reset: false });
+    assert.deepEqual(await tail.read(), { lines: ['a', 'b'], reset: false, offset: 4, size: 4 });
     assert.deepEqual(await tail.read(), { lines: [], reset: false });
   });
 
@@ -41,7 +41,7 @@ describe('tail of a run', () => {
     await writeFile(events, 'one\ntwo\nthree\n');
     await tail.read();
     await truncate(events, 4);
-    assert.deepEqual(await tail.read(), { lines: ['one'], reset: true });
+    assert.deepEqual(await tail.read(), { lines: ['one'], reset: true, offset: 4, size: 4 });
   });
 
   it('starts over when the file was replaced by a longer one', async () => {
@@ -50,7 +50,21 @@ describe('tail of a run', () => {
     await tail.read();
     await writeFile(`${events}.new`, 'other\nlines\n');
     await rename(`${events}.new`, events);
-    assert.deepEqual(await tail.read(), { lines: ['other', 'lines'], reset: true });
+    assert.deepEqual(await tail.read(), { lines: ['other', 'lines'], reset: true, offset: 12, size: 12 });
+  });
+
+  it('reads a long file in parts, losing no line between them', async () => {
+    const lines = Array.from({ length: 5_000 }, (_, index) => `line ${index}`);
+    await writeFile(events, `${lines.join('\n')}\n`);
+    const tail = new LineTail(events);
+    const read: string[] = [];
+    for (let isWhole = false, parts = 0; !isWhole; parts++) {
+      const part = await tail.read(10_000);
+      read.push(...part.lines);
+      isWhole = part.offset >= part.size;
+      assert.ok(parts < 10);
+    }
+    assert.deepEqual(read, lines);
   });
 
   it('reads a file larger than its buffer', async () => {
