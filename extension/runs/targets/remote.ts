@@ -1,4 +1,5 @@
 import { RunError } from '../errors.js';
+import { RUN_FILES } from '../run-directory.js';
 import type { RunHandle } from '../launch.js';
 import { isFinished, readStatus } from '../status.js';
 import { observeRuns } from './observe.js';
