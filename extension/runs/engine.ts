@@ -133,7 +133,10 @@ function commandOf(engine: Engine, directory: string, options: EngineRunOptions)
   const { ranks = 1 } = options;
   // Ranks share the processors.
   const share = Math.max(1, Math.floor(availableParallelism() / ranks));
-  const common = trainArguments(directory, ranks > 1 ? { ...options, threads: options.threads ?? share } : options);
+  const common = trainArguments(
+    directory,
+    ranks > 1 ? { ...options, threads: options.threads ?? share } : options,
+  );
   if (engine.kind === 'addon') return [process.execPath, engine.host, '--addon', engine.addon, ...common];
   if (ranks === 1) return [engine.runner, 'train', ...common];
   return ['mpirun', '-n', String(ranks), engine.runner, 'train', ...common];

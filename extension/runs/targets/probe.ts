@@ -7,7 +7,15 @@ const CLOCK_SKEW_S = 5;
 
 /** What a machine's facts mean for runs there. */
 export function judge(facts: Facts, wantsSlurm: boolean): Finding[] {
-  const findings = [system(facts), disk(facts), clock(facts), ...gpu(facts), build(facts), mpi(facts), rsync(facts)];
+  const findings = [
+    system(facts),
+    disk(facts),
+    clock(facts),
+    ...gpu(facts),
+    build(facts),
+    mpi(facts),
+    rsync(facts),
+  ];
   return wantsSlurm ? [...findings, slurm(facts)] : findings;
 }
 
