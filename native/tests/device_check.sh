@@ -3,9 +3,10 @@
 #   native/tests/device_check.sh [build folder]
 # STRIPED_CHECK: the steps, of
 #   operators hyena   both test programs          train       short trainings against the CPU, bf16, FP8, by graph
+#   faults            no device, too large, a lost loss, killed and resumed
 #   bench             striped-runner bench        kernels     the kernels' own benchmarks
 #   memcheck racecheck initcheck                  compute-sanitizer over both test programs
-#   all               every one of them           (without STRIPED_CHECK: operators hyena train bench)
+#   all               every one of them           (without STRIPED_CHECK: operators hyena train faults bench)
 # STRIPED_PLAN: plan of the training step (striped compile examples/genome.striped --run demo -o plan.json); without
 # it, the repository's dist/striped.mjs compiles it. One line a step at the end; exit code 1 when any failed.
 set -eu
@@ -13,8 +14,8 @@ here=$(cd "$(dirname "$0")/.." && pwd)
 build=${1:-$here/../build/cuda}
 mkdir -p "$build"
 build=$(cd "$build" && pwd)
-steps=${STRIPED_CHECK:-operators hyena train bench}
-[ "$steps" = all ] && steps="operators hyena train bench kernels memcheck racecheck initcheck"
+steps=${STRIPED_CHECK:-operators hyena train faults bench}
+[ "$steps" = all ] && steps="operators hyena train faults bench kernels memcheck racecheck initcheck"
 if [ -z "${STRIPED_CUDNN_PATH:-}" ] && command -v python3 >/dev/null; then
   # cuDNN often comes with a Python package.
   STRIPED_CUDNN_PATH=$(python3 -c 'import nvidia.cudnn as c; print(list(c.__path__)[0])' 2>/dev/null || true)
@@ -40,12 +41,16 @@ train() {
     --backend "$2" --precision "$3" >"$build/runs/$1.json"
 }
 
-training() {
+# Sets $plan.
+compile() {
   mkdir -p "$build/runs"
   plan=${STRIPED_PLAN:-$build/plan.json}
-  if [ -z "${STRIPED_PLAN:-}" ]; then
-    node "$here/../dist/striped.mjs" compile "$here/../examples/genome.striped" --run demo -o "$plan" || return 1
-  fi
+  [ -n "${STRIPED_PLAN:-}" ] ||
+    node "$here/../dist/striped.mjs" compile "$here/../examples/genome.striped" --run demo -o "$plan"
+}
+
+training() {
+  compile || return 1
   train cpu cpu fp32 && train fp32 cuda fp32 && train fp32-graph cuda fp32 1 &&
     train bf16 cuda bf16 && train bf16-graph cuda bf16 1 && train fp8 cuda fp8 || return 1
   # Largest relative difference of the losses, step by step.
@@ -63,6 +68,7 @@ check() {
     operators) "$build/test_cuda_operators" ;;
     hyena) "$build/test_cuda_hyena" ;;
     train) training ;;
+    faults) compile && python3 "$here/tests/device_faults.py" "$build/striped-runner" "$plan" "$build/faults" ;;
     bench)
       for subject in operators blocks stack; do
         "$build/striped-runner" bench $subject --backend cuda --precision bf16 || return 1
