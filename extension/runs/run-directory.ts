@@ -41,6 +41,8 @@ export interface StartEvent extends EventCommon {
   resumed: boolean;
   backend: string;
   device: string;
+  /** Processes that train together; their threads and memory are those of one. */
+  ranks?: number;
   threads: number;
   parameters: number;
   trainTokens: number;
@@ -60,6 +62,9 @@ export interface StepEvent extends EventCommon {
   mfu: number | null;
   memoryBytes: number;
   stepTimeMs: number;
+  /** With several ranks, the parts of the step time: computing, and waiting for others and their data. */
+  computeMs?: number;
+  communicationMs?: number;
   /** Per MR layer, every few steps: norm over groups of each tap of h; must fall with t. */
   filterNorms?: { layer: number; norms: number[] }[];
   /**

@@ -132,7 +132,7 @@ Napi::Value forward(const Napi::CallbackInfo& info) {
   options.precision = text(given, "precision", "");
   options.threads = static_cast<int>(integer(given, "threads").value_or(0));
   return run_task<double>(
-      info.Env(), [options] { return striped::forward(options); },
+      info.Env(), [options] { return striped::forward(options).loss; },
       [](Napi::Env env, double loss) -> Napi::Value {
         Napi::Object object = Napi::Object::New(env);
         object.Set("loss", loss);

@@ -69,6 +69,7 @@ int train(const Arguments& arguments) {
   std::signal(SIGTERM, ask_to_stop);
   std::signal(SIGINT, ask_to_stop);
   const striped::TrainResult result = striped::train(options);
+  if (!result.first_rank) return 0;
   std::printf("{\"state\":\"%s\",\"step\":%lld,", result.state.c_str(), static_cast<long long>(result.step));
   number("loss", result.loss, ",");
   number("heldOutLoss", result.held_out_loss, ",");
@@ -86,8 +87,10 @@ int forward(const Arguments& arguments) {
   options.backend = arguments.text("backend", "auto");
   options.precision = arguments.text("precision", "");
   options.threads = static_cast<int>(arguments.integer("threads", 0).value_or(0));
+  const striped::ForwardResult result = striped::forward(options);
+  if (!result.first_rank) return 0;
   std::printf("{");
-  number("loss", striped::forward(options), "}\n");
+  number("loss", result.loss, "}\n");
   return 0;
 }
 
@@ -131,6 +134,8 @@ int main(int count, char** values) {
   } catch (const UsageError& error) {
     std::fprintf(stderr, "striped-runner: error: %s [usage]\n%s", error.what(), kUsage);
     return 2;
+  } catch (const striped::AlreadyTold&) {
+    return 1;
   } catch (const striped::Error& error) {
     std::fprintf(stderr, "striped-runner: error: %s [%s]\n", error.what(), error.code().c_str());
   } catch (const std::exception& error) {

@@ -25,8 +25,15 @@ void flip_byte(const std::filesystem::path& file, std::streamoff place) {
   stream.put(byte);
 }
 
-void checkpoint_at(const std::filesystem::path& folder, std::int64_t step, const Bench& bench) {
-  striped::write_checkpoint(folder, {step, 0, "hash", "cpu", "fp64", 2, 1.5}, bench.store);
+void checkpoint_at(const std::filesystem::path& folder, std::int64_t step, Bench& bench) {
+  striped::LocalTensors tensors(bench.store);
+  striped::write_checkpoint(folder, {step, 0, "hash", "cpu", "fp64", "one device", 2, 1.5}, bench.store,
+                            tensors);
+}
+
+void read_weights(const std::filesystem::path& file, Bench& bench) {
+  striped::LocalTensors tensors(bench.store);
+  striped::read_tensors(file, striped::weight_tensors(bench.table), bench.store, tensors, true);
 }
 
 }  // namespace
@@ -38,32 +45,33 @@ TEST_CASE("CRC-32C of the standard check string") {
 
 TEST_CASE("weights come back as they were, and what does not fit is named") {
   const ScratchFolder scratch;
-  const Bench bench(fixture::plan());
-  std::uint32_t crc = 0;
-  bench.store.save(scratch / "w.safetensors", crc);
+  Bench bench(fixture::plan());
+  striped::LocalTensors tensors(bench.store);
+  const std::uint32_t crc = striped::write_tensors(
+      scratch / "w.safetensors", striped::weight_tensors(bench.table), bench.store, tensors);
   CHECK(crc == striped::crc32c_of_file(scratch / "w.safetensors"));
   json changed = fixture::plan();
   changed["run"]["seed"] = 9;
   Bench other(changed);
   CHECK(other.store.values(0) != bench.store.values(0));
-  striped::SafetensorsReader file(scratch / "w.safetensors");
-  other.store.load(file);
+  const std::filesystem::path file = scratch / "w.safetensors";
+  read_weights(file, other);
   for (std::size_t p = 0; p < bench.table.parameters().size(); ++p)
     CHECK(other.store.values(static_cast<int>(p)) == bench.store.values(static_cast<int>(p)));
 
   changed["model"]["blocks"][0]["mixer"]["taps"] = 5;
   Bench wider(changed);
-  const auto [code, message] = error_of([&] { wider.store.load(file); });
+  const auto [code, message] = error_of([&] { read_weights(file, wider); });
   CHECK(code == "tensor-shape");
   CHECK(message.find("blocks.0.mixer.filter") != std::string::npos);
   changed = fixture::plan();
   changed["model"]["tiedEmbeddings"] = false;
   Bench untied(changed);
-  CHECK(error_of([&] { untied.store.load(file); }).first == "tensor-missing");
+  CHECK(error_of([&] { read_weights(file, untied); }).first == "tensor-missing");
   changed = fixture::plan();
   changed["model"]["blocks"].erase(3);
   Bench shorter(changed);
-  CHECK(error_of([&] { shorter.store.load(file); }).first == "tensor-unknown");
+  CHECK(error_of([&] { read_weights(file, shorter); }).first == "tensor-unknown");
 }
 
 TEST_CASE("bf16 and f16 weights are read, torn files refused") {
@@ -88,7 +96,7 @@ TEST_CASE("bf16 and f16 weights are read, torn files refused") {
 
 TEST_CASE("the newest whole checkpoint is found, damaged ones are reported") {
   const ScratchFolder scratch;
-  const Bench bench(fixture::plan());
+  Bench bench(fixture::plan());
   std::vector<std::string> reports;
   const auto report = [&](const std::string& text) { reports.push_back(text); };
   CHECK_FALSE(striped::newest_checkpoint(scratch.path(), report));
@@ -107,7 +115,7 @@ TEST_CASE("the newest whole checkpoint is found, damaged ones are reported") {
 
 TEST_CASE("a checkpoint that is written again puts the damaged one aside") {
   const ScratchFolder scratch;
-  const Bench bench(fixture::plan());
+  Bench bench(fixture::plan());
   checkpoint_at(scratch.path(), 5, bench);
   flip_byte(scratch / "step-000005/model.safetensors", 2000);
   checkpoint_at(scratch.path(), 5, bench);

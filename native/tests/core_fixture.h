@@ -105,9 +105,11 @@ struct Bench {
   explicit Bench(const json& text, const std::string& precision = "fp64", bool recompute = false)
       : plan(striped::parse_plan(text)),
         backend(striped::make_cpu_backend(precision, 2)),
+        ranks(striped::only_rank(*backend)),
         table(plan.model, plan.run.init_std),
         store(table, *backend, striped::ParameterStore::Keep::optimizer),
-        model(plan.model, {plan.run.micro_batch, plan.run.sequence, recompute, true}, table, *backend) {
+        model(plan.model, {plan.run.micro_batch, plan.run.sequence, recompute, true}, table, *backend,
+              ranks) {
     store.initialise(plan.run.seed, plan.run.sequence);
     model.allocate();
     for (std::int64_t i = 0; i < plan.run.micro_batch * plan.run.sequence; ++i) {
@@ -155,6 +157,7 @@ struct Bench {
 
   striped::Plan plan;
   std::unique_ptr<striped::Backend> backend;
+  striped::RankGroups ranks;
   striped::ParameterTable table;
   striped::ParameterStore store;
   striped::Model model;

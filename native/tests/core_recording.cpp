@@ -15,12 +15,12 @@ struct Run {
   Run(const json& text, const std::string& precision, bool record)
       : plan(striped::parse_plan(text)),
         backend(striped::make_cpu_backend(precision, 2)),
-        communicator(backend),
+        ranks(striped::only_rank(backend)),
         table(plan.model, plan.run.init_std),
         store(table, backend, striped::ParameterStore::Keep::optimizer),
         model(plan.model, {plan.run.micro_batch, plan.run.sequence, plan.run.recompute_blocks, true}, table,
-              backend),
-        step(plan.run, model, store, communicator, backend, record) {
+              backend, ranks),
+        step(plan.run, model, store, ranks, backend, record) {
     store.initialise(1, plan.run.sequence);
     model.allocate();
   }
@@ -62,7 +62,7 @@ struct Run {
 
   striped::Plan plan;
   RecordingBackend backend;
-  striped::SingleRank communicator;
+  striped::RankGroups ranks;
   striped::ParameterTable table;
   striped::ParameterStore store;
   striped::Model model;
@@ -108,8 +108,7 @@ TEST_CASE("a recorded step follows weights that change from step to step") {
 
 TEST_CASE("where a backend cannot record, asking for it changes nothing") {
   fixture::Bench asked(fixture::plan(), "fp32");
-  striped::SingleRank communicator(*asked.backend);
-  striped::TrainingStep step(asked.plan.run, asked.model, asked.store, communicator, *asked.backend, true);
+  striped::TrainingStep step(asked.plan.run, asked.model, asked.store, asked.ranks, *asked.backend, true);
   Run plain(fixture::plan(), "fp32", false);
   for (int number = 1; number <= kSteps; ++number) {
     const striped::SampleBatch inputs = plain.batch(number, true);

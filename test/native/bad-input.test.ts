@@ -65,7 +65,7 @@ describe('native engine, bad input', function () {
     refuses((plan) => (plan.version = 2), /version 2.*\[plan-version\]/));
 
   it('a plan for several devices', () =>
-    refuses((plan) => (plan.run.parallel.data = 8), /8 devices.*\[parallel-ranks\]/));
+    refuses((plan) => (plan.run.parallel.data = 8), /wants 8 .*data 8.* ranks, and 1 was started; .*mpirun -n 8.*\[parallel-ranks\]/));
 
   it('a loss that is not finite: the step is named and the last checkpoint kept', async () => {
     const plan = scratch.plan((changed) => {

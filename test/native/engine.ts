@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -58,6 +58,10 @@ export class Scratch {
     const plan = tinyPlan(this.path);
     change(plan);
     return this.write('plan.json', JSON.stringify(plan));
+  }
+  move(file: string, name: string): string {
+    renameSync(file, this.file(name));
+    return this.file(name);
   }
   remove(): void {
     rmSync(this.path, { recursive: true, force: true });

@@ -5,30 +5,10 @@ import { fileURLToPath } from 'node:url';
 import type { StripedNative } from '../../native/addon/striped-native.js';
 import { genome } from '../support/tiny-run.js';
 import { ON_CPU, Scratch, runner, train } from './engine.js';
+import { readSafetensors } from './safetensors.js';
 
 const TIMEOUT_MS = 60_000;
 const ADDON = fileURLToPath(new URL('../../build/native/striped.node', import.meta.url));
-
-interface Tensor {
-  dtype: string;
-  shape: number[];
-  values: Float64Array;
-}
-
-function readSafetensors(file: string): Map<string, Tensor> {
-  const bytes = readFileSync(file);
-  const headerLength = Number(bytes.readBigUInt64LE(0));
-  const header = JSON.parse(bytes.subarray(8, 8 + headerLength).toString()) as Record<
-    string,
-    { dtype: string; shape: number[]; data_offsets: [number, number] }
-  >;
-  return new Map(
-    Object.entries(header).map(([name, { dtype, shape, data_offsets: [begin, end] }]) => {
-      const data = Uint8Array.from(bytes.subarray(8 + headerLength + begin, 8 + headerLength + end)).buffer;
-      return [name, { dtype, shape, values: dtype === 'F64' ? new Float64Array(data) : Float64Array.from(new Float32Array(data)) }];
-    }),
-  );
-}
 
 /** [2, 65] tokens, little-endian uint16. */
 function tokens(): Buffer {

@@ -31,9 +31,12 @@ struct TrainResult {
   std::string state;  // completed | stopped
   std::int64_t step;
   double loss, held_out_loss, composition_entropy;
+  bool first_rank;  // of the run's processes: the one that says what came of it
 };
 
 // Throws striped::Error; the run directory then says state "failed" and why. Losses are NaN where not known.
+// A plan for several ranks is trained by as many processes that mpirun or srun starts; where they fail
+// together, the first throws what the user should know and the others throw AlreadyTold.
 TrainResult train(const TrainOptions&);
 
 struct ForwardOptions {
@@ -43,8 +46,12 @@ struct ForwardOptions {
   std::string precision;  // fp64 | fp32 | bf16 | fp8; empty: the plan's
   int threads = 0;
 };
-// The numerics probe; returns the mean cross-entropy.
-double forward(const ForwardOptions&);
+struct ForwardResult {
+  double loss;  // mean cross-entropy
+  bool first_rank;
+};
+// The numerics probe.
+ForwardResult forward(const ForwardOptions&);
 
 // Version of the engine, and one line of how it was built.
 std::string version();

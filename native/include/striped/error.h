@@ -16,4 +16,10 @@ class Error : public std::runtime_error {
   std::string code_;
 };
 
+// What another rank of the same run tells the user.
+class AlreadyTold : public Error {
+ public:
+  using Error::Error;
+};
+
 }  // namespace striped

@@ -20,12 +20,15 @@ PlanModel model_of(std::vector<PlanBlock> blocks, std::int64_t width) {
 class Block {
  public:
   Block(const PlanModel& model, const Size& size, const ParameterTable& table, Backend& backend)
-      : backend_(backend), store_(table, backend, ParameterStore::Keep::gradients), pool_(backend) {
+      : backend_(backend),
+        ranks_(only_rank(backend)),
+        store_(table, backend, ParameterStore::Keep::gradients),
+        pool_(backend) {
     const std::int64_t count = size.width * size.length;
     const std::size_t bytes = static_cast<std::size_t>(count) * size_of(backend.activation_type());
     stream_ = arena_.add("stream", bytes);
     gradient_ = arena_.add("gradient", bytes);
-    const ModelShape shape{1, size.length, size.width, kNormEps};
+    const ModelShape shape{1, size.length, size.width, kNormEps, {}};
     const PlanBlock& block = model.blocks.front();
     int site = 0;
     std::visit(
@@ -38,7 +41,7 @@ class Block {
         SublayerPlan{"blocks.0.norm2", "blocks.0.ffn.", std::get<PlanGatedMlp>(block.ffn), false}, shape,
         table, backend, arena_, site);
     TracingBackend trace(backend);
-    walk(Execution(trace, arena_), true);
+    walk(Execution(trace, ranks_, arena_), true);
     arena_.place();
     memory_ = DeviceBuffer(backend, arena_.size());
     store_.initialise(1, size.length);
@@ -50,11 +53,11 @@ class Block {
 
   // The walk overwrites both ends.
   void prepare() {
-    const Execution run(backend_, store_, arena_, memory_.at());
+    const Execution run(backend_, ranks_, store_, arena_, memory_.at());
     backend_.copy(run.at(stream_), input_, bytes_);
     backend_.copy(run.at(gradient_), output_gradient_, bytes_);
   }
-  void walk(bool backward) { walk(Execution(backend_, store_, arena_, memory_.at()), backward); }
+  void walk(bool backward) { walk(Execution(backend_, ranks_, store_, arena_, memory_.at()), backward); }
 
  private:
   void walk(const Execution& run, bool backward) {
@@ -66,6 +69,7 @@ class Block {
   }
 
   Backend& backend_;
+  RankGroups ranks_;
   ParameterStore store_;
   Pool pool_;
   Arena arena_;
@@ -121,11 +125,11 @@ void stack(Backend& backend, Measure& measure, const Size& size, const Told& tol
   const PlanRun run = run_of(size);
   const ParameterTable table(plan, 0.02);
   ParameterStore store(table, backend, ParameterStore::Keep::optimizer);
-  Model model(plan, {1, size.length, false, true}, table, backend);
+  const RankGroups ranks = only_rank(backend);
+  Model model(plan, {1, size.length, false, true}, table, backend, ranks);
   model.allocate();
   store.initialise(1, size.length);
-  SingleRank communicator(backend);
-  TrainingStep step(run, model, store, communicator, backend, recording_wanted());
+  TrainingStep step(run, model, store, ranks, backend, recording_wanted());
   const SampleBatch batch = random_batch(size.length, kVocab);
   // Past the steps that run as they are before one is recorded.
   for (int i = 0; i < TrainingStep::kWarmUp; ++i) step.run(batch, 1 + i, run.optimizer.lr);

@@ -42,11 +42,11 @@ class Trial {
   Trial(const Plan& plan, Backend& backend)
       : plan_(plan),
         backend_(backend),
+        ranks_(only_rank(backend_)),
         table_(plan.model, plan.run.init_std),
         model_(plan.model,
                {plan.run.micro_batch, plan.run.sequence, plan.run.recompute_blocks, /*training=*/true},
-               table_, backend_),
-        communicator_(backend_) {}
+               table_, backend_, ranks_) {}
 
   // By what is going to be allocated.
   PlanMemory memory() const {
@@ -66,8 +66,8 @@ class Trial {
     model_.allocate();
     store_->initialise_roughly(plan_.run.seed, plan_.run.sequence);
     batch_ = bench::random_batch(tokens(), plan_.model.vocab);
-    step_.emplace(plan_.run, model_, *store_, communicator_, backend_, recording_wanted());
-    timed_step_.emplace(plan_.run, model_, *store_, communicator_, backend_, /*record=*/false);
+    step_.emplace(plan_.run, model_, *store_, ranks_, backend_, recording_wanted());
+    timed_step_.emplace(plan_.run, model_, *store_, ranks_, backend_, /*record=*/false);
   }
 
   std::int64_t tokens() const { return plan_.run.micro_batch * plan_.run.accumulation * plan_.run.sequence; }
@@ -101,9 +101,9 @@ class Trial {
 
   const Plan& plan_;
   bench::TimingBackend backend_;
+  RankGroups ranks_;
   ParameterTable table_;
   Model model_;
-  SingleRank communicator_;
   std::optional<ParameterStore> store_;
   SampleBatch batch_;
   std::optional<TrainingStep> step_, timed_step_;

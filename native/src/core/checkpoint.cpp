@@ -34,10 +34,13 @@ json describe(const fs::path& file, std::uint32_t crc) {
   return {{"bytes", fs::file_size(file)}, {"crc32c", crc}};
 }
 
-void write_files(const fs::path& directory, const CheckpointState& state, const ParameterStore& store) {
-  std::uint32_t model_crc = 0, optimizer_crc = 0;
-  store.save(directory / kModel, model_crc);
-  store.save_optimizer(directory / kOptimizer, optimizer_crc);
+void write_files(const fs::path& directory, const CheckpointState& state, const ParameterStore& store,
+                 WholeTensors& whole) {
+  const ParameterTable& table = store.table();
+  const std::uint32_t model_crc = write_tensors(directory / kModel, weight_tensors(table), store, whole);
+  const std::uint32_t optimizer_crc =
+      write_tensors(directory / kOptimizer, optimizer_tensors(table), store, whole);
+  if (!whole.has_files()) return;
   const json text = {{"format", kFormat},
                      {"version", kVersion},
                      {"step", state.step},
@@ -45,6 +48,7 @@ void write_files(const fs::path& directory, const CheckpointState& state, const 
                      {"trainingHash", state.training_hash},
                      {"backend", state.backend},
                      {"precision", state.precision},
+                     {"parallel", state.parallel},
                      {"threads", state.threads},
                      {"loss", state.loss},
                      {"files",
@@ -75,15 +79,20 @@ CheckpointState read_state(const fs::path& directory) {
     if (crc32c_of_file(file) != expected.at("crc32c").get<std::uint32_t>())
       throw Error("checkpoint-corrupt", name + " does not have the checksum it was written with");
   }
-  return {text.at("step"),      text.at("samples"), text.at("trainingHash"), text.at("backend"),
-          text.at("precision"), text.at("threads"), text.at("loss")};
+  return {text.at("step"),    text.at("samples"),   text.at("trainingHash"),
+          text.at("backend"), text.at("precision"), text.value("parallel", "one device"),
+          text.at("threads"), text.at("loss")};
 }
 
 }  // namespace
 
 std::string write_checkpoint(const fs::path& checkpoints, const CheckpointState& state,
-                             const ParameterStore& store) {
+                             const ParameterStore& store, WholeTensors& whole) {
   const std::string name = step_name(state.step);
+  if (!whole.has_files()) {
+    write_files({}, state, store, whole);
+    return name;
+  }
   const fs::path target = checkpoints / name, beside = checkpoints / ("." + name + ".tmp");
   std::error_code error;
   fs::create_directories(checkpoints, error);
@@ -92,7 +101,7 @@ std::string write_checkpoint(const fs::path& checkpoints, const CheckpointState&
   try {
     fs::create_directory(beside, error);
     if (error) throw_io_error("make", beside, error.value());
-    write_files(beside, state, store);
+    write_files(beside, state, store, whole);
     if (fs::exists(target)) set_aside(target);
     if (::rename(beside.c_str(), target.c_str()) != 0) throw_io_error("write", target, errno);
     sync_directory(checkpoints);
@@ -139,11 +148,9 @@ FoundCheckpoint read_checkpoint(const fs::path& path) {
   }
 }
 
-void load_checkpoint(const FoundCheckpoint& checkpoint, ParameterStore& store) {
-  SafetensorsReader model(checkpoint.path / kModel);
-  store.load(model);
-  SafetensorsReader optimizer(checkpoint.path / kOptimizer);
-  store.load_optimizer(optimizer);
+void load_checkpoint(const FoundCheckpoint& checkpoint, const ParameterStore& store, WholeTensors& whole) {
+  read_tensors(checkpoint.path / kModel, weight_tensors(store.table()), store, whole, true);
+  read_tensors(checkpoint.path / kOptimizer, optimizer_tensors(store.table()), store, whole, false);
 }
 
 }  // namespace striped

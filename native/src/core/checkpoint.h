@@ -7,7 +7,7 @@
 #include <optional>
 #include <string>
 
-#include "core/parameter_store.h"
+#include "core/parameter_files.h"
 
 namespace striped {
 
@@ -16,15 +16,16 @@ struct CheckpointState {
   std::uint64_t samples = 0;  // training windows seen
   std::string training_hash;  // of the plan
   std::string backend, precision;
+  std::string parallel;  // parallel_text() of the run
   int threads = 0;
   double loss = 0;
 };
 
 // Writes `checkpoints/step-000200` (model.safetensors, optimizer.safetensors, state.json): into a directory
-// beside, synced, then renamed. Returns its name. On failure nothing of it stays. Errors: "disk-full",
-// "write-failed".
+// beside, synced, then renamed. Returns its name. On failure nothing of it stays. All ranks of a run call;
+// the one that has the files writes. Errors: "disk-full", "write-failed".
 std::string write_checkpoint(const std::filesystem::path& checkpoints, const CheckpointState& state,
-                             const ParameterStore& store);
+                             const ParameterStore& store, WholeTensors& whole);
 
 struct FoundCheckpoint {
   std::filesystem::path path;
@@ -38,6 +39,7 @@ std::optional<FoundCheckpoint> newest_checkpoint(const std::filesystem::path& ch
 // One checkpoint's directory. Errors: "checkpoint-missing", "checkpoint-corrupt", "checkpoint-version".
 FoundCheckpoint read_checkpoint(const std::filesystem::path& path);
 
-void load_checkpoint(const FoundCheckpoint& checkpoint, ParameterStore& store);
+// All ranks of a run call; `checkpoint` matters on the one that has the files.
+void load_checkpoint(const FoundCheckpoint& checkpoint, const ParameterStore& store, WholeTensors& whole);
 
 }  // namespace striped

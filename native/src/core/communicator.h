@@ -43,6 +43,15 @@ class Communicator {
   // received may overlap anything sent.
   virtual void exchange(const std::vector<Send>& sends, const std::vector<Receive>& receives, DType type) = 0;
 
+  // Calls after fork() may run beside the backend's queue, behind what was queued before it. What they read
+  // must stay as it is, and what they write is there, only after join() with a mark() taken behind them.
+  virtual void fork() {}
+  virtual std::uint64_t mark() { return 0; }
+  virtual void join(std::uint64_t) {}
+
+  // Seconds that the backend's queue waited for other ranks since this was last asked.
+  virtual double waited() { return 0; }
+
   // A communicator of the ranks that give the same color (0 or more), ordered by key, then by rank here.
   // Every rank here must call.
   virtual std::unique_ptr<Communicator> split(int color, int key) = 0;

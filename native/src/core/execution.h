@@ -1,4 +1,5 @@
-// One walk through the model: over the backend, or over a tracing backend that only notes lifetimes.
+// One walk through the model: over the backend and with the other ranks, or over a tracing backend that only
+// notes lifetimes.
 #pragma once
 
 #include <cstddef>
@@ -12,15 +13,22 @@ namespace striped {
 class Execution {
  public:
   // For real: buffers lie in `memory` where the arena placed them.
-  Execution(Backend& device, const ParameterStore& store, Arena& arena, void* memory)
-      : backend(device), store_(&store), arena_(arena), memory_(static_cast<std::byte*>(memory)) {}
+  Execution(Backend& device, const RankGroups& groups, const ParameterStore& store, Arena& arena,
+            void* memory)
+      : backend(device),
+        ranks(groups),
+        store_(&store),
+        arena_(arena),
+        memory_(static_cast<std::byte*>(memory)) {}
   // Inputs only: no weights.
-  Execution(Backend& device, Arena& arena, void* memory)
-      : backend(device), arena_(arena), memory_(static_cast<std::byte*>(memory)) {}
+  Execution(Backend& device, const RankGroups& groups, Arena& arena, void* memory)
+      : backend(device), ranks(groups), arena_(arena), memory_(static_cast<std::byte*>(memory)) {}
   // A trace: at() notes the use in the arena, and there are no weights.
-  Execution(TracingBackend& trace, Arena& arena) : backend(trace), trace_(&trace), arena_(arena) {}
+  Execution(TracingBackend& trace, const RankGroups& traced, Arena& arena)
+      : backend(trace), ranks(traced), trace_(&trace), arena_(arena) {}
 
   Backend& backend;
+  const RankGroups& ranks;
 
   void* at(Arena::Buffer buffer, std::size_t byte = 0) const {
     if (trace_ != nullptr) {
@@ -37,7 +45,20 @@ class Execution {
     return store_ != nullptr && parameter >= 0 ? store_->gradient(parameter) : nullptr;
   }
 
+  // What the replicas of the parameters are told of (Residence).
+  void need(int unit) const {
+    if (Residence* const told = residence()) told->need(unit);
+  }
+  void begin_gradients(int unit) const {
+    if (Residence* const told = residence()) told->begin_gradients(unit);
+  }
+  void end_gradients(int unit) const {
+    if (Residence* const told = residence()) told->end_gradients(unit);
+  }
+
  private:
+  Residence* residence() const { return store_ != nullptr ? store_->residence() : nullptr; }
+
   const ParameterStore* store_ = nullptr;
   TracingBackend* trace_ = nullptr;
   Arena& arena_;

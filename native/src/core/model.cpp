@@ -9,29 +9,35 @@ namespace {
 constexpr std::int64_t kLogitsAtOnce = std::int64_t{1} << 22;
 constexpr std::int64_t kFewestRows = 128;
 
+// Of a block in the parameter table.
+int unit_of(std::size_t block) { return static_cast<int>(block) + 1; }
+
 }  // namespace
 
-Model::Model(const PlanModel& plan, const Options& options, const ParameterTable& table, Backend& backend)
+Model::Model(const PlanModel& plan, const Options& options, const ParameterTable& table, Backend& backend,
+             const RankGroups& ranks)
     : backend_(backend),
+      ranks_(ranks),
       options_(options),
-      shape_{options.batch, options.length, plan.width, plan.norm_eps},
+      shape_{options.batch, options.length / ranks.place.context.count, plan.width, plan.norm_eps,
+             ranks.place},
       vocab_(plan.vocab),
       value_(size_of(backend.activation_type())),
       real_(size_of(real_type(backend.activation_type()))),
       embedding_(table.find("embedding.weight")) {
-  const auto rows = static_cast<std::size_t>(shape_.rows());
+  const auto rows = static_cast<std::size_t>(shape_.stream_rows());
   const auto stream = rows * static_cast<std::size_t>(plan.width) * value_;
   tokens_ = train_arena_.add("tokens", rows * sizeof(std::int32_t));
   targets_ = train_arena_.add("targets", rows * sizeof(std::int32_t));
   weights_ = train_arena_.add("weights", rows * sizeof(float));
   embedded_ = train_arena_.add("embedded", stream);
   gradient_ = train_arena_.add("gradient", stream);
-  make_blocks(plan, table, backend);
+  make_blocks(plan, table);
   make_head(plan, table);
-  trace(backend);
+  trace();
 }
 
-void Model::make_blocks(const PlanModel& plan, const ParameterTable& table, Backend& backend) {
+void Model::make_blocks(const PlanModel& plan, const ParameterTable& table) {
   int site = 0;
   for (std::size_t i = 0; i < plan.blocks.size(); ++i) {
     const PlanBlock& block = plan.blocks[i];
@@ -48,14 +54,14 @@ void Model::make_blocks(const PlanModel& plan, const ParameterTable& table, Back
       plans.push_back({prefix + "norm2", prefix + "ffn.", *hyena, options_.recompute_blocks});
     std::vector<Sublayer>& sublayers = blocks_.emplace_back();
     for (const SublayerPlan& each : plans) {
-      sublayers.emplace_back(each, shape_, table, backend, train_arena_, site);
+      sublayers.emplace_back(each, shape_, table, backend_, train_arena_, site);
       workspace_bytes_ = std::max(workspace_bytes_, sublayers.back().workspace_bytes());
     }
   }
 }
 
 void Model::make_head(const PlanModel& plan, const ParameterTable& table) {
-  const std::int64_t rows = shape_.rows();
+  const std::int64_t rows = shape_.stream_rows();
   const std::int64_t chunk = std::min(rows, std::max(kFewestRows, kLogitsAtOnce / vocab_));
   const auto stream = static_cast<std::size_t>(rows * plan.width) * value_;
   head_.sum = train_arena_.add("norm.sum", stream);
@@ -68,19 +74,21 @@ void Model::make_head(const PlanModel& plan, const ParameterTable& table) {
   head_.unembedding = plan.tied_embeddings ? embedding_ : table.find("unembedding.weight");
 }
 
-void Model::trace(Backend& backend) {
+void Model::trace() {
   forward_arena_ = train_arena_;
   const MicroBatch nothing{};
   if (options_.training) {
-    TracingBackend train_trace(backend);
-    const Execution run(train_trace, train_arena_);
+    TracingBackend train_trace(backend_);
+    const RankGroups traced = traced_ranks(train_trace, ranks_.place);
+    const Execution run(train_trace, traced, train_arena_);
     upload_on(run, nothing);
     train_on(run, 1);
     train_arena_.place();
   }
-  TracingBackend forward_trace(backend);
+  TracingBackend forward_trace(backend_);
+  const RankGroups traced = traced_ranks(forward_trace, ranks_.place);
   // logits() makes a part of the same calls in the same order, so the lifetimes serve it too.
-  const Execution run(forward_trace, forward_arena_);
+  const Execution run(forward_trace, traced, forward_arena_);
   upload_on(run, nothing);
   evaluate_on(run);
   forward_arena_.place();
@@ -118,29 +126,30 @@ void Model::train(const ParameterStore& store, const MicroBatch& batch, float to
 }
 
 void Model::upload(const MicroBatch& batch) {
-  upload_on(Execution(backend_, train_arena_, memory_.at()), batch);
+  upload_on(Execution(backend_, ranks_, train_arena_, memory_.at()), batch);
 }
 
 void Model::train_uploaded(const ParameterStore& store, float total_weight) {
-  train_on(Execution(backend_, store, train_arena_, memory_.at()), total_weight);
+  train_on(Execution(backend_, ranks_, store, train_arena_, memory_.at()), total_weight);
 }
 
 void Model::evaluate(const ParameterStore& store, const MicroBatch& batch) {
-  const Execution run(backend_, store, forward_arena_, memory_.at());
+  const Execution run(backend_, ranks_, store, forward_arena_, memory_.at());
   upload_on(run, batch);
   evaluate_on(run);
 }
 
 void Model::logits(const ParameterStore& store, const std::int32_t* tokens, const LogitsSink& sink) {
-  logits_on(Execution(backend_, store, forward_arena_, memory_.at()), tokens, sink);
+  logits_on(Execution(backend_, ranks_, store, forward_arena_, memory_.at()), tokens, sink);
 }
 
 void Model::upload_tokens(const Execution& run, const std::int32_t* tokens) {
-  run.backend.upload(run.at(tokens_), tokens, static_cast<std::size_t>(shape_.rows()) * sizeof *tokens);
+  run.backend.upload(run.at(tokens_), tokens,
+                     static_cast<std::size_t>(shape_.stream_rows()) * sizeof *tokens);
 }
 
 void Model::upload_on(const Execution& run, const MicroBatch& batch) {
-  const auto rows = static_cast<std::size_t>(shape_.rows());
+  const auto rows = static_cast<std::size_t>(shape_.stream_rows());
   upload_tokens(run, batch.tokens);
   run.backend.upload(run.at(targets_), batch.targets, rows * sizeof *batch.targets);
   run.backend.upload(run.at(weights_), batch.weights, rows * sizeof *batch.weights);
@@ -148,30 +157,33 @@ void Model::upload_on(const Execution& run, const MicroBatch& batch) {
 
 // From tokens to the stream behind the last block.
 Stream Model::forward(const Execution& run) {
-  run.backend.embedding(shape_.rows(), shape_.width, static_cast<const std::int32_t*>(run.at(tokens_)),
+  run.need(0);
+  run.backend.embedding(shape_.stream_rows(), shape_.width, static_cast<const std::int32_t*>(run.at(tokens_)),
                         run.weight(embedding_), run.at(embedded_));
   Stream stream{embedded_, -1};
-  for (auto& block : blocks_)
-    for (Sublayer& sublayer : block) stream = sublayer.forward(run, Sublayer::kForward, stream);
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    run.need(unit_of(i));
+    for (Sublayer& sublayer : blocks_[i]) stream = sublayer.forward(run, Sublayer::kForward, stream);
+  }
   return stream;
 }
 
 void Model::normalise(const Execution& run, const Stream& stream) {
-  run.backend.rms_norm(shape_.rows(), shape_.width, shape_.norm_eps, run.at(stream.sum),
+  run.backend.rms_norm(shape_.stream_rows(), shape_.width, shape_.norm_eps, run.at(stream.sum),
                        run.at(stream.branch), run.weight(head_.norm), run.at(head_.sum), run.at(head_.normed),
                        run.at(head_.reciprocal_rms));
 }
 
 DenseShape Model::head_chunk(std::int64_t first) const {
   DenseShape chunk = head_.shape;
-  chunk.rows = std::min(chunk.rows, shape_.rows() - first);
+  chunk.rows = std::min(chunk.rows, shape_.stream_rows() - first);
   return chunk;
 }
 
 // Makes the logits chunk by chunk.
 void Model::for_each_chunk(const Execution& run,
                            const std::function<void(std::int64_t, const DenseShape&)>& visit) {
-  for (std::int64_t first = 0; first < shape_.rows(); first += head_.shape.rows) {
+  for (std::int64_t first = 0; first < shape_.stream_rows(); first += head_.shape.rows) {
     const DenseShape chunk = head_chunk(first);
     const std::size_t byte = static_cast<std::size_t>(first * shape_.width) * value_;
     run.backend.dense(chunk, run.at(head_.normed, byte), run.weight(head_.unembedding), nullptr,
@@ -214,28 +226,37 @@ void Model::head_training(const Execution& run, float total_weight) {
 
 void Model::train_on(const Execution& run, float total_weight) {
   normalise(run, forward(run));
+  run.begin_gradients(0);
   head_training(run, total_weight);
   backward(run);
 }
 
 void Model::backward(const Execution& run) {
-  const std::size_t bytes = static_cast<std::size_t>(shape_.rows() * shape_.width) * value_;
+  const std::size_t bytes = static_cast<std::size_t>(shape_.stream_rows() * shape_.width) * value_;
   run.backend.zero(run.at(gradient_), bytes);
-  run.backend.rms_norm_backward(shape_.rows(), shape_.width, run.at(head_.sum), run.weight(head_.norm),
+  run.backend.rms_norm_backward(shape_.stream_rows(), shape_.width, run.at(head_.sum), run.weight(head_.norm),
                                 run.at(head_.reciprocal_rms), run.at(head_.d_normed), run.at(gradient_),
                                 run.gradient(head_.norm));
-  for (auto block = blocks_.rbegin(); block != blocks_.rend(); ++block) {
-    if (options_.recompute_blocks) {
-      Stream stream = block->front().kept_input();
-      for (Sublayer& sublayer : *block)
-        stream = sublayer.forward(run, Sublayer::kAgain, stream, &sublayer != &block->back());
-    }
-    for (auto sublayer = block->rbegin(); sublayer != block->rend(); ++sublayer)
-      sublayer->backward(run, gradient_);
+  for (std::size_t i = blocks_.size(); i-- > 0;) {
+    run.need(unit_of(i));
+    run.begin_gradients(unit_of(i));
+    block_backward(run, blocks_[i]);
+    run.end_gradients(unit_of(i));
   }
-  run.backend.embedding_gradient(shape_.rows(), shape_.width, vocab_,
+  run.backend.embedding_gradient(shape_.stream_rows(), shape_.width, vocab_,
                                  static_cast<const std::int32_t*>(run.at(tokens_)), run.at(gradient_),
                                  run.gradient(embedding_));
+  run.end_gradients(0);
+}
+
+void Model::block_backward(const Execution& run, std::vector<Sublayer>& block) {
+  if (options_.recompute_blocks) {
+    Stream stream = block.front().kept_input();
+    for (Sublayer& sublayer : block)
+      stream = sublayer.forward(run, Sublayer::kAgain, stream, &sublayer != &block.back());
+  }
+  for (auto sublayer = block.rbegin(); sublayer != block.rend(); ++sublayer)
+    sublayer->backward(run, gradient_);
 }
 
 }  // namespace striped

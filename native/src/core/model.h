@@ -8,7 +8,8 @@
 
 namespace striped {
 
-// One micro-batch on the host, [batch, length] each.
+// One micro-batch on the host: this rank's rows of the residual stream, all of [batch, length] where the
+// ranks do not share them out (see row_shard.h).
 struct MicroBatch {
   const std::int32_t* tokens;
   const std::int32_t* targets;
@@ -18,12 +19,13 @@ struct MicroBatch {
 class Model {
  public:
   struct Options {
-    std::int64_t batch, length;
+    std::int64_t batch, length;  // of the whole sequences
     bool recompute_blocks;
     bool training;  // false: forward only, less memory
   };
-  // Plans, allocates nothing but small constants.
-  Model(const PlanModel& plan, const Options& options, const ParameterTable& table, Backend& backend);
+  // Plans, allocates nothing but small constants. `ranks` is kept by reference.
+  Model(const PlanModel& plan, const Options& options, const ParameterTable& table, Backend& backend,
+        const RankGroups& ranks);
 
   // Allocates the planned memory.
   void allocate();
@@ -43,7 +45,10 @@ class Model {
   void logits(const ParameterStore& store, const std::int32_t* tokens, const LogitsSink& sink);
 
   void clear_loss();
-  double loss_sum();
+  double loss_sum();  // of this rank's rows
+
+  // Rows of the residual stream on this rank.
+  std::int64_t rows() const { return shape_.stream_rows(); }
 
   std::size_t workspace_bytes() const { return workspace_bytes_; }
   // Everything that lives and dies within a micro-batch; includes the workspace.
@@ -58,9 +63,9 @@ class Model {
     int norm, unembedding;
   };
 
-  void make_blocks(const PlanModel& plan, const ParameterTable& table, Backend& backend);
+  void make_blocks(const PlanModel& plan, const ParameterTable& table);
   void make_head(const PlanModel& plan, const ParameterTable& table);
-  void trace(Backend& backend);
+  void trace();
   Stream forward(const Execution& run);
   void normalise(const Execution& run, const Stream& stream);
   DenseShape head_chunk(std::int64_t first) const;
@@ -73,8 +78,10 @@ class Model {
   void logits_on(const Execution& run, const std::int32_t* tokens, const LogitsSink& sink);
   void head_training(const Execution& run, float total_weight);
   void backward(const Execution& run);
+  void block_backward(const Execution& run, std::vector<Sublayer>& block);
 
   Backend& backend_;
+  const RankGroups& ranks_;
   Options options_;
   ModelShape shape_;
   std::int64_t vocab_;

@@ -21,284 +21,351 @@ std::uint16_t to_bfloat16(double value) {
 }
 
 template <typename To, typename Round>
-std::vector<To> converted(const std::vector<double>& values, ThreadPool& threads, const Round& round) {
-  std::vector<To> result(values.size());
-  threads.split(static_cast<std::int64_t>(values.size()), kGrain, [&](std::int64_t begin, std::int64_t end) {
-    for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i)
-      result[i] = round(values[i]);
+void upload_as(Backend& backend, void* to, const double* values, std::size_t count, ThreadPool& threads,
+               const Round& round) {
+  std::vector<To> converted(count);
+  threads.split(static_cast<std::int64_t>(count), kGrain, [&](std::int64_t begin, std::int64_t end) {
+    std::transform(values + begin, values + end, converted.begin() + begin, round);
   });
-  return result;
+  backend.upload(to, converted.data(), count * sizeof(To));
+}
+
+void upload(Backend& backend, void* to, const double* values, std::size_t count, std::size_t element,
+            ThreadPool& threads) {
+  if (element == 8)
+    backend.upload(to, values, count * 8);
+  else if (element == 4)
+    upload_as<float>(backend, to, values, count, threads,
+                     [](double value) { return static_cast<float>(value); });
+  else
+    upload_as<std::uint16_t>(backend, to, values, count, threads, to_bfloat16);
+}
+
+void download(Backend& backend, double* values, const void* from, std::size_t count, std::size_t element) {
+  if (element == 8) return backend.download(values, from, count * 8);
+  std::vector<float> single(count);
+  backend.download(single.data(), from, count * 4);
+  std::copy(single.begin(), single.end(), values);
 }
 
 }  // namespace
 
-ParameterStore::Bytes ParameterStore::bytes(const ParameterTable& table, DType activation, Keep keep) {
-  const std::size_t real = size_of(real_type(activation));
-  const auto flat = static_cast<std::size_t>(table.size()) * real;
-  const bool copies = activation == DType::bf16;
-  return {flat + static_cast<std::size_t>(table.log_pole_size()) * real +
-              (copies ? static_cast<std::size_t>(table.dense_size()) * size_of(activation) : 0),
-          keep >= Keep::gradients ? flat : 0, keep == Keep::optimizer ? 2 * flat : 0};
+// Which arrays there are, and how large.
+struct ParameterStore::Extents {
+  Extents(const ParameterTable& table, DType activation, Keep keep, const Sharing& sharing) {
+    const std::size_t real = size_of(real_type(activation));
+    const std::int64_t dense = table.dense_size(), all = table.size(), poles = table.log_pole_size();
+    const bool copied = activation == DType::bf16;
+    const int zero = sharing.zero;
+    const auto extent = [&](std::int64_t first, std::int64_t end, bool in_parts, std::size_t element) {
+      return Flat::Extent{first, end - first, in_parts, element, sharing.part};
+    };
+    const bool differentiated = keep >= Keep::gradients;
+    dense_masters = extent(0, dense, zero >= (copied ? 1 : 3), real);
+    small_masters = extent(dense, all, zero >= 3, real);
+    gradients = extent(0, all, zero >= 2, differentiated ? real : 0);
+    moments = extent(0, all, zero >= 1, keep == Keep::optimizer ? real : 0);
+    compute = extent(0, dense, zero >= 3, copied ? size_of(activation) : 0);
+    log_poles = extent(all - poles, all, zero >= 3, real);
+    weight_slots = Slots(table, zero >= 3, [&](const ParameterRange& range) {
+      return range.kind == ParameterClass::dense && copied ? compute.element : real;
+    });
+    gradient_slots = Slots(table, zero >= 2 && differentiated, [&](const ParameterRange&) { return real; });
+  }
+  Flat::Extent dense_masters, small_masters, gradients, moments, compute, log_poles;
+  Slots weight_slots, gradient_slots;
+};
+
+template <typename ElementOf>
+ParameterStore::Slots::Slots(const ParameterTable& table, bool used, const ElementOf& element_of) {
+  if (!used) return;
+  std::vector<std::size_t> filled(static_cast<std::size_t>(table.units()));
+  for (const ParameterRange& range : table.ranges()) {
+    std::size_t& end = filled[static_cast<std::size_t>(range.unit)];
+    within_[range.offset] = end;
+    end += static_cast<std::size_t>(range.count) * element_of(range);
+  }
+  first_ = filled[0];
+  other_ = *std::max_element(filled.begin() + 1, filled.end());
 }
 
-ParameterStore::ParameterStore(const ParameterTable& table, Backend& backend, Keep keep)
-    : table_(table), backend_(backend), real_(size_of(real_type(backend.activation_type()))) {
-  const auto flat = static_cast<std::size_t>(table.size()) * real_;
-  masters_ = DeviceBuffer(backend, flat);
-  masters_.zero();
-  if (keep >= Keep::gradients) gradients_ = DeviceBuffer(backend, flat);
-  if (keep == Keep::optimizer) {
-    moment1_ = DeviceBuffer(backend, flat);
-    moment2_ = DeviceBuffer(backend, flat);
-    moment1_.zero();
-    moment2_.zero();
-  }
-  if (backend.activation_type() == DType::bf16) {
-    compute_ = DeviceBuffer(backend, static_cast<std::size_t>(table.dense_size()) * 2);
-    compute_.zero();
-  }
-  log_poles_ = DeviceBuffer(backend, static_cast<std::size_t>(table.log_pole_size()) * real_);
-  log_poles_.zero();
+std::size_t ParameterStore::Slots::place(const ParameterRange& range) const {
+  const std::size_t within = within_.at(range.offset);
+  return range.unit == 0 ? within : first_ + static_cast<std::size_t>(range.unit) % kSlots * other_ + within;
 }
 
-std::size_t ParameterStore::place(const Parameter& parameter) const {
-  return static_cast<std::size_t>(parameter.offset) * real_;
+ParameterStore::Bytes ParameterStore::bytes(const ParameterTable& table, DType activation, Keep keep,
+                                            const Sharing& sharing) {
+  const Extents extents(table, activation, keep, sharing);
+  const bool copied = activation == DType::bf16;
+  const std::size_t masters = extents.dense_masters.bytes(), moments = 2 * extents.moments.bytes();
+  return {extents.small_masters.bytes() + extents.log_poles.bytes() + extents.weight_slots.bytes() +
+              (copied ? extents.compute.bytes() : masters),
+          extents.gradients.bytes() + extents.gradient_slots.bytes(), moments + (copied ? masters : 0)};
+}
+
+ParameterStore::ParameterStore(const ParameterTable& table, Backend& backend, Keep keep,
+                               const Sharing& sharing)
+    : table_(table),
+      backend_(backend),
+      sharing_(sharing),
+      real_(size_of(real_type(backend.activation_type()))) {
+  if (sharing.part.count == 1) sharing_.zero = 0;
+  Extents extents(table, backend.activation_type(), keep, sharing_);
+  dense_masters_ = Flat(backend, extents.dense_masters);
+  small_masters_ = Flat(backend, extents.small_masters);
+  gradients_ = Flat(backend, extents.gradients);
+  moment1_ = Flat(backend, extents.moments);
+  moment2_ = Flat(backend, extents.moments);
+  compute_ = Flat(backend, extents.compute);
+  log_poles_ = Flat(backend, extents.log_poles);
+  weight_slots_ = std::move(extents.weight_slots);
+  gradient_slots_ = std::move(extents.gradient_slots);
+  weight_memory_ = DeviceBuffer(backend, weight_slots_.bytes());
+  gradient_memory_ = DeviceBuffer(backend, gradient_slots_.bytes());
+  if (keep == Keep::optimizer) make_pieces();
 }
 
 std::size_t ParameterStore::weight_bytes() const {
-  return masters_.bytes() + compute_.bytes() + log_poles_.bytes();
+  return small_masters_.bytes() + log_poles_.bytes() + weight_memory_.bytes() +
+         (compute_.exists() ? compute_ : dense_masters_).bytes();
+}
+
+std::size_t ParameterStore::optimizer_bytes() const {
+  return moment1_.bytes() + moment2_.bytes() + (compute_.exists() ? dense_masters_.bytes() : 0);
+}
+
+const Flat& ParameterStore::masters_of(ParameterClass kind) const {
+  return kind == ParameterClass::dense ? dense_masters_ : small_masters_;
+}
+
+const Flat& ParameterStore::weights_of(ParameterClass kind) const {
+  if (kind == ParameterClass::log_pole) return log_poles_;
+  return kind == ParameterClass::dense && compute_.exists() ? compute_ : masters_of(kind);
+}
+
+const ParameterRange& ParameterStore::range_of(const Parameter& parameter) const {
+  const auto behind = std::upper_bound(
+      table_.ranges().begin(), table_.ranges().end(), parameter.offset,
+      [](std::int64_t offset, const ParameterRange& range) { return offset < range.offset; });
+  return *std::prev(behind);
+}
+
+void* ParameterStore::weight_place(const ParameterRange& range) const {
+  return weight_slots_.used() ? weight_memory_.at(weight_slots_.place(range))
+                              : weights_of(range.kind).at(range.offset);
+}
+
+void* ParameterStore::gradient_place(const ParameterRange& range) const {
+  return gradient_slots_.used() ? gradient_memory_.at(gradient_slots_.place(range))
+                                : gradients_.at(range.offset);
 }
 
 const void* ParameterStore::weight(int index) const {
-  const Parameter& parameter = table_.parameters()[static_cast<std::size_t>(index)];
-  if (parameter.kind == ParameterClass::log_pole)
-    return log_poles_.at(
-        static_cast<std::size_t>(parameter.offset - table_.dense_size() - table_.small_size()) * real_);
-  if (parameter.kind == ParameterClass::dense && compute_.bytes() > 0)
-    return compute_.at(static_cast<std::size_t>(parameter.offset) * 2);
-  return masters_.at(place(parameter));
+  const Parameter& found = parameter(index);
+  const ParameterRange& range = range_of(found);
+  return static_cast<const std::byte*>(weight_place(range)) +
+         static_cast<std::size_t>(found.offset - range.offset) * weights_of(found.kind).element();
 }
 
 void* ParameterStore::gradient(int index) const {
-  return gradients_.at(place(table_.parameters()[static_cast<std::size_t>(index)]));
+  const Parameter& found = parameter(index);
+  const ParameterRange& range = range_of(found);
+  return static_cast<std::byte*>(gradient_place(range)) +
+         static_cast<std::size_t>(found.offset - range.offset) * real_;
 }
 
-std::vector<double> ParameterStore::read(const DeviceBuffer& buffer, std::size_t byte,
-                                         std::int64_t count) const {
-  const auto size = static_cast<std::size_t>(count);
-  std::vector<double> values(size);
-  if (real_ == 8) {
-    backend_.download(values.data(), buffer.at(byte), size * 8);
-    return values;
+std::vector<ParameterStore::Share> ParameterStore::weight_shares(int unit) const {
+  std::vector<Share> shares;
+  for (const ParameterRange& range : table_.ranges()) {
+    if (range.unit != unit) continue;
+    const Flat& flat = weights_of(range.kind);
+    const DType type =
+        &flat == &compute_ ? backend_.activation_type() : real_type(backend_.activation_type());
+    shares.push_back(
+        {weight_place(range), flat.own(range), range.count / sharing_.part.count, type, range.split});
   }
-  std::vector<float> single(size);
-  backend_.download(single.data(), buffer.at(byte), size * 4);
-  values.assign(single.begin(), single.end());
-  return values;
+  return shares;
 }
 
-void ParameterStore::write(const DeviceBuffer& buffer, std::size_t byte, const std::vector<double>& values,
+std::vector<ParameterStore::Share> ParameterStore::gradient_shares(int unit) const {
+  std::vector<Share> shares;
+  for (const ParameterRange& range : table_.ranges())
+    if (range.unit == unit)
+      shares.push_back({gradient_place(range), gradients_.own(range), range.count / sharing_.part.count,
+                        real_type(backend_.activation_type()), range.split});
+  return shares;
+}
+
+// `action` gets the stretch of this rank's part of the parameter that `flat` has, and where it lies.
+template <typename Action>
+void ParameterStore::visit(const Flat& flat, const Parameter& parameter, bool own_only,
+                           const Action& action) const {
+  const ParameterRange& range = range_of(parameter);
+  const std::int64_t share = range.count / sharing_.part.count;
+  const bool limited = own_only || flat.in_parts();
+  const std::int64_t first = limited ? range.offset + sharing_.part.index * share : range.offset;
+  const std::int64_t begin = std::max(first, parameter.offset);
+  const std::int64_t end =
+      std::min(first + (limited ? share : range.count), parameter.offset + parameter.count());
+  if (begin >= end) return;
+  std::byte* const start = static_cast<std::byte*>(limited ? flat.own(range) : flat.at(first));
+  action(static_cast<std::size_t>(begin - parameter.offset), static_cast<std::size_t>(end - begin),
+         start + static_cast<std::size_t>(begin - first) * flat.element());
+}
+
+void ParameterStore::write(const Flat& flat, const Parameter& parameter, const std::vector<double>& values,
                            ThreadPool& threads) const {
-  if (real_ == 8) {
-    backend_.upload(buffer.at(byte), values.data(), values.size() * 8);
-    return;
-  }
-  const auto single =
-      converted<float>(values, threads, [](double value) { return static_cast<float>(value); });
-  backend_.upload(buffer.at(byte), single.data(), single.size() * 4);
+  visit(flat, parameter, false, [&](std::size_t first, std::size_t count, void* place) {
+    upload(backend_, place, values.data() + first, count, flat.element(), threads);
+  });
 }
 
-void ParameterStore::set_master(const Parameter& parameter, const std::vector<double>& values,
+void ParameterStore::set_master(const Parameter& parameter, const std::vector<double>& part,
                                 ThreadPool& threads) {
-  write(masters_, place(parameter), values, threads);
-  if (parameter.kind != ParameterClass::dense || compute_.bytes() == 0) return;
-  const auto rounded = converted<std::uint16_t>(values, threads, to_bfloat16);
-  backend_.upload(compute_.at(static_cast<std::size_t>(parameter.offset) * 2), rounded.data(),
-                  rounded.size() * 2);
+  write(masters_of(parameter.kind), parameter, part, threads);
+  if (parameter.kind == ParameterClass::dense && compute_.exists()) write(compute_, parameter, part, threads);
+}
+
+void ParameterStore::derive_log_poles() {
+  if (!log_poles_.exists()) return;
+  const std::int64_t first = table_.dense_size() + table_.small_size();
+  const int parts = small_masters_.in_parts() ? sharing_.part.count : 1;
+  auto* const masters = static_cast<std::byte*>(small_masters_.begin()) +
+                        static_cast<std::size_t>((first - table_.dense_size()) / parts) * real_;
+  backend_.negative_exponential(table_.log_pole_size() / parts, masters, log_poles_.begin());
 }
 
 void ParameterStore::initialise(std::uint64_t seed, std::int64_t sequence) {
   ThreadPool threads(0);
-  for (const Parameter& parameter : table_.parameters())
-    set_master(parameter, initial_values(parameter, seed, sequence, threads), threads);
-  set_log_poles();
+  for (const Parameter& each : table_.parameters())
+    set_master(each, initial_values(each, seed, sequence, threads), threads);
+  derive_log_poles();
 }
 
 void ParameterStore::initialise_roughly(std::uint64_t seed, std::int64_t sequence) {
   ThreadPool threads(0);
-  for (const Parameter& parameter : table_.parameters()) {
-    const auto count = static_cast<std::size_t>(parameter.count());
-    Parameter start = parameter;
-    if (parameter.init == InitialValue::normal && parameter.count() > kStretch) start.shape = {kStretch};
+  for (const Parameter& each : table_.parameters()) {
+    Parameter start = each;
+    if (each.init == InitialValue::normal && each.count() > kStretch) start.shape = {kStretch};
     set_master(start, initial_values(start, seed, sequence, threads), threads);
-    const auto made = static_cast<std::size_t>(start.count());
-    repeat(masters_.at(place(parameter)), made * real_, count * real_);
-    if (parameter.kind == ParameterClass::dense && compute_.bytes() > 0)
-      repeat(compute_.at(static_cast<std::size_t>(parameter.offset) * 2), made * 2, count * 2);
+    repeat(masters_of(each.kind), each, start.count());
+    if (each.kind == ParameterClass::dense && compute_.exists()) repeat(compute_, each, start.count());
   }
-  set_log_poles();
+  derive_log_poles();
 }
 
-void ParameterStore::repeat(void* first, std::size_t bytes, std::size_t all) const {
-  auto* start = static_cast<std::byte*>(first);
-  for (std::size_t filled = bytes; filled < all;) {
-    const std::size_t more = std::min(filled, all - filled);
-    backend_.copy(start + filled, start, more);
+void ParameterStore::repeat(const Flat& flat, const Parameter& parameter, std::int64_t made) const {
+  for (std::int64_t filled = made; filled < parameter.count();) {
+    const std::int64_t more = std::min(filled, parameter.count() - filled);
+    backend_.copy(flat.at(parameter.offset + filled), flat.at(parameter.offset),
+                  static_cast<std::size_t>(more) * flat.element());
     filled += more;
   }
 }
 
-void ParameterStore::set_log_poles() {
-  if (log_poles_.bytes() == 0) return;
-  backend_.negative_exponential(
-      table_.log_pole_size(),
-      masters_.at(static_cast<std::size_t>(table_.dense_size() + table_.small_size()) * real_),
-      log_poles_.at());
-}
-
-std::vector<double> ParameterStore::values(int index) const {
-  const Parameter& parameter = table_.parameters()[static_cast<std::size_t>(index)];
-  if (parameter.kind != ParameterClass::log_pole) return read(masters_, place(parameter), parameter.count());
-  const auto base = static_cast<std::size_t>(parameter.offset - table_.dense_size() - table_.small_size());
-  return read(log_poles_, base * real_, parameter.count());
-}
-
-void ParameterStore::set_values(int index, const std::vector<double>& values) {
-  ThreadPool threads(1);
-  set_values(index, values, threads);
-}
-
-void ParameterStore::set_values(int index, const std::vector<double>& values, ThreadPool& threads) {
-  const Parameter& parameter = table_.parameters()[static_cast<std::size_t>(index)];
-  if (parameter.kind != ParameterClass::log_pole) {
-    set_master(parameter, values, threads);
-    return;
-  }
-  const auto base = static_cast<std::size_t>(parameter.offset - table_.dense_size() - table_.small_size());
-  write(log_poles_, base * real_, values, threads);
-  std::vector<double> learnt(values.size());
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    if (!(values[i] < 0))
-      throw Error("tensor-value", parameter.name + " holds " + std::to_string(values[i]) +
-                                      "; log_poles are logarithms of poles in (0, 1), so below 0");
-    learnt[i] = std::log(-values[i]);
-  }
-  set_master(parameter, learnt, threads);
-}
-
-std::vector<double> ParameterStore::gradient_values(int index) const {
-  const Parameter& parameter = table_.parameters()[static_cast<std::size_t>(index)];
-  return read(gradients_, place(parameter), parameter.count());
-}
-
-void ParameterStore::load(SafetensorsReader& file) {
-  ThreadPool threads(0);
-  for (std::size_t i = 0; i < table_.parameters().size(); ++i) {
-    const Parameter& parameter = table_.parameters()[i];
-    set_values(static_cast<int>(i), file.values(parameter.name, parameter.shape), threads);
-  }
-  if (file.tensors().size() == table_.parameters().size()) return;
-  for (const auto& [name, info] : file.tensors()) {
-    bool known = false;
-    for (const Parameter& parameter : table_.parameters()) known = known || parameter.name == name;
-    if (!known)
-      throw Error("tensor-unknown", "the weights hold " + name + " " + shape_text(info.shape) +
-                                        ", which the plan's model does not have; are they of another model?");
+const Flat& ParameterStore::array(ParameterClass kind, Stored what) const {
+  switch (what) {
+    case Stored::moment1:
+      return moment1_;
+    case Stored::moment2:
+      return moment2_;
+    case Stored::gradient:
+      return gradients_;
+    case Stored::weight:
+      return kind == ParameterClass::log_pole ? log_poles_ : masters_of(kind);
+    default:
+      return masters_of(kind);
   }
 }
 
-void ParameterStore::write_file(const std::filesystem::path& file,
-                                const std::vector<SafetensorsWriter::Declaration>& tensors,
-                                const std::function<std::vector<double>(std::size_t)>& values,
-                                std::uint32_t& crc) const {
-  SafetensorsWriter writer(file, tensors);
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    const std::vector<double> tensor = values(i);
-    if (real_ == 8) {
-      writer.write(tensor.data(), tensor.size() * 8);
-    } else {
-      const std::vector<float> single(tensor.begin(), tensor.end());
-      writer.write(single.data(), single.size() * 4);
+std::vector<double> ParameterStore::own_values(int index, Stored what) const {
+  const Parameter& found = parameter(index);
+  const Flat& flat = array(found.kind, what);
+  std::vector<double> values(static_cast<std::size_t>(found.count()), 0.0);
+  visit(flat, found, true, [&](std::size_t first, std::size_t count, const void* place) {
+    download(backend_, values.data() + first, place, count, flat.element());
+  });
+  return values;
+}
+
+void ParameterStore::set_whole(int index, Stored what, const std::vector<double>& values,
+                               ThreadPool& threads) {
+  const Parameter& found = parameter(index);
+  const std::vector<double> part = found.part_of(values);
+  if (what != Stored::weight) {
+    write(array(found.kind, what), found, part, threads);
+  } else if (found.kind != ParameterClass::log_pole) {
+    set_master(found, part, threads);
+  } else {
+    write(log_poles_, found, part, threads);
+    std::vector<double> learnt(part.size());
+    for (std::size_t i = 0; i < part.size(); ++i) {
+      if (!(part[i] < 0))
+        throw Error("tensor-value", found.name + " holds " + std::to_string(part[i]) +
+                                        "; log_poles are logarithms of poles in (0, 1), so below 0");
+      learnt[i] = std::log(-part[i]);
     }
+    set_master(found, learnt, threads);
   }
-  crc = writer.finish();
-}
-
-void ParameterStore::save(const std::filesystem::path& file, std::uint32_t& crc) const {
-  std::vector<SafetensorsWriter::Declaration> tensors;
-  for (const Parameter& parameter : table_.parameters())
-    tensors.push_back({parameter.name, real_name(), parameter.shape});
-  write_file(
-      file, tensors, [&](std::size_t i) { return values(static_cast<int>(i)); }, crc);
-}
-
-void ParameterStore::save_gradients(const std::filesystem::path& file) const {
-  std::vector<SafetensorsWriter::Declaration> tensors;
-  for (const Parameter& parameter : table_.parameters())
-    tensors.push_back({parameter.name, real_name(), parameter.shape});
-  std::uint32_t crc = 0;
-  write_file(
-      file, tensors, [&](std::size_t i) { return gradient_values(static_cast<int>(i)); }, crc);
-}
-
-namespace {
-
-struct OptimizerTensor {
-  int buffer;  // 1, 2: moments; 0: master
-  const Parameter* parameter;
-  std::string name;
-};
-
-std::vector<OptimizerTensor> optimizer_tensors(const ParameterTable& table) {
-  std::vector<OptimizerTensor> result;
-  for (const Parameter& parameter : table.parameters()) {
-    result.push_back({1, &parameter, "moment1." + parameter.name});
-    result.push_back({2, &parameter, "moment2." + parameter.name});
-    if (parameter.kind == ParameterClass::log_pole)
-      result.push_back({0, &parameter, "learnt." + parameter.name});
-  }
-  return result;
-}
-
-}  // namespace
-
-void ParameterStore::save_optimizer(const std::filesystem::path& file, std::uint32_t& crc) const {
-  const std::vector<OptimizerTensor> list = optimizer_tensors(table_);
-  std::vector<SafetensorsWriter::Declaration> tensors;
-  for (const OptimizerTensor& tensor : list)
-    tensors.push_back({tensor.name, real_name(), tensor.parameter->shape});
-  const DeviceBuffer* const buffers[] = {&masters_, &moment1_, &moment2_};
-  const auto values = [&](std::size_t i) {
-    return read(*buffers[list[i].buffer], place(*list[i].parameter), list[i].parameter->count());
-  };
-  write_file(file, tensors, values, crc);
-}
-
-void ParameterStore::load_optimizer(SafetensorsReader& file) {
-  ThreadPool threads(0);
-  const DeviceBuffer* const buffers[] = {&masters_, &moment1_, &moment2_};
-  for (const OptimizerTensor& tensor : optimizer_tensors(table_))
-    write(*buffers[tensor.buffer], place(*tensor.parameter),
-          file.values(tensor.name, tensor.parameter->shape), threads);
 }
 
 void ParameterStore::zero_gradients() { gradients_.zero(); }
 
-void ParameterStore::update(const AdamWSettings& settings, const OptimizerStep* step, double* squared_norm) {
-  const std::int64_t dense = table_.dense_size(), poles = table_.log_pole_size();
-  const std::size_t small_byte = static_cast<std::size_t>(dense) * real_;
-  const std::size_t pole_byte = static_cast<std::size_t>(dense + table_.small_size()) * real_;
-  // From the gradient of log_pole = -exp(p) to that of p.
-  if (poles > 0) backend_.multiply(poles, gradients_.at(pole_byte), log_poles_.at());
+void ParameterStore::make_pieces() {
+  const auto follows = [](const void* before, std::int64_t count, std::size_t element, const void* next) {
+    return before == nullptr
+               ? next == nullptr
+               : static_cast<const std::byte*>(before) + static_cast<std::size_t>(count) * element == next;
+  };
+  for (const ParameterRange& range : table_.ranges()) {
+    const Piece next{range.count / sharing_.part.count,
+                     gradients_.own(range),
+                     masters_of(range.kind).own(range),
+                     moment1_.own(range),
+                     moment2_.own(range),
+                     range.kind == ParameterClass::dense && compute_.exists() ? compute_.own(range) : nullptr,
+                     range.kind == ParameterClass::dense,
+                     range.split || table_.tensor().index == 0};
+    Piece* const last = pieces_.empty() ? nullptr : &pieces_.back();
+    if (last != nullptr && last->decayed == next.decayed && last->counted == next.counted &&
+        follows(last->gradient, last->count, real_, next.gradient) &&
+        follows(last->master, last->count, real_, next.master) &&
+        follows(last->moment1, last->count, real_, next.moment1) &&
+        follows(last->compute, last->count, compute_.element(), next.compute))
+      last->count += next.count;
+    else
+      pieces_.push_back(next);
+  }
+}
+
+// From the gradients of log_pole = -exp(p) to those of p.
+void ParameterStore::chain_log_poles() {
+  for (const ParameterRange& range : table_.ranges())
+    if (range.kind == ParameterClass::log_pole)
+      backend_.multiply(range.count / sharing_.part.count, gradients_.own(range), log_poles_.own(range));
+}
+
+void ParameterStore::measure(double* squared_norm) {
+  chain_log_poles();
   backend_.zero(squared_norm, sizeof *squared_norm);
-  backend_.squared_norm(table_.size(), gradients_.at(), squared_norm);
-  backend_.adamw(dense, settings, step, squared_norm, gradients_.at(), masters_.at(), moment1_.at(),
-                 moment2_.at(), compute_.bytes() > 0 ? compute_.at() : nullptr);
+  for (const Piece& piece : pieces_)
+    if (piece.counted) backend_.squared_norm(piece.count, piece.gradient, squared_norm);
+}
+
+void ParameterStore::apply(const AdamWSettings& settings, const OptimizerStep* step,
+                           const double* squared_norm) {
   AdamWSettings undecayed = settings;
   undecayed.weight_decay = 0;
-  backend_.adamw(table_.small_size() + poles, undecayed, step, squared_norm, gradients_.at(small_byte),
-                 masters_.at(small_byte), moment1_.at(small_byte), moment2_.at(small_byte), nullptr);
-  if (poles > 0) backend_.negative_exponential(poles, masters_.at(pole_byte), log_poles_.at());
+  for (const Piece& piece : pieces_)
+    backend_.adamw(piece.count, piece.decayed ? settings : undecayed, step, squared_norm, piece.gradient,
+                   piece.master, piece.moment1, piece.moment2, piece.compute);
+  derive_log_poles();
+}
+
+void ParameterStore::update(const AdamWSettings& settings, const OptimizerStep* step, double* squared_norm) {
+  measure(squared_norm);
+  apply(settings, step, squared_norm);
 }
 
 }  // namespace striped

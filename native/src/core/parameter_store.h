@@ -1,86 +1,155 @@
-// Parameters on the device: flat masters, gradients and moments, and what the operators read.
+// Parameters on the device: masters, gradients and moments, and what the operators read. Replicas may share
+// them out (ZeRO): then a rank keeps its own part of every range of the table, and whole units pass through
+// slots while they are used.
 #pragma once
 
-#include <functional>
+#include <map>
 #include <vector>
 
-#include "core/device_buffer.h"
-#include "core/parameters.h"
-#include "core/safetensors.h"
+#include "core/flat.h"
 
 namespace striped {
+
+// What replicas share out: 0 nothing, 1 the optimiser, 2 gradients too, 3 parameters too.
+struct Sharing {
+  int zero = 0;
+  Place part;  // of as many as the table has parts
+};
+
+// Fetches and sends on what lies in slots; see parallel/parameter_exchange.h.
+class Residence {
+ public:
+  virtual ~Residence() = default;
+  // The weights of a unit are about to be read.
+  virtual void need(int unit) = 0;
+  // The gradients of a unit are about to be added to in a backward pass, and have been.
+  virtual void begin_gradients(int unit) = 0;
+  virtual void end_gradients(int unit) = 0;
+};
+
+enum class Stored : std::uint8_t { weight, master, moment1, moment2, gradient };
 
 class ParameterStore {
  public:
   enum class Keep : std::uint8_t { weights, gradients, optimizer };  // each includes the ones before it
 
-  ParameterStore(const ParameterTable& table, Backend& backend, Keep keep);
+  ParameterStore(const ParameterTable& table, Backend& backend, Keep keep, const Sharing& sharing = {});
 
   const ParameterTable& table() const { return table_; }
   Backend& backend() const { return backend_; }
+  const Sharing& sharing() const { return sharing_; }
 
   // What an operator reads: the activation type for dense parameters, "real" for others.
   const void* weight(int parameter) const;
   // Gradients of what weight() gives, "real".
   void* gradient(int parameter) const;
+  // Told of every unit that is used; null: nobody.
+  void set_residence(Residence* residence) { residence_ = residence; }
+  Residence* residence() const { return residence_; }
 
   void initialise(std::uint64_t seed, std::int64_t sequence);
   // The same spread of values in a fraction of the time, for measuring: large matrices repeat their first
-  // values.
+  // values. Only where this rank holds everything.
   void initialise_roughly(std::uint64_t seed, std::int64_t sequence);
-  // Public values (log_poles, not p) from a weights file; it must hold exactly the table's names and shapes.
-  void load(SafetensorsReader& file);
-  void save(const std::filesystem::path& file, std::uint32_t& crc) const;
-  // Moments, and the masters of the log_poles as they are learnt: with save()'s file, all there is.
-  void load_optimizer(SafetensorsReader& file);
-  void save_optimizer(const std::filesystem::path& file, std::uint32_t& crc) const;
-  void save_gradients(const std::filesystem::path& file) const;
+  // Values of this rank's part of a parameter; those that belong to another replica are 0. Weights are as
+  // files have them (log_poles, not p).
+  std::vector<double> own_values(int parameter, Stored what) const;
+  // Takes what this rank keeps from a whole tensor. Weights set their masters.
+  void set_whole(int parameter, Stored what, const std::vector<double>& values, ThreadPool& threads);
 
-  // Public values of one parameter, and setting them (tests).
-  std::vector<double> values(int parameter) const;
-  void set_values(int parameter, const std::vector<double>& values);
-  std::vector<double> gradient_values(int parameter) const;
+  std::vector<double> values(int parameter) const { return own_values(parameter, Stored::weight); }
+  void set_values(int parameter, const std::vector<double>& values) {
+    ThreadPool alone(1);
+    set_whole(parameter, Stored::weight, values, alone);
+  }
+  std::vector<double> gradient_values(int parameter) const { return own_values(parameter, Stored::gradient); }
 
+  // Zeroes what accumulates over a step.
   void zero_gradients();
-  // One AdamW step over all: `step` and `squared_norm` lie on the device; *squared_norm receives Σ g².
+  // One AdamW step over this rank's parts, in two halves: *squared_norm += Σ g² (each value of a parameter
+  // that all tensor ranks hold is counted by the first of them), then the update by the norm of all. `step`
+  // and `squared_norm` lie on the device.
+  void measure(double* squared_norm);
+  void apply(const AdamWSettings& settings, const OptimizerStep* step, const double* squared_norm);
+  // Both, where this rank is the only one.
   void update(const AdamWSettings& settings, const OptimizerStep* step, double* squared_norm);
 
-  // Flat gradients, for sums over ranks.
-  void* gradients() const { return gradients_.at(); }
-  std::int64_t count() const { return table_.size(); }
+  // A stretch of one unit that replicas hold together: where it is whole, and this rank's `count` elements.
+  struct Share {
+    void* whole;
+    void* own;
+    std::int64_t count;
+    DType type;
+    bool split;  // over the tensor ranks
+  };
+  // What becomes a unit's weights when all replicas' shares are gathered.
+  std::vector<Share> weight_shares(int unit) const;
+  std::vector<Share> gradient_shares(int unit) const;
 
   std::size_t weight_bytes() const;
-  std::size_t gradient_bytes() const { return gradients_.bytes(); }
-  std::size_t optimizer_bytes() const { return moment1_.bytes() + moment2_.bytes(); }
+  std::size_t gradient_bytes() const { return gradients_.bytes() + gradient_memory_.bytes(); }
+  std::size_t optimizer_bytes() const;
 
   // What these buffers take, without allocating them.
   struct Bytes {
     std::size_t weights, gradients, optimizer;
   };
-  static Bytes bytes(const ParameterTable& table, DType activation, Keep keep);
+  static Bytes bytes(const ParameterTable& table, DType activation, Keep keep, const Sharing& sharing = {});
 
  private:
-  std::size_t place(const Parameter& parameter) const;
-  std::vector<double> read(const DeviceBuffer& buffer, std::size_t byte, std::int64_t count) const;
-  void write(const DeviceBuffer& buffer, std::size_t byte, const std::vector<double>& values,
+  struct Extents;
+  // Whole units while they are used: unit 0 has a place of its own, the others take turns in two, so that the
+  // next can be fetched while one is used.
+  class Slots {
+   public:
+    Slots() = default;
+    template <typename ElementOf>
+    Slots(const ParameterTable& table, bool used, const ElementOf& element_of);
+    bool used() const { return !within_.empty(); }
+    std::size_t bytes() const { return first_ + kSlots * other_; }
+    std::size_t place(const ParameterRange& range) const;
+
+   private:
+    static constexpr std::size_t kSlots = 2;
+    std::map<std::int64_t, std::size_t> within_;  // byte within its unit, by the range's offset
+    std::size_t first_ = 0, other_ = 0;           // bytes of unit 0, and of the largest other one
+  };
+  // Neighbouring own parts that the optimiser treats alike.
+  struct Piece {
+    std::int64_t count;
+    void *gradient, *master, *moment1, *moment2, *compute;
+    bool decayed, counted;
+  };
+
+  void make_pieces();
+  const Parameter& parameter(int index) const { return table_.parameters()[static_cast<std::size_t>(index)]; }
+  const ParameterRange& range_of(const Parameter& parameter) const;
+  const Flat& masters_of(ParameterClass kind) const;
+  const Flat& weights_of(ParameterClass kind) const;
+  const Flat& array(ParameterClass kind, Stored what) const;
+  void* weight_place(const ParameterRange& range) const;
+  void* gradient_place(const ParameterRange& range) const;
+  template <typename Action>
+  void visit(const Flat& flat, const Parameter& parameter, bool own_only, const Action& action) const;
+  void write(const Flat& flat, const Parameter& parameter, const std::vector<double>& values,
              ThreadPool& threads) const;
-  // Sets the master and, for a dense parameter, its compute copy.
-  void set_master(const Parameter& parameter, const std::vector<double>& values, ThreadPool& threads);
-  void set_values(int parameter, const std::vector<double>& values, ThreadPool& threads);
-  void set_log_poles();
-  // Repeats the first `bytes` bytes at `first` until `all` are filled.
-  void repeat(void* first, std::size_t bytes, std::size_t all) const;
-  void write_file(const std::filesystem::path& file,
-                  const std::vector<SafetensorsWriter::Declaration>& tensors,
-                  const std::function<std::vector<double>(std::size_t)>& values, std::uint32_t& crc) const;
-  std::string real_name() const { return real_ == 8 ? "F64" : "F32"; }
+  void set_master(const Parameter& parameter, const std::vector<double>& part, ThreadPool& threads);
+  // Repeats the first `made` elements of a parameter until all are filled.
+  void repeat(const Flat& flat, const Parameter& parameter, std::int64_t made) const;
+  void chain_log_poles();
+  void derive_log_poles();
 
   const ParameterTable& table_;
   Backend& backend_;
+  Sharing sharing_;
   std::size_t real_;  // bytes of a "real"
-  DeviceBuffer masters_, gradients_, moment1_, moment2_;
-  DeviceBuffer compute_;    // dense region in the activation type; empty where that is "real"
-  DeviceBuffer log_poles_;  // -exp(masters) of the log_pole region
+  Flat dense_masters_, small_masters_, gradients_, moment1_, moment2_;
+  Flat compute_;    // dense region in the activation type, where that is not "real"
+  Flat log_poles_;  // -exp(masters) of the log_pole region
+  Slots weight_slots_, gradient_slots_;
+  DeviceBuffer weight_memory_, gradient_memory_;
+  std::vector<Piece> pieces_;
+  Residence* residence_ = nullptr;
 };
 
 }  // namespace striped

@@ -229,9 +229,12 @@ std::string training_hash(const Plan& plan) {
   for (json& block : model["blocks"]) block.erase("source");
   model.erase("name");
   json run = plan.json.at("run");
-  for (const char* key : {"steps", "checkpointEvery", "evaluateEvery", "hardware", "cluster", "recompute"})
+  for (const char* key : {"steps", "checkpointEvery", "evaluateEvery", "hardware", "cluster", "recompute",
+                          "parallel", "microBatch", "accumulation", "globalBatchTokens"})
     run.erase(key);
   run["data"].erase("root");
+  // However the windows of a step are shared out over ranks and micro-batches.
+  run["windows"] = plan.run.micro_batch * plan.run.accumulation * plan.run.parallel.data;
   return hexadecimal(hash_text(json{{"model", model}, {"run", run}}.dump()));
 }
 

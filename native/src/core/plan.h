@@ -110,7 +110,8 @@ Plan read_plan(const std::filesystem::path& file);
 Plan parse_plan(const nlohmann::json& json);
 
 // Hash (16 hexadecimal digits) of all that decides what is trained: the model and the run without its length,
-// its intervals and where it runs. A checkpoint resumes only under a plan of the same hash.
+// its intervals, where it runs and how it is shared out there. A checkpoint resumes only under a plan of the
+// same hash.
 std::string training_hash(const Plan& plan);
 
 }  // namespace striped

@@ -4,31 +4,23 @@
 #include <cstring>
 #include <fstream>
 
-#include "core/backend_choice.h"
-#include "core/model.h"
-#include "core/safetensors.h"
-#include "striped/engine.h"
+#include "core/run_setup.h"
 #include "striped/error.h"
 
 namespace striped {
 namespace {
 
-struct Windows {
-  std::vector<std::int32_t> tokens, targets;
-  std::vector<float> weights;
-};
-
 // Little-endian uint16 [batch, length + 1]; the last column holds only targets.
-Windows read_windows(const std::filesystem::path& file, std::int64_t batch, std::int64_t length,
-                     std::int64_t vocab) {
+SampleBatch read_windows(const std::filesystem::path& file, std::int64_t batch, std::int64_t length,
+                         std::int64_t vocab) {
   const std::string bytes = read_text(file);
   const auto expected = static_cast<std::size_t>(batch * (length + 1)) * 2;
   if (bytes.size() != expected)
     throw Error("tokens-size", file.string() + " has " + std::to_string(bytes.size()) +
                                    " bytes; the plan wants " + std::to_string(expected) +
-                                   ": uint16 [micro-batch " + std::to_string(batch) +
+                                   ": uint16 [micro-batch × data = " + std::to_string(batch) +
                                    ", sequence + 1 = " + std::to_string(length + 1) + "]");
-  Windows windows;
+  SampleBatch windows;
   for (std::int64_t row = 0; row < batch; ++row)
     for (std::int64_t column = 0; column <= length; ++column) {
       const auto place = static_cast<std::size_t>(row * (length + 1) + column) * 2;
@@ -64,44 +56,120 @@ std::vector<float> to_single(Backend& backend, const void* values, std::size_t c
   return single;
 }
 
+// Everything of a probe on this rank. Data ranks have a micro-batch each.
+class Probe {
+ public:
+  Probe(const ForwardOptions& options, const parallel::Launch& launch);
+  double run();
+
+ private:
+  void write_logits();
+  double loss_and_gradients();
+  std::int64_t first_row() const { return ranks_.place.data.index * run_.micro_batch * run_.sequence; }
+
+  const ForwardOptions& options_;
+  const parallel::Launch& launch_;
+  Plan plan_;
+  const PlanRun& run_;
+  SampleBatch windows_;
+  BackendChoice choice_;
+  Backend& backend_;
+  RankGroups ranks_;
+  ParameterTable table_;
+  ParameterStore store_;
+  parallel::ParameterExchange exchange_;
+  Model model_;
+  RowShard rows_;
+  parallel::RankTensors tensors_;
+};
+
+TrainOptions training_of(const ForwardOptions& options) {
+  TrainOptions result;
+  result.plan = options.plan;
+  result.precision = options.precision;
+  return result;
+}
+
+Probe::Probe(const ForwardOptions& options, const parallel::Launch& launch)
+    : options_(options),
+      launch_(launch),
+      plan_(shared_plan(training_of(options), launch)),
+      run_(plan_.run),
+      choice_(choose_rank_backend(options.backend, run_.precision, options.threads, 0, launch)),
+      backend_(*choice_.backend),
+      ranks_(make_ranks(run_.parallel, backend_, launch)),
+      table_(plan_.model, run_.init_std, ranks_.place.tensor,
+             parallel::sharing_of(run_.parallel, ranks_.place).part.count),
+      store_(table_, backend_,
+             options.gradients ? ParameterStore::Keep::gradients : ParameterStore::Keep::weights,
+             parallel::sharing_of(run_.parallel, ranks_.place)),
+      exchange_(store_, ranks_),
+      model_(plan_.model,
+             {run_.micro_batch, run_.sequence, run_.recompute_blocks, options.gradients.has_value()}, table_,
+             backend_, ranks_),
+      rows_(ranks_.place, run_.micro_batch, run_.sequence),
+      tensors_(store_, ranks_) {
+  launch_.together([&] {
+    windows_ = read_windows(options_.tokens, run_.micro_batch * run_.parallel.data, run_.sequence,
+                            plan_.model.vocab);
+    if (launch_.first()) SafetensorsReader(options_.weights);
+  });
+  read_tensors(options_.weights, weight_tensors(table_), store_, tensors_, true);
+  model_.allocate();
+}
+
+double Probe::run() {
+  write_logits();
+  return loss_and_gradients();
+}
+
+// Every rank puts its rows in their places; the sum over the groups that have other rows is whole.
+void Probe::write_logits() {
+  const auto vocab = static_cast<std::size_t>(plan_.model.vocab);
+  const std::size_t batch = windows_.tokens.size();
+  std::vector<float> values(batch * vocab, 0.0f);
+  const MicroBatch own = rows_.take(windows_, first_row());
+  model_.logits(store_, own.tokens, [&](std::int64_t first, std::int64_t rows, const void* chunk) {
+    const std::vector<float> single = to_single(backend_, chunk, static_cast<std::size_t>(rows) * vocab);
+    for (std::int64_t i = 0; i < rows; ++i) {
+      const std::int64_t row = first_row() + rows_.rows()[static_cast<std::size_t>(first + i)];
+      std::copy_n(single.begin() + i * plan_.model.vocab, vocab, values.begin() + row * plan_.model.vocab);
+    }
+  });
+  if (launch_.size() > 1) {
+    // Where tensor ranks do not share out the rows, one of them speaks for all.
+    if (!ranks_.place.sequence && ranks_.place.tensor.index > 0)
+      std::fill(values.begin(), values.end(), 0.0f);
+    launch_.world()->all_reduce(values.data(), static_cast<std::int64_t>(values.size()), DType::f32);
+  }
+  if (!launch_.first()) return;
+  SafetensorsWriter file(
+      options_.logits,
+      {{"logits", "F32", {run_.micro_batch * run_.parallel.data, run_.sequence, plan_.model.vocab}}});
+  file.write(values.data(), values.size() * sizeof(float));
+  file.finish();
+}
+
+double Probe::loss_and_gradients() {
+  const auto total = static_cast<float>(windows_.weights.size());
+  const MicroBatch own = rows_.take(windows_, first_row());
+  model_.clear_loss();
+  if (options_.gradients) {
+    store_.zero_gradients();
+    model_.train(store_, own, total);
+    exchange_.finish_gradients();
+    write_tensors(*options_.gradients, gradient_tensors(table_), store_, tensors_);
+  } else {
+    model_.evaluate(store_, own);
+  }
+  return sum_over(ranks_.rows(), backend_, model_.loss_sum()) / total;
+}
+
 }  // namespace
 
-double forward(const ForwardOptions& options) {
-  const Plan plan = read_plan(options.plan);
-  const PlanRun& run = plan.run;
-  const Windows windows = read_windows(options.tokens, run.micro_batch, run.sequence, plan.model.vocab);
-  SafetensorsReader weights(options.weights);
-  const BackendChoice choice = choose_backend(
-      options.backend, options.precision.empty() ? run.precision : options.precision, options.threads, 0);
-  Backend& backend = *choice.backend;
-  const ParameterTable table(plan.model, run.init_std);
-  const bool training = options.gradients.has_value();
-  ParameterStore store(table, backend,
-                       training ? ParameterStore::Keep::gradients : ParameterStore::Keep::weights);
-  store.load(weights);
-  Model model(plan.model, {run.micro_batch, run.sequence, run.recompute_blocks, training}, table, backend);
-  model.allocate();
-
-  SafetensorsWriter logits(options.logits,
-                           {{"logits", "F32", {run.micro_batch, run.sequence, plan.model.vocab}}});
-  model.logits(store, windows.tokens.data(), [&](std::int64_t, std::int64_t rows, const void* values) {
-    const std::vector<float> single =
-        to_single(backend, values, static_cast<std::size_t>(rows * plan.model.vocab));
-    logits.write(single.data(), single.size() * sizeof(float));
-  });
-  logits.finish();
-
-  const MicroBatch batch{windows.tokens.data(), windows.targets.data(), windows.weights.data()};
-  const auto total = static_cast<float>(windows.weights.size());
-  model.clear_loss();
-  if (training) {
-    store.zero_gradients();
-    model.train(store, batch, total);
-    store.save_gradients(*options.gradients);
-  } else {
-    model.evaluate(store, batch);
-  }
-  return model.loss_sum() / total;
+ForwardResult forward(const ForwardOptions& options) {
+  const parallel::Launch launch;
+  return {Probe(options, launch).run(), launch.first()};
 }
 
 }  // namespace striped

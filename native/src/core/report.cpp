@@ -3,6 +3,7 @@
 
 #include "core/backend_choice.h"
 #include "core/model.h"
+#include "parallel/parameter_exchange.h"
 #include "striped/engine.h"
 #include "striped/error.h"
 
@@ -64,11 +65,15 @@ std::string devices() {
 std::string memory_table(const std::filesystem::path& file, const std::string& backend_name) {
   const Plan plan = read_plan(file);
   const BackendChoice choice = choose_backend(backend_name, plan.run.precision, 0, 0);
-  const ParameterTable table(plan.model, plan.run.init_std);
-  const auto bytes =
-      ParameterStore::bytes(table, choice.backend->activation_type(), ParameterStore::Keep::optimizer);
+  // Of the first rank; the others have as much.
+  TracingBackend trace(*choice.backend);
+  const RankGroups ranks = traced_ranks(trace, place_of(plan.run.parallel, 0));
+  const Sharing sharing = parallel::sharing_of(plan.run.parallel, ranks.place);
+  const ParameterTable table(plan.model, plan.run.init_std, ranks.place.tensor, sharing.part.count);
+  const auto bytes = ParameterStore::bytes(table, choice.backend->activation_type(),
+                                           ParameterStore::Keep::optimizer, sharing);
   const Model model(plan.model, {plan.run.micro_batch, plan.run.sequence, plan.run.recompute_blocks, true},
-                    table, *choice.backend);
+                    table, *choice.backend, ranks);
   const std::size_t parameters = bytes.weights + model.constant_bytes();
   json buffers = json::array();
   for (const Arena::Entry& entry : model.arena().entries())

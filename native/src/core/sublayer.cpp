@@ -35,6 +35,7 @@ DenseShape of_rows(DenseShape shape, std::int64_t rows) {
 Sublayer::Sublayer(const SublayerPlan& plan, const ModelShape& shape, const ParameterTable& table,
                    Backend& backend, Arena& arena, int& site)
     : shape_(shape),
+      boundary_(shape, backend.activation_type()),
       slice_(shape.rows()),
       value_(size_of(backend.activation_type())),
       kept_pass_(plan.recompute ? kAgain : kForward) {
@@ -46,48 +47,64 @@ Sublayer::Sublayer(const SublayerPlan& plan, const ModelShape& shape, const Para
   make_buffers(plan, backend, arena);
 }
 
+// Shapes are this rank's: all rows, and its share of the channels, groups and heads.
 void Sublayer::make_body(const SublayerPlan& plan, const ParameterTable& table, Backend& backend) {
   const std::int64_t rows = shape_.rows(), width = shape_.width;
   const auto projections = [&](const char* in, const char* out, bool bias) {
     in_weight_ = table.find(plan.prefix + in);
     out_weight_ = table.find(plan.prefix + out);
     out_bias_ = bias ? table.find(plan.prefix + "out_proj.bias") : -1;
+    out_bias_gradient_ = out_bias_;
+    // One of the summands has the bias. Its gradient is summed over all rows, which every rank has; where the
+    // ranks' gradients are summed again, one has it.
+    if (shape_.place.tensor.index > 0) out_bias_ = -1;
+    if (shape_.place.tensor.index > 0 && shape_.place.sequence) out_bias_gradient_ = -1;
   };
   if (const auto* hyena = std::get_if<PlanHyena>(&plan.body)) {
     projections("in_proj.weight", "out_proj.weight", hyena->bias);
-    in_ = {rows, width, 3 * width};
-    out_ = {rows, width, width};
+    const std::int64_t channels = shape_.share(width);
+    in_ = {rows, width, 3 * channels};
+    out_ = {rows, channels, width};
     const bool modal = hyena->op == HyenaOperator::LI;
-    body_ = Hyena{{kind_of(hyena->op), shape_.batch, shape_.length, width, hyena->groups,
+    body_ = Hyena{{kind_of(hyena->op), shape_.batch, shape_.length, channels, shape_.share(hyena->groups),
                    hyena->featurizer_taps, hyena->taps, hyena->order, hyena->skip},
                   table.find(plan.prefix + "featurizer.weight"),
                   modal ? -1 : table.find(plan.prefix + "filter"),
                   hyena->skip ? table.find(plan.prefix + "skip") : -1,
                   modal ? table.find(plan.prefix + "residues") : -1,
                   modal ? table.find(plan.prefix + "log_poles") : -1};
-    if (hyena->decay) upload_decay(*hyena, backend);
+    if (hyena->decay) {
+      const auto filter = static_cast<std::size_t>(std::get<Hyena>(body_).filter);
+      upload_decay(*hyena, table.parameters()[filter], backend);
+    }
   } else if (const auto* attention = std::get_if<PlanAttention>(&plan.body)) {
     projections("in_proj.weight", "out_proj.weight", attention->bias);
+    const auto heads = static_cast<int>(shape_.share(attention->heads));
+    const auto kv_heads = static_cast<int>(shape_.share(attention->kv_heads));
     const std::int64_t dim = attention->head_dim;
-    in_ = {rows, width, (attention->heads + 2 * std::int64_t{attention->kv_heads}) * dim};
-    out_ = {rows, attention->heads * dim, width};
-    body_ = Attention{{shape_.batch, shape_.length, attention->heads, attention->kv_heads,
-                       attention->head_dim, attention->window, attention->rope ? attention->rope->base : 0,
+    in_ = {rows, width, (heads + 2 * std::int64_t{kv_heads}) * dim};
+    out_ = {rows, heads * dim, width};
+    body_ = Attention{{shape_.batch, shape_.length, heads, kv_heads, attention->head_dim, attention->window,
+                       attention->rope ? attention->rope->base : 0,
                        attention->rope ? attention->rope->scale : 1}};
   } else {
     const auto& mlp = std::get<PlanGatedMlp>(plan.body);
     projections("gate.weight", "down.weight", false);
-    in_ = {rows, width, 2 * mlp.inner};  // up lies right behind gate
-    out_ = {rows, mlp.inner, width};
-    body_ = Gated{mlp.inner, activation_of(mlp.activation)};
+    const std::int64_t inner = shape_.share(mlp.inner);
+    in_ = {rows, width, 2 * inner};  // up lies right behind gate
+    out_ = {rows, inner, width};
+    body_ = Gated{inner, activation_of(mlp.activation)};
     if (plan.recompute) slice_ = std::min(slice_, kSlice);
   }
 }
 
 void Sublayer::make_buffers(const SublayerPlan& plan, Backend& backend, Arena& arena) {
   const std::size_t real = size_of(real_type(backend.activation_type()));
-  const auto rows = static_cast<std::size_t>(shape_.rows()), slice = static_cast<std::size_t>(slice_);
-  const auto stream = rows * static_cast<std::size_t>(shape_.width) * value_;
+  const auto rows = static_cast<std::size_t>(shape_.rows());
+  const auto slice = static_cast<std::size_t>(slice_);
+  const auto stream_rows = static_cast<std::size_t>(shape_.stream_rows());
+  const auto stream = stream_rows * static_cast<std::size_t>(shape_.width) * value_;
+  const auto whole = rows * static_cast<std::size_t>(shape_.width) * value_;
   const auto hidden = slice * static_cast<std::size_t>(in_.out) * value_;
   const auto inner = slice * static_cast<std::size_t>(out_.in) * value_;
   std::size_t statistics = 0;
@@ -99,9 +116,14 @@ void Sublayer::make_buffers(const SublayerPlan& plan, Backend& backend, Arena& a
   }
   const std::string& prefix = plan.prefix;
   for (int pass = 0; pass < 2; ++pass) {
-    saved_[pass] = {arena.add(prefix + "sum", stream),    arena.add(prefix + "reciprocal_rms", rows * real),
-                    arena.add(prefix + "normed", stream), arena.add(prefix + "hidden", hidden),
-                    arena.add(prefix + "inner", inner),   arena.add(prefix + "statistics", statistics),
+    saved_[pass] = {arena.add(prefix + "sum", stream),
+                    arena.add(prefix + "reciprocal_rms", stream_rows * real),
+                    arena.add(prefix + "normed", stream),
+                    arena.add(prefix + "entered", whole),
+                    arena.add(prefix + "hidden", hidden),
+                    arena.add(prefix + "inner", inner),
+                    arena.add(prefix + "statistics", statistics),
+                    arena.add(prefix + "partial", whole),
                     arena.add(prefix + "branch", stream)};
     forward_workspace_[pass] = arena.add(prefix + "workspace", workspace_bytes_);
   }
@@ -109,10 +131,13 @@ void Sublayer::make_buffers(const SublayerPlan& plan, Backend& backend, Arena& a
   d_hidden_ = arena.add(prefix + "d_hidden", hidden);
   d_normed_ = arena.add(prefix + "d_normed", stream);
   backward_workspace_ = arena.add(prefix + "workspace", workspace_bytes_);
+  all_gradient_ = arena.add(prefix + "all_gradient", whole);
+  all_normed_ = arena.add(prefix + "all_normed", whole);
+  all_d_normed_ = arena.add(prefix + "all_d_normed", whole);
 }
 
-void Sublayer::upload_decay(const PlanHyena& hyena, Backend& backend) {
-  const std::vector<double> factors = decay_factors(hyena);
+void Sublayer::upload_decay(const PlanHyena& hyena, const Parameter& filter, Backend& backend) {
+  const std::vector<double> factors = filter.part_of(decay_factors(hyena));
   if (backend.activation_type() == DType::f64) {
     decay_ = DeviceBuffer(backend, factors.size() * sizeof(double));
     backend.upload(decay_.at(), factors.data(), decay_.bytes());
@@ -135,13 +160,14 @@ void Sublayer::for_each_slice(const Visit& visit) const {
     visit(first, std::min(slice_, shape_.rows() - first));
 }
 
-std::size_t Sublayer::stream_byte(std::int64_t row) const {
+std::size_t Sublayer::row_byte(std::int64_t row) const {
   return static_cast<std::size_t>(row * shape_.width) * value_;
 }
 
-void Sublayer::project_in(const Execution& run, const Saved& saved, std::int64_t first, std::int64_t rows) {
-  run.backend.dense(of_rows(in_, rows), run.at(saved.normed, stream_byte(first)), run.weight(in_weight_),
-                    nullptr, run.at(saved.hidden));
+void Sublayer::project_in(const Execution& run, const Saved& saved, Arena::Buffer entered, std::int64_t first,
+                          std::int64_t rows) {
+  run.backend.dense(of_rows(in_, rows), run.at(entered, row_byte(first)), run.weight(in_weight_), nullptr,
+                    run.at(saved.hidden));
   inner_forward(run, saved, rows);
 }
 
@@ -188,44 +214,60 @@ void Sublayer::inner_backward(const Execution& run, const Saved& saved, std::int
 Stream Sublayer::forward(const Execution& run, int pass, const Stream& in, bool with_branch) {
   Saved& saved = saved_[pass];
   Backend& backend = run.backend;
+  const std::int64_t rows = shape_.stream_rows();
   if (in.branch < 0) {
     saved.sum = in.sum;
-    backend.rms_norm(shape_.rows(), shape_.width, shape_.norm_eps, run.at(in.sum), nullptr, run.weight(norm_),
-                     nullptr, run.at(saved.normed), run.at(saved.reciprocal_rms));
+    backend.rms_norm(rows, shape_.width, shape_.norm_eps, run.at(in.sum), nullptr, run.weight(norm_), nullptr,
+                     run.at(saved.normed), run.at(saved.reciprocal_rms));
   } else {
-    backend.rms_norm(shape_.rows(), shape_.width, shape_.norm_eps, run.at(in.sum), run.at(in.branch),
+    backend.rms_norm(rows, shape_.width, shape_.norm_eps, run.at(in.sum), run.at(in.branch),
                      run.weight(norm_), run.at(saved.sum), run.at(saved.normed),
                      run.at(saved.reciprocal_rms));
   }
   // Slices are not kept: the backward pass makes each again when it comes to it.
-  if (slice_ < shape_.rows() && !with_branch) return {saved.sum, saved.branch};
-  for_each_slice([&](std::int64_t first, std::int64_t rows) {
-    project_in(run, saved, first, rows);
+  if (sliced() && !with_branch) return {saved.sum, saved.branch};
+  boundary_.enter(run, saved.normed, saved.entered);
+  const Arena::Buffer entered = boundary_.inside(saved.entered, saved.normed);
+  const Arena::Buffer partial = boundary_.inside(saved.partial, saved.branch);
+  for_each_slice([&](std::int64_t first, std::int64_t slice) {
+    project_in(run, saved, entered, first, slice);
     if (with_branch)
-      backend.dense(of_rows(out_, rows), run.at(saved.inner), run.weight(out_weight_), run.weight(out_bias_),
-                    run.at(saved.branch, stream_byte(first)));
+      backend.dense(of_rows(out_, slice), run.at(saved.inner), run.weight(out_weight_), run.weight(out_bias_),
+                    run.at(partial, row_byte(first)));
   });
+  if (with_branch) boundary_.leave(run, saved.partial, saved.branch);
   return {saved.sum, saved.branch};
 }
 
 void Sublayer::backward(const Execution& run, Arena::Buffer gradient) {
   const Saved& saved = saved_[kept_pass_];
   Backend& backend = run.backend;
+  boundary_.enter(run, gradient, all_gradient_);
+  boundary_.enter_aside(run, saved.normed, all_normed_);
+  const Arena::Buffer d_out = boundary_.inside(all_gradient_, gradient);
+  const Arena::Buffer normed = boundary_.inside(all_normed_, saved.normed);
+  const Arena::Buffer d_normed = boundary_.inside(all_d_normed_, d_normed_);
+  if (sliced()) boundary_.meet(run, all_normed_, saved.normed);
   for_each_slice([&](std::int64_t first, std::int64_t rows) {
-    const std::size_t byte = stream_byte(first);
+    const std::size_t byte = row_byte(first);
     const DenseShape in = of_rows(in_, rows), out = of_rows(out_, rows);
-    if (slice_ < shape_.rows()) project_in(run, saved, first, rows);
-    backend.dense_weight_gradient(out, run.at(gradient, byte), run.at(saved.inner), run.gradient(out_weight_),
-                                  run.gradient(out_bias_));
-    backend.dense_input_gradient(out, run.at(gradient, byte), run.weight(out_weight_), run.at(d_inner_),
-                                 false);
+    if (sliced()) project_in(run, saved, normed, first, rows);
+    backend.dense_weight_gradient(out, run.at(d_out, byte), run.at(saved.inner), run.gradient(out_weight_),
+                                  run.gradient(out_bias_gradient_));
+    backend.dense_input_gradient(out, run.at(d_out, byte), run.weight(out_weight_), run.at(d_inner_), false);
     inner_backward(run, saved, rows);
-    backend.dense_weight_gradient(in, run.at(d_hidden_), run.at(saved.normed, byte), run.gradient(in_weight_),
-                                  nullptr);
-    backend.dense_input_gradient(in, run.at(d_hidden_), run.weight(in_weight_), run.at(d_normed_, byte),
+    backend.dense_input_gradient(in, run.at(d_hidden_), run.weight(in_weight_), run.at(d_normed, byte),
                                  false);
+    if (!sliced()) {
+      boundary_.meet(run, all_normed_, saved.normed);
+      boundary_.leave_aside(run, all_d_normed_, d_normed_);
+    }
+    backend.dense_weight_gradient(in, run.at(d_hidden_), run.at(normed, byte), run.gradient(in_weight_),
+                                  nullptr);
   });
-  backend.rms_norm_backward(shape_.rows(), shape_.width, run.at(saved.sum), run.weight(norm_),
+  if (sliced()) boundary_.leave_aside(run, all_d_normed_, d_normed_);
+  boundary_.meet(run, all_d_normed_, d_normed_);
+  backend.rms_norm_backward(shape_.stream_rows(), shape_.width, run.at(saved.sum), run.weight(norm_),
                             run.at(saved.reciprocal_rms), run.at(d_normed_), run.at(gradient),
                             run.gradient(norm_));
 }

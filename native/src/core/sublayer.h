@@ -8,15 +8,11 @@
 
 #include "core/device_buffer.h"
 #include "core/execution.h"
+#include "core/model_shape.h"
 #include "core/plan.h"
+#include "parallel/tensor_boundary.h"
 
 namespace striped {
-
-struct ModelShape {
-  std::int64_t batch, length, width;
-  double norm_eps;
-  std::int64_t rows() const { return batch * length; }
-};
 
 // The residual stream on its way: `sum` plus a branch that was not added yet (-1: none).
 struct Stream {
@@ -42,7 +38,7 @@ class Sublayer {
 
   // Returns the stream behind it. Without `with_branch` the output projection is left out.
   Stream forward(const Execution& run, int pass, const Stream& in, bool with_branch = true);
-  // `gradient` [rows, width] is that of the stream behind it, and becomes that of the stream before it.
+  // `gradient` is that of the stream behind it, and becomes that of the stream before it.
   void backward(const Execution& run, Arena::Buffer gradient);
 
   // The summed stream that forward() normalised, from which a pass can start again.
@@ -52,8 +48,9 @@ class Sublayer {
   std::size_t constant_bytes() const { return decay_.bytes(); }
 
  private:
+  // Of one pass; `entered` and `partial` have all rows where the residual stream has a share of them.
   struct Saved {
-    Arena::Buffer sum, reciprocal_rms, normed, hidden, inner, statistics, branch;
+    Arena::Buffer sum, reciprocal_rms, normed, entered, hidden, inner, statistics, partial, branch;
   };
   struct Hyena {
     HyenaShape shape;
@@ -70,27 +67,34 @@ class Sublayer {
   // Calls visit(first row, rows) for each slice of rows that goes through the sublayer at a time.
   template <typename Visit>
   void for_each_slice(const Visit& visit) const;
-  std::size_t stream_byte(std::int64_t row) const;
+  bool sliced() const { return slice_ < shape_.rows(); }
+  // Of a row of [rows, width].
+  std::size_t row_byte(std::int64_t row) const;
 
   void make_body(const SublayerPlan& plan, const ParameterTable& table, Backend& backend);
   void make_buffers(const SublayerPlan& plan, Backend& backend, Arena& arena);
-  void upload_decay(const PlanHyena& hyena, Backend& backend);
+  void upload_decay(const PlanHyena& hyena, const Parameter& filter, Backend& backend);
   HyenaWeights hyena_weights(const Execution& run, const Hyena& hyena) const;
-  void project_in(const Execution& run, const Saved& saved, std::int64_t first, std::int64_t rows);
+  // From some of the rows of `entered` to their inner values.
+  void project_in(const Execution& run, const Saved& saved, Arena::Buffer entered, std::int64_t first,
+                  std::int64_t rows);
   void inner_forward(const Execution& run, const Saved& saved, std::int64_t rows);
   void inner_backward(const Execution& run, const Saved& saved, std::int64_t rows);
 
   ModelShape shape_;
+  parallel::TensorBoundary boundary_;
   std::variant<Hyena, Attention, Gated> body_;
   DenseShape in_, out_;
   // Rows that go through at a time: all of them, but for an MLP whose hidden values are made again in the
   // backward pass. There slices need not be kept, and long sequences take a fraction of the memory.
   std::int64_t slice_;
   std::size_t value_;  // bytes of an activation
-  int norm_, in_weight_, out_weight_, out_bias_;
+  int norm_, in_weight_, out_weight_;
+  int out_bias_, out_bias_gradient_;  // -1: not added, not summed on this rank
   Saved saved_[2];
   int kept_pass_;  // the pass whose buffers the backward pass reads
   Arena::Buffer d_inner_, d_hidden_, d_normed_, forward_workspace_[2], backward_workspace_;
+  Arena::Buffer all_gradient_, all_normed_, all_d_normed_;  // all rows of what the stream has a share of
   std::size_t workspace_bytes_ = 0;
   DeviceBuffer decay_;  // MR: factors of the filter
 };

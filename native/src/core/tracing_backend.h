@@ -1,8 +1,8 @@
 // A backend that computes nothing and counts the calls: running a model over it tells which buffer is needed
-// from when to when. Shapes and workspaces are those of the backend it stands for.
+// from when to when. Shapes and workspaces are those of the backend it stands for. So do its communicators.
 #pragma once
 
-#include "striped/backend.h"
+#include "core/ranks.h"
 
 namespace striped {
 
@@ -11,6 +11,8 @@ class TracingBackend final : public Backend {
   explicit TracingBackend(Backend& real) : real_(real) {}
 
   int tick() const { return tick_; }
+  // A call that is not one of the backend's.
+  void touch() { ++tick_; }
 
   std::string name() const override { return real_.name(); }
   std::string device_name() const override { return real_.device_name(); }
@@ -71,5 +73,32 @@ class TracingBackend final : public Backend {
   Backend& real_;
   int tick_ = 0;
 };
+
+class TracingCommunicator final : public Communicator {
+ public:
+  TracingCommunicator(TracingBackend& trace, Place place) : trace_(trace), place_(place) {}
+  int rank() const override { return place_.index; }
+  int size() const override { return place_.count; }
+  void all_reduce(void*, std::int64_t, DType) override { trace_.touch(); }
+  void all_gather(const void*, void*, std::int64_t, DType) override { trace_.touch(); }
+  void reduce_scatter(const void*, void*, std::int64_t, DType) override { trace_.touch(); }
+  void all_to_all(const void*, void*, std::int64_t, DType) override { trace_.touch(); }
+  void broadcast(void*, std::int64_t, DType, int) override { trace_.touch(); }
+  void barrier() override {}
+  void exchange(const std::vector<Send>&, const std::vector<Receive>&, DType) override { trace_.touch(); }
+  std::unique_ptr<Communicator> split(int, int) override { return nullptr; }
+
+ private:
+  TracingBackend& trace_;
+  Place place_;
+};
+
+inline RankGroups traced_ranks(TracingBackend& trace, const RankPlace& place) {
+  const auto group = [&](Place of) { return std::make_unique<TracingCommunicator>(trace, of); };
+  const Place replicas = place.replicas();
+  const Place all{replicas.index * place.tensor.count + place.tensor.index,
+                  replicas.count * place.tensor.count};
+  return {place, group(all), group(place.tensor), group(place.context), group(place.data), group(replicas)};
+}
 
 }  // namespace striped

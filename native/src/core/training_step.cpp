@@ -12,30 +12,34 @@ bool recording_wanted() {
   return value != nullptr && std::string(value) == "1";
 }
 
-TrainingStep::TrainingStep(const PlanRun& run, Model& model, ParameterStore& store,
-                           Communicator& communicator, Backend& backend, bool record)
+TrainingStep::TrainingStep(const PlanRun& run, Model& model, ParameterStore& store, const RankGroups& ranks,
+                           Backend& backend, bool record)
     : plan_(run),
       model_(model),
       store_(store),
-      communicator_(communicator),
+      ranks_(ranks),
       backend_(backend),
-      record_(record && backend.can_record()),
+      record_(record && backend.can_record() && ranks.all->size() == 1),
       settings_(backend, sizeof(OptimizerStep)),
-      squared_norm_(backend, sizeof(double)) {}
+      squared_norm_(backend, sizeof(double)),
+      rows_(ranks.place, run.micro_batch, run.sequence),
+      exchange_(store, ranks) {}
 
 TrainingStep::Result TrainingStep::run(const SampleBatch& batch, std::int64_t step, double learning_rate) {
-  const double total = batch.total_weight > 0 ? batch.total_weight : 1;
-  const double share = 1.0 / static_cast<double>(plan_.accumulation * communicator_.size());
+  const double weight = sum_over(*ranks_.data, backend_, batch.total_weight);
+  const double total = weight > 0 ? weight : 1;
+  const auto micro_batches = static_cast<double>(plan_.accumulation * ranks_.place.data.count);
+  const double share = 1.0 / micro_batches;
   // Each micro-batch is divided by its share of the whole weight, so that accumulating is one larger batch. A
   // recorded division cannot change from step to step: there it is by the windows' size (the same number
   // where all weights are 1), and the optimiser's scale, which lies in device memory, makes up for it.
-  const auto micro_weight = static_cast<float>(total / static_cast<double>(plan_.accumulation));
+  const auto micro_weight = static_cast<float>(total / micro_batches);
   const auto divisor = record_ ? static_cast<float>(plan_.micro_batch * plan_.sequence) : micro_weight;
   const double scale = record_ ? share * divisor / micro_weight : share;
   const OptimizerStep settings = optimizer_step(plan_.optimizer, learning_rate, step, scale);
   backend_.upload(settings_.at(), &settings, sizeof settings);
-  if (plan_.accumulation == 1 && communicator_.size() == 1) {
-    model_.upload({batch.tokens.data(), batch.targets.data(), batch.weights.data()});
+  if (plan_.accumulation == 1 && ranks_.all->size() == 1) {
+    model_.upload(rows_.take(batch));
     run_or_replay([&] {
       clear();
       model_.train_uploaded(store_, divisor);
@@ -44,13 +48,12 @@ TrainingStep::Result TrainingStep::run(const SampleBatch& batch, std::int64_t st
   } else {
     clear();
     accumulate(batch, divisor);
-    communicator_.all_reduce(store_.gradients(), store_.count(), real_type(backend_.activation_type()));
     update();
   }
   if (warm_ < kWarmUp) ++warm_;
-  Result result{0, 0, scale};
+  Result result{0, weight, 0, scale};
   backend_.download(&result.squared_norm, squared_norm_.at(), sizeof result.squared_norm);
-  result.loss_sum = model_.loss_sum();
+  result.loss_sum = sum_over(ranks_.rows(), backend_, model_.loss_sum());
   return result;
 }
 
@@ -61,16 +64,20 @@ void TrainingStep::clear() {
 
 void TrainingStep::accumulate(const SampleBatch& batch, float micro_weight) {
   for (std::int64_t micro = 0; micro < plan_.accumulation; ++micro) {
-    const std::int64_t offset = micro * plan_.micro_batch * plan_.sequence;
-    model_.upload(
-        {batch.tokens.data() + offset, batch.targets.data() + offset, batch.weights.data() + offset});
+    exchange_.begin_micro_batch(micro + 1 == plan_.accumulation);
+    model_.upload(rows_.take(batch, micro * plan_.micro_batch * plan_.sequence));
     run_or_replay([&] { model_.train_uploaded(store_, micro_weight); });
   }
 }
 
 void TrainingStep::update() {
-  store_.update(adamw_settings(plan_.optimizer), static_cast<const OptimizerStep*>(settings_.at()),
-                static_cast<double*>(squared_norm_.at()));
+  auto* const squared_norm = static_cast<double*>(squared_norm_.at());
+  exchange_.finish_gradients();
+  store_.measure(squared_norm);
+  exchange_.sum_norm(squared_norm);
+  store_.apply(adamw_settings(plan_.optimizer), static_cast<const OptimizerStep*>(settings_.at()),
+               squared_norm);
+  exchange_.share_weights();
 }
 
 template <typename Work>

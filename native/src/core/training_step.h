@@ -2,9 +2,10 @@
 // wanted and the backend can.
 #pragma once
 
-#include "core/communicator.h"
 #include "core/data.h"
 #include "core/model.h"
+#include "core/row_shard.h"
+#include "parallel/parameter_exchange.h"
 
 namespace striped {
 
@@ -13,8 +14,10 @@ bool recording_wanted();
 
 class TrainingStep {
  public:
+  // Of all ranks together.
   struct Result {
     double loss_sum;      // Σ weight·loss
+    double total_weight;  // Σ weight
     double squared_norm;  // of the summed gradients, before any scale
     double scale;         // what the optimiser multiplied them by
   };
@@ -22,11 +25,12 @@ class TrainingStep {
   static constexpr int kWarmUp = 3;
 
   // The model must have been allocated; all are kept by reference. `record`: replay the step from the
-  // (kWarmUp + 1)-th on, where the backend can.
-  TrainingStep(const PlanRun& run, Model& model, ParameterStore& store, Communicator& communicator,
+  // (kWarmUp + 1)-th on, where the backend can and there is one rank.
+  TrainingStep(const PlanRun& run, Model& model, ParameterStore& store, const RankGroups& ranks,
                Backend& backend, bool record);
 
-  // `batch` holds micro-batch · accumulation windows; `step` counts from 1 and decides the learning rate.
+  // `batch` holds the micro-batch · accumulation windows of this data rank; `step` counts from 1 and decides
+  // the learning rate.
   Result run(const SampleBatch& batch, std::int64_t step, double learning_rate);
 
   bool replaying() const { return recorded_; }
@@ -42,12 +46,14 @@ class TrainingStep {
   const PlanRun& plan_;
   Model& model_;
   ParameterStore& store_;
-  Communicator& communicator_;
+  const RankGroups& ranks_;
   Backend& backend_;
   bool record_;
   bool recorded_ = false;
   int warm_ = 0;  // steps run so far, up to kWarmUp
   DeviceBuffer settings_, squared_norm_;
+  RowShard rows_;
+  parallel::ParameterExchange exchange_;
 };
 
 }  // namespace striped

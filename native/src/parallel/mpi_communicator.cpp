@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 
@@ -89,37 +90,44 @@ MpiCommunicator::MpiCommunicator(void* handle)
 
 MpiCommunicator::~MpiCommunicator() { mpi().release(handle_); }
 
+template <typename... Parameters, typename... Arguments>
+void MpiCommunicator::call(const char* what, const char* (*function)(void*, Parameters...),
+                           Arguments... arguments) {
+  const auto start = std::chrono::steady_clock::now();
+  check(function(handle_, arguments...), what);
+  waited_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
 void MpiCommunicator::all_reduce(void* data, std::int64_t count, DType type) {
-  check(mpi().all_reduce(handle_, data, count, type_of_sum(type)), "all-reduce");
+  call("all-reduce", mpi().all_reduce, data, count, type_of_sum(type));
 }
 
 void MpiCommunicator::all_gather(const void* data, void* out, std::int64_t count, DType type) {
   const Moved what = moved(count, type);
-  check(mpi().all_gather(handle_, data, out, what.count, what.type), "all-gather");
+  call("all-gather", mpi().all_gather, data, out, what.count, what.type);
 }
 
 void MpiCommunicator::reduce_scatter(const void* data, void* out, std::int64_t count, DType type) {
-  check(mpi().reduce_scatter(handle_, data, out, count, type_of_sum(type)), "reduce-scatter");
+  call("reduce-scatter", mpi().reduce_scatter, data, out, count, type_of_sum(type));
 }
 
 void MpiCommunicator::all_to_all(const void* data, void* out, std::int64_t count, DType type) {
   const Moved what = moved(count, type);
-  check(mpi().all_to_all(handle_, data, out, what.count, what.type), "all-to-all");
+  call("all-to-all", mpi().all_to_all, data, out, what.count, what.type);
 }
 
 void MpiCommunicator::broadcast(void* data, std::int64_t count, DType type, int root) {
   const Moved what = moved(count, type);
-  check(mpi().broadcast(handle_, data, what.count, what.type, root), "broadcast");
+  call("broadcast", mpi().broadcast, data, what.count, what.type, root);
 }
 
-void MpiCommunicator::barrier() { check(mpi().barrier(handle_), "barrier"); }
+void MpiCommunicator::barrier() { call("barrier", mpi().barrier); }
 
 void MpiCommunicator::exchange(const std::vector<Send>& sends, const std::vector<Receive>& receives,
                                DType type) {
   const std::vector<StripedMpiMessage> out = messages(sends, type), in = messages(receives, type);
-  check(mpi().exchange(handle_, out.data(), static_cast<int>(out.size()), in.data(),
-                       static_cast<int>(in.size()), moved(0, type).type),
-        "exchange");
+  call("exchange", mpi().exchange, out.data(), static_cast<int>(out.size()), in.data(),
+       static_cast<int>(in.size()), moved(0, type).type);
 }
 
 std::unique_ptr<Communicator> MpiCommunicator::split(int color, int key) {

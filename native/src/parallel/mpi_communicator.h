@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "core/communicator.h"
 #include "parallel/mpi_api.h"
@@ -32,11 +33,17 @@ class MpiCommunicator final : public Communicator {
   void broadcast(void* data, std::int64_t count, DType type, int root) override;
   void barrier() override;
   void exchange(const std::vector<Send>& sends, const std::vector<Receive>& receives, DType type) override;
+  double waited() override { return std::exchange(waited_, 0); }
   std::unique_ptr<Communicator> split(int color, int key) override;
 
  private:
+  // Calls a function of the module, times it and throws what it complains of.
+  template <typename... Parameters, typename... Arguments>
+  void call(const char* what, const char* (*function)(void*, Parameters...), Arguments... arguments);
+
   void* handle_;
   int rank_, size_;
+  double waited_ = 0;
 };
 
 }  // namespace striped::parallel

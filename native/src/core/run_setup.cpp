@@ -1,0 +1,146 @@
+#include "core/run_setup.h"
+
+#include "core/random.h"
+#include "striped/error.h"
+
+namespace striped {
+namespace {
+
+std::string ranks_text(const PlanParallel& parallel) {
+  return std::to_string(rank_count(parallel)) + " (tensor " + std::to_string(parallel.tensor) +
+         " × context " + std::to_string(parallel.context) + " × data " + std::to_string(parallel.data) + ")";
+}
+
+Plan read_with(const TrainOptions& options) {
+  Plan plan = read_plan(options.plan);
+  if (options.steps) {
+    if (*options.steps < 1) throw Error("steps", "the number of steps must be at least 1");
+    plan.json["run"]["steps"] = plan.run.steps = *options.steps;
+  }
+  if (!options.precision.empty()) {
+    plan.run.precision = options.precision;
+    if (options.precision != "fp64") plan.json["run"]["precision"] = options.precision;
+  }
+  return plan;
+}
+
+void require_same_plan(const Plan& plan, const parallel::Launch& launch) {
+  const std::vector<std::string> hashes =
+      launch.gather(hexadecimal(hash_text(plan.json.dump() + plan.run.precision)));
+  std::string others;
+  for (int rank = 0; rank < launch.size(); ++rank)
+    if (hashes[static_cast<std::size_t>(rank)] != hashes[0])
+      others += (others.empty() ? "" : ", ") + launch.name(rank);
+  launch.together([&] {
+    if (!others.empty())
+      throw Error("parallel-plan",
+                  others + ": another plan or other options than " + launch.name(0) +
+                      "; start all ranks with the same command, on a plan that all machines see");
+  });
+}
+
+BackendChoice choose_for(const TrainOptions& options, const Plan& plan, const parallel::Launch& launch) {
+  return choose_rank_backend(options.backend, plan.run.precision, options.threads, options.device, launch);
+}
+
+std::unique_ptr<Dataset> load_data(const Plan& plan, const parallel::Launch& launch) {
+  std::unique_ptr<Dataset> data;
+  launch.together(
+      [&] { data = std::make_unique<Dataset>(plan.run.data, plan.model.vocab, plan.run.sequence); });
+  return data;
+}
+
+// Groups, heads and channels stay whole, and every rank has as many.
+void require_divisible(const Plan& plan) {
+  const PlanParallel& parallel = plan.run.parallel;
+  const auto require = [&](const char* what, std::int64_t count, int by) {
+    if (count % by != 0)
+      throw Error("parallel-split", std::to_string(count) + " " + what + " do not divide by " +
+                                        std::to_string(by) + " ranks; choose other parallel settings");
+  };
+  const auto require_hyena = [&](const PlanHyena& hyena) {
+    require("filter groups", hyena.groups, parallel.tensor);
+  };
+  require("channels", plan.model.width, parallel.tensor);
+  for (const PlanBlock& block : plan.model.blocks) {
+    if (const auto* hyena = std::get_if<PlanHyena>(&block.mixer)) require_hyena(*hyena);
+    if (const auto* hyena = std::get_if<PlanHyena>(&block.ffn)) require_hyena(*hyena);
+    if (const auto* attention = std::get_if<PlanAttention>(&block.mixer))
+      require("heads of keys and values", attention->kv_heads, parallel.tensor);
+    if (const auto* mlp = std::get_if<PlanGatedMlp>(&block.ffn))
+      require("inner channels of the feed-forward", mlp->inner, parallel.tensor);
+  }
+  require("tokens of a sequence", plan.run.sequence, parallel.context);
+  if (parallel.sequence)
+    require("rows of a micro-batch", plan.run.micro_batch * plan.run.sequence / parallel.context,
+            parallel.tensor);
+}
+
+int parts_of(const Plan& plan, const RankPlace& place) {
+  return parallel::sharing_of(plan.run.parallel, place).part.count;
+}
+
+Model& allocated(Model& model) {
+  model.allocate();
+  return model;
+}
+
+}  // namespace
+
+void require_ranks(const Plan& plan, const parallel::Launch& launch) {
+  const int wanted = rank_count(plan.run.parallel);
+  if (wanted == launch.size()) return;
+  const std::string count = std::to_string(wanted);
+  throw Error("parallel-ranks", "the plan wants " + ranks_text(plan.run.parallel) + " ranks, and " +
+                                    std::to_string(launch.size()) +
+                                    (launch.size() == 1 ? " was started" : " were started") +
+                                    "; start it with mpirun -n " + count + " or srun -n " + count +
+                                    " --mpi=pmix, or compile the run with other parallel settings");
+}
+
+Plan shared_plan(const TrainOptions& options, const parallel::Launch& launch) {
+  std::optional<Plan> plan;
+  launch.together([&] {
+    plan = read_with(options);
+    require_ranks(*plan, launch);
+    require_divisible(*plan);
+    if (plan->run.parallel.context > 1)
+      throw Error("parallel-context",
+                  "this engine does not train with context parallel yet; use tensor or data");
+  });
+  require_same_plan(*plan, launch);
+  return std::move(*plan);
+}
+
+BackendChoice choose_rank_backend(const std::string& name, const std::string& precision, int threads,
+                                  int device, const parallel::Launch& launch) {
+  BackendChoice choice;
+  launch.together([&] { choice = choose_backend(name, precision, threads, device); });
+  return choice;
+}
+
+RankGroups make_ranks(const PlanParallel& parallel, Backend& backend, const parallel::Launch& launch) {
+  if (launch.size() == 1) return only_rank(backend);
+  return split_ranks(launch.world()->split(0, launch.rank()), parallel);
+}
+
+RunSetup::RunSetup(const TrainOptions& options, const parallel::Launch& launch)
+    : plan(shared_plan(options, launch)),
+      data(load_data(plan, launch)),
+      choice(choose_for(options, plan, launch)),
+      backend(*choice.backend),
+      ranks(make_ranks(plan.run.parallel, backend, launch)),
+      table(plan.model, plan.run.init_std, ranks.place.tensor, parts_of(plan, ranks.place)),
+      store(table, backend, ParameterStore::Keep::optimizer,
+            parallel::sharing_of(plan.run.parallel, ranks.place)),
+      model(plan.model, {plan.run.micro_batch, plan.run.sequence, plan.run.recompute_blocks, true}, table,
+            backend, ranks),
+      step(plan.run, allocated(model), store, ranks, backend, recording_wanted()),
+      tensors(store, ranks) {}
+
+std::size_t RunSetup::memory_bytes() const {
+  return store.weight_bytes() + store.gradient_bytes() + store.optimizer_bytes() + model.arena_bytes() +
+         model.constant_bytes();
+}
+
+}  // namespace striped

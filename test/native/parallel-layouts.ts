@@ -1,0 +1,56 @@
+import type { Plan, PlanMixer } from '../../language/plan/plan.js';
+
+export type Parallel = Plan['run']['parallel'];
+
+export const ONE: Parallel = { tensor: 1, context: 1, data: 1, sequence: false, zero: 0 };
+
+export const rankCount = ({ tensor, context, data }: Parallel): number => tensor * context * data;
+
+/** "tensor 2 with sequence, data 2, zero 3" */
+export function title({ tensor, context, data, sequence, zero }: Parallel): string {
+  const parts = [`tensor ${tensor}${sequence ? ' with sequence' : ''}`];
+  if (context > 1) parts.push(`context ${context}`);
+  parts.push(`data ${data}`);
+  if (zero > 0) parts.push(`zero ${zero}`);
+  return parts.join(', ');
+}
+
+/** A multi-hybrid of every operator that splits over up to eight ranks. */
+export function splittable(plan: Plan): void {
+  const hyena = { featurizerTaps: 3 };
+  const mixers: PlanMixer[] = [
+    { operator: 'SE', taps: 7, groups: 8, skip: false, bias: true, ...hyena },
+    { operator: 'MR', taps: 20, groups: 16, decay: { from: 0, to: 2 }, skip: true, bias: false, ...hyena },
+    { operator: 'LI', order: 4, groups: 32, skip: true, bias: true, ...hyena },
+    {
+      operator: 'MHA',
+      heads: 16,
+      kvHeads: 8,
+      headDim: 2,
+      window: null,
+      rope: { base: 10000, scale: 1 },
+      bias: true,
+    },
+  ];
+  plan.model.width = 32;
+  plan.model.vocab = 128;
+  plan.model.blocks = mixers.map((mixer) => ({
+    mixer,
+    ffn: { kind: 'gated', activation: 'silu', inner: 48 },
+  }));
+  plan.model.blocks[1]!.ffn = {
+    kind: 'hyena',
+    mixer: { operator: 'SE', taps: 4, groups: 8, skip: true, bias: true, ...hyena },
+  };
+  plan.model.blocks[2]!.ffn = { kind: 'none' };
+  plan.run.sequence = 48;
+  plan.run.optimizer.lr = 2e-2;
+}
+
+/** Shares `windows` sequences a step out over the ranks. */
+export function laidOut(plan: Plan, parallel: Parallel, windows: number): void {
+  plan.run.parallel = parallel;
+  plan.run.microBatch = 1;
+  plan.run.accumulation = windows / parallel.data;
+  plan.run.globalBatchTokens = windows * plan.run.sequence;
+}
