@@ -108,6 +108,8 @@ struct DeviceMemory {
   std::size_t used = 0, total = 0;
 };
 
+class ShardOperators;
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -182,6 +184,9 @@ class Backend {
   virtual void adamw(std::int64_t count, const AdamWSettings&, const OptimizerStep* step,
                      const double* squared_norm, const void* gradients, void* parameters, void* moment1,
                      void* moment2, void* compute) = 0;
+
+  // Operators on pieces of sequences, for context parallelism; null where the backend has none.
+  virtual ShardOperators* shards() { return nullptr; }
 
   // Element-wise on small "real" arrays (the log-poles of LI are learnt as p, log_pole = -exp(p)): y =
   // -exp(x), and x *= y. The versions here go through the host; a device does better to have its own.

@@ -11,6 +11,7 @@
 
 #include "gemm.h"
 #include "operators.h"
+#include "shard_operators.h"
 #include "striped/error.h"
 
 namespace striped {
@@ -55,15 +56,6 @@ std::size_t resident_memory() {
       "sequence or the width",
       static_cast<double>(bytes) / 1e9, static_cast<double>(physical_memory()) / 1e9);
   throw Error("out-of-memory", text);
-}
-
-template <class T>
-const T* in(const void* p) {
-  return static_cast<const T*>(p);
-}
-template <class T>
-T* out(void* p) {
-  return static_cast<T*>(p);
 }
 
 template <class T>
@@ -156,7 +148,7 @@ class CpuBackend final : public Backend {
   }
 
   std::size_t hyena_workspace(const HyenaShape& s) const override {
-    return cpu::hyena_workspace<T>(context_, s);
+    return cpu::hyena_workspace<T>(context_, s, false);
   }
   void hyena(const HyenaShape& s, const HyenaWeights& w, const void* z, void* y, void* workspace) override {
     cpu::hyena<T>(context_, s, w, in<T>(z), out<T>(y), out<T>(workspace));
@@ -210,8 +202,11 @@ class CpuBackend final : public Backend {
     for (std::int64_t i = 0; i < count; ++i) out<T>(x)[i] *= in<T>(y)[i];
   }
 
+  ShardOperators* shards() override { return &shards_; }
+
  private:
   Context context_;
+  CpuShardOperators<T> shards_{context_};
   std::string stands_in_for_;
 };
 

@@ -11,10 +11,14 @@ class FirFilter {
  public:
   static constexpr std::int64_t kTileRows = 256;
 
-  explicit FirFilter(const HyenaShape& s) : shape_(s), taps_(std::min<std::int64_t>(s.taps, s.length)) {}
+  // Taps beyond a whole sequence never matter.
+  FirFilter(const HyenaShape& s, bool piece)
+      : shape_(s), taps_(piece ? s.taps : std::min<std::int64_t>(s.taps, s.length)) {}
 
-  // Rows of u before a tile that its output depends on. Taps beyond the sequence never matter.
+  // Rows of u before a tile that its output depends on.
   std::int64_t history() const { return taps_ - 1; }
+  // Rows that a piece has of HyenaSurroundings::before and after.
+  std::int64_t surroundings() const { return history(); }
   // Values of scratch a task needs.
   std::int64_t scratch() const { return (2 * taps_ + padded_rows(taps_)) * kLanes<T>; }
   // Values of gradient a channel has, summed by reduce().
@@ -43,6 +47,14 @@ class FirFilter {
   void forward(const T* u, T* y, std::int64_t rows) { fir(filter_, taps_, u, y, rows); }
 
   static constexpr bool kNeedsPrepass = false;
+
+  // What lies beyond the ends of a piece, rows `width` apart: u before it, g after it.
+  void enter(const T* before, const ChannelBlock& block, T* history_rows) const {
+    load_rows(history_rows, before, shape_.width, history(), block.live);
+  }
+  void enter_reversed(const T* after, const ChannelBlock& block, T* future_rows) const {
+    load_rows(future_rows, after, shape_.width, history(), block.live);
+  }
 
   // u has history() rows before it and g as many after: y = h * u, du = hᵀ * g, and the filter's gradient.
   void backward(std::int64_t, const T* u, const T* g, T* y, T* du, std::int64_t rows) {

@@ -17,12 +17,13 @@ class ModalFilter {
   // Modes that run together: their states, poles and residues fill the vector registers.
   static constexpr int kModes = kVectorBytes == 64 ? 8 : 4;
 
-  explicit ModalFilter(const HyenaShape& s)
+  ModalFilter(const HyenaShape& s, bool /*piece*/)
       : shape_(s),
         modes_((s.order + kModes - 1) / kModes * kModes),
         tiles_((s.length + kTileRows - 1) / kTileRows) {}
 
   std::int64_t history() const { return 0; }
+  std::int64_t surroundings() const { return shape_.order; }
   std::int64_t scratch() const { return ((6 + tiles_) * modes_ + kTileRows * kModes) * kLanes<T>; }
   std::int64_t gradients() const { return 2 * modes_; }
 
@@ -64,6 +65,14 @@ class ModalFilter {
   }
 
   static constexpr bool kNeedsPrepass = true;
+
+  // States that come from beyond the ends of a piece, [order, width].
+  void enter(const T* before, const ChannelBlock& block, T*) {
+    load_rows(starts_, before, shape_.width, shape_.order, block.live);
+  }
+  void enter_reversed(const T* after, const ChannelBlock& block, T*) {
+    load_rows(adjoint_, after, shape_.width, shape_.order, block.live);
+  }
 
   // Keeps the states at the start of every tile but the first, which is zero. Tiles must come in order.
   void prepass(std::int64_t tile, const T* u, std::int64_t rows) {

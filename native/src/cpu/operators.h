@@ -4,6 +4,7 @@
 
 #include "context.h"
 #include "striped/backend.h"
+#include "striped/shard_operators.h"
 
 namespace striped::cpu {
 
@@ -30,8 +31,9 @@ void rms_norm_backward(Context&, std::int64_t rows, std::int64_t width, const T*
 template <class T>
 void add(Context&, std::int64_t count, T* x, const T* y);
 
+// `piece`: for hyena_piece and hyena_piece_backward.
 template <class T>
-std::size_t hyena_workspace(const Context&, const HyenaShape&);
+std::size_t hyena_workspace(const Context&, const HyenaShape&, bool piece);
 template <class T>
 void hyena(Context&, const HyenaShape&, const HyenaWeights&, const T* z, T* y, T* workspace);
 template <class T>
@@ -45,6 +47,44 @@ void attention(Context&, const AttentionShape&, const T* qkv, T* y, T* statistic
 template <class T>
 void attention_backward(Context&, const AttentionShape&, const T* qkv, const T* y, const T* statistics,
                         const T* dy, T* dqkv, T* workspace);
+
+// The operators of striped::ShardOperators.
+template <class T>
+void hyena_piece(Context&, const HyenaShape&, const HyenaWeights&, const HyenaSurroundings&, const T* z, T* y,
+                 T* workspace);
+template <class T>
+void hyena_piece_backward(Context&, const HyenaShape&, const HyenaWeights&, const HyenaSurroundings&,
+                          const T* z, const T* dy, T* dz, T* reach, const HyenaGradients&, T* workspace);
+template <class T>
+void featurizer_reach(Context&, const HyenaShape&, const HyenaWeights&, const T* after, T* dz);
+template <class T>
+void hyena_gate(Context&, const HyenaShape&, const HyenaWeights&, const T* projections, const T* z, RowRange,
+                T* out);
+template <class T>
+void hyena_query(Context&, const HyenaShape&, const HyenaWeights&, const T* projections, const T* z,
+                 const T* x, RowRange, T* out);
+template <class T>
+void hyena_gate_backward(Context&, const HyenaShape&, const HyenaWeights&, const T* projections, const T* z,
+                         const T* c, const T* dy, const T* du, T* dz, T* reach, T* d_featurizer);
+template <class T>
+void hyena_states(Context&, const HyenaShape&, const HyenaWeights&, const T* projections, const T* z,
+                  const T* dy, T* states);
+template <class T>
+void hyena_carry(Context&, const HyenaShape&, const HyenaWeights&, std::int64_t count, const T* from, T* to);
+template <class T>
+void attention_split(Context&, const AttentionShape&, std::int64_t rows, std::int64_t position, const T* qkv,
+                     T* q, T* kv);
+template <class T>
+void attention_join(Context&, const AttentionShape&, std::int64_t rows, std::int64_t position, const T* dq,
+                    const T* dkv, T* dqkv);
+template <class T>
+std::size_t attention_part_workspace(const Context&, const AttentionPart&);
+template <class T>
+void attention_part(Context&, const AttentionPart&, const T* q, const T* kv, bool first, T* y, T* statistics,
+                    T* workspace);
+template <class T>
+void attention_part_backward(Context&, const AttentionPart&, const T* q, const T* kv, const T* y,
+                             const T* statistics, const T* dy, T* dq, T* dkv, T* workspace);
 
 template <class T>
 void gated(Context&, std::int64_t rows, std::int64_t inner, Activation, const T* gu, T* y);

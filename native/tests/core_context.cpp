@@ -1,0 +1,80 @@
+#include <doctest/doctest.h>
+
+#include "context_attention_checks.h"
+#include "context_leaks.h"
+#include "parallel/thread_communicator.h"
+
+using namespace context_checks;
+
+namespace {
+
+constexpr int kSizes[] = {1, 2, 3, 4, 8};
+constexpr SequenceOrder kOrders[] = {SequenceOrder::contiguous, SequenceOrder::zigzag};
+
+template <class Check>
+void on_ranks(const Check& check) {
+  for (const int size : kSizes) {
+    for (const SequenceOrder order : kOrders) {
+      CAPTURE(size);
+      CAPTURE(name_of(order));
+      CHECK_NOTHROW(run_ranks(size, [&](Communicator& ranks) { check(ranks, order); }));
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("context: explicit filters over ranks equal one device") { on_ranks(check_explicit_filters); }
+TEST_CASE("context: implicit filters over ranks equal one device") { on_ranks(check_implicit_filters); }
+TEST_CASE("context: attention over ranks equals one device") { on_ranks(check_attention); }
+TEST_CASE("context: bytes sent are those of the formulas") {
+  on_ranks(check_traffic);
+  on_ranks(check_attention_traffic);
+}
+TEST_CASE("context: no earlier position on any rank sees a later token") { on_ranks(check_leaks); }
+TEST_CASE("context: the test for leaks passes right overlaps and finds wrong ones") {
+  const auto backend = make_cpu_backend("fp32", 1);
+  const HyenaCase c =
+      fir_case(2, SequenceOrder::contiguous, 8, 5, 3, 1, false, ContextStrategy::point_to_point);
+  HyenaInputs in(c, 17);
+  const auto hyena = [&](std::int64_t late) {
+    return leaks(c.shape.length, in.z, [&](const Values& z) {
+      in.z = z;
+      return in_two_pieces(*backend, c, in, late);
+    });
+  };
+  CHECK(hyena(0).empty());
+  CHECK(!hyena(2).empty());
+  const AttentionCase a = attention_case(2, SequenceOrder::contiguous, 8, 1, 0, ContextStrategy::ring);
+  const auto attention = [&](std::int64_t late) {
+    return leaks(a.shape.length, AttentionInputs(a, 19).qkv,
+                 [&](const Values& qkv) { return in_two_parts(*backend, a, qkv, late); });
+  };
+  CHECK(attention(0).empty());
+  CHECK(!attention(1).empty());
+}
+
+TEST_CASE("context: what a strategy cannot do is refused") {
+  const auto backend = make_cpu_backend("fp64", 1);
+  const auto refused = [](const auto& make) {
+    try {
+      make();
+    } catch (const Error& error) {
+      return error.code() == std::string("context-strategy");
+    }
+    return false;
+  };
+  const Sharding sharding{3, SequenceOrder::contiguous, 30};
+  const HyenaShape fir{HyenaKind::short_explicit, 1, 30, 8, 4, 3, 7, 0, false};
+  const HyenaShape modal{HyenaKind::long_implicit, 1, 30, 8, 8, 3, 0, 4, false};
+  for (const HyenaShape& shape : {fir, modal}) {
+    const bool is_fir = shape.kind != HyenaKind::long_implicit;
+    const auto wrong = is_fir ? ContextStrategy::state : ContextStrategy::point_to_point;
+    for (const auto strategy : {wrong, ContextStrategy::ring, ContextStrategy::all_to_all})
+      CHECK(refused([&] { make_context_hyena(strategy, shape, sharding, *backend); }));
+  }
+  const AttentionShape attention{1, 30, 4, 2, 4, 0, 1e4, 1};
+  for (const auto strategy :
+       {ContextStrategy::all_to_all, ContextStrategy::state, ContextStrategy::point_to_point})
+    CHECK(refused([&] { make_context_attention(strategy, attention, sharding, *backend); }));
+}
