@@ -65,11 +65,13 @@ export async function newRunDirectory(plan: Plan, out: string | undefined): Prom
   return newDirectory(defaultParent(plan), fileName(plan.name));
 }
 
+/** Writes the plan of a new run; of two that launch into one directory at once, the second is refused. */
 export async function writePlan(directory: string, plan: Plan): Promise<void> {
   const file = path.join(directory, RUN_FILES.plan);
   try {
-    await writeFile(file, `${JSON.stringify(plan, null, 2)}\n`);
+    await writeFile(file, `${JSON.stringify(plan, null, 2)}\n`, { flag: 'wx' });
   } catch (error) {
+    if (systemCode(error) === 'EEXIST') throw occupied(directory);
     throw fileError('write', file, error);
   }
 }
@@ -164,7 +166,11 @@ async function claimDirectory(directory: string): Promise<string> {
   } catch (error) {
     throw fileError('make the run directory', directory, error);
   }
-  throw new RunError(
+  throw occupied(directory);
+}
+
+function occupied(directory: string): RunError {
+  return new RunError(
     'run/occupied',
     `${directory} is not empty; choose another directory, or resume the run in it with --resume`,
   );

@@ -48,7 +48,7 @@ export class Sshd {
     writeFileSync(join(root, 'sshd.conf'), sshd.serverConfig(set));
     sshd.trust('host.pub');
     sshd.writeClientConfig();
-    await sshd.listen();
+    await sshd.start();
     return sshd;
   }
 
@@ -85,7 +85,8 @@ export class Sshd {
     await ended;
   }
 
-  private async listen(): Promise<void> {
+  /** Listens, again after a stop. */
+  async start(): Promise<void> {
     this.process = spawn(SSHD, ['-D', '-e', '-f', join(this.root, 'sshd.conf')], { stdio: 'ignore' });
     await eventually('sshd listens', async () => {
       try {

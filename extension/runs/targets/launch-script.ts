@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { RunError } from '../errors.js';
+import { isAbort } from './child.js';
 import { LAUNCH } from './poll.js';
 import { quote } from './quote.js';
 import type { Shell } from './shell.js';
@@ -19,23 +20,44 @@ export interface StartRequest {
   signal?: AbortSignal | undefined;
 }
 
+/** `job`: number of the Slurm job, if there is one. Where it is not sure that it never started, watching will tell. */
+export type Outcome = { kind: 'started'; job: string | null } | { kind: 'cancelled'; neverStarted: boolean };
+
 const START_TIMEOUT_MS = 120_000;
 
 /**
  * Makes the run's directory over there (or takes the one of a run that is resumed), writes its files and starts it.
- * Tried again after a lost connection: the directory remembers the attempt, so that none starts a run twice.
- * Returns the number of the Slurm job, if there is one. Throws `RunError`.
+ * Tried again after a lost connection: the directory remembers the attempt, so that none starts a run twice. Where it
+ * is cancelled, the run is asked to stop if it has started, and is kept from starting later if it has not.
+ * Throws `RunError`.
  */
-export async function startThere(request: StartRequest): Promise<string | null> {
+export async function startThere(request: StartRequest): Promise<Outcome> {
   const { shell, signal } = request;
-  const text = script(request, randomBytes(16).toString('hex'));
+  const attempt = randomBytes(16).toString('hex');
   const options = { timeoutMs: START_TIMEOUT_MS, signal };
-  const { code, stdout, stderr } = await patient(shell).run(text, options);
-  if (code === 0) return /^job (\d+)$/m.exec(stdout.toString('utf8'))?.[1] ?? null;
-  throw explain(request, code, stderr);
+  try {
+    const { code, stdout, stderr } = await patient(shell).run(startScript(request, attempt), options);
+    if (code !== 0) throw explain(request, code, stderr);
+    return { kind: 'started', job: /^job (\d+)$/m.exec(stdout.toString('utf8'))?.[1] ?? null };
+  } catch (error) {
+    if (!isAbort(error)) throw error;
+    const cancelled = await patient(shell)
+      .run(cancelScript(request, attempt))
+      .catch(() => null);
+    return { kind: 'cancelled', neverStarted: cancelled?.code === EXITS.ended };
+  }
 }
 
-function script({ starter, call, id, resume, files }: StartRequest, attempt: string): string {
+function cancelScript({ starter, call, id, resume }: StartRequest, attempt: string): string {
+  return `
+umask 077
+${resume ? take(call, id) : make(call, id)}
+${lock()}
+printf '%s\\n' ${quote(attempt)} >${LAUNCH}/cancelled
+${starter.stopScript()}`;
+}
+
+function startScript({ starter, call, id, resume, files }: StartRequest, attempt: string): string {
   const kept = starter.script(call);
   const all = { ...files, [`${LAUNCH}/${kept.name}`]: kept.text };
   const writes = Object.entries(all).map(
@@ -51,6 +73,7 @@ if [ "$(cat ${LAUNCH}/attempt 2>/dev/null)" = ${quote(attempt)} ] && [ -e ${LAUN
   cat ${LAUNCH}/started
   exit 0
 fi
+[ "$(cat ${LAUNCH}/cancelled 2>/dev/null)" != ${quote(attempt)} ] || exit ${EXITS.cancelled}
 (
 ${starter.aliveScript()}
 ) && exit ${EXITS.alive}

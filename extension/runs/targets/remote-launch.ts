@@ -7,7 +7,7 @@ import { newRunDirectory, readPlan, startingStatus, writePlan, type RunHandle } 
 import { RUN_FILES, type RunStatus } from '../run-directory.js';
 import { writeStatus } from '../status.js';
 import { addToIndex } from '../store.js';
-import { isAbort } from './child.js';
+import { abortError } from './child.js';
 import type { TargetSettings } from './config.js';
 import { placeData } from './data.js';
 import { readFacts, type Facts } from './facts.js';
@@ -136,19 +136,25 @@ async function start(site: Site, { directory, record, plan, ready, options, resu
   if (!resume) await writeStatus(directory, status);
   await addToIndex(directory);
   const call = callOf(site, record, plan, ready, options);
-  try {
-    const { id } = record;
-    const job = await startThere({ shell, starter, call, id, resume, files, signal: options.signal });
-    await writeRecord(directory, { ...record, job });
-    if (resume) await writeStatus(directory, status);
-  } catch (error) {
-    // A connection that broke, or was cut on request, leaves open whether it started; watching will tell.
-    if (!isBroken(error) && !isAbort(error) && !resume) {
+  const { id } = record;
+  const request = { shell, starter, call, id, resume, files, signal: options.signal };
+  const outcome = await startThere(request).catch(async (error: unknown) => {
+    // A connection that broke leaves open whether it started; watching will tell.
+    if (!resume && !isBroken(error)) {
       const exitReason = error instanceof Error ? error.message : String(error);
       await writeStatus(directory, { ...status, state: 'failed', exitReason });
     }
     throw error;
+  });
+  if (outcome.kind === 'started') {
+    await writeRecord(directory, { ...record, job: outcome.job });
+    if (resume) await writeStatus(directory, status);
+    return;
   }
+  if (outcome.neverStarted && !resume) {
+    await writeStatus(directory, { ...status, state: 'stopped', exitReason: 'cancelled before it started' });
+  }
+  throw abortError();
 }
 
 function callOf(

@@ -68,4 +68,5 @@ export const EXITS = {
   ended: 78,
   other: 79,
   notStarted: 80,
+  cancelled: 81,
 } as const;

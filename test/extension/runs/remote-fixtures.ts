@@ -36,8 +36,9 @@ export class Desk {
     writeFileSync(join(this.root, 'work', 'genome.fa'), genome(20_000));
   }
 
-  targets(targets: Record<string, unknown>): void {
-    writeFileSync(join(this.root, 'config', 'striped', 'targets.json'), JSON.stringify({ targets }));
+  targets(targets: Record<string, unknown>, programs: Record<string, string> = {}): void {
+    const file = join(this.root, 'config', 'striped', 'targets.json');
+    writeFileSync(file, JSON.stringify({ targets, programs }));
   }
 
   plan(change: (plan: Plan) => void = () => undefined): Plan {
@@ -123,7 +124,7 @@ export function processesNaming(text: string): number[] {
 
 /** Processes that train in a run directory. */
 export function enginesOf(directory: string): number[] {
-  return processesNaming(`train\0--plan\0${directory}/`);
+  return processesNaming(`--plan\0${directory}/`);
 }
 
 /** Where a mirrored run is over there. */
