@@ -9,7 +9,7 @@
 
 namespace striped {
 
-// Whether the user asked for it (STRIPED_CUDA_GRAPH=1); docs/kernels.md, "Step recording".
+// Unless the user asks for none (STRIPED_CUDA_GRAPH=0); docs/kernels.md, "Step recording".
 bool recording_wanted();
 
 class TrainingStep {
