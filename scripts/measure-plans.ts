@@ -8,7 +8,8 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { estimatePlan } from '../language/estimate/index.js';
-import { nameOf, planOf, STEP_CONFIGURATIONS } from './support/step-configurations.js';
+import { nameOf, planOf } from '../extension/calibration/configuration.js';
+import { STEP_CONFIGURATIONS } from './support/step-configurations.js';
 
 /** Names of the plans that a JSON Lines file of `bench plans --json` has a time of. */
 function measuredIn(file: string): string[] {

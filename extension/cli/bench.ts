@@ -20,9 +20,9 @@ interface Options {
   json?: boolean;
 }
 
-const RUNNER = join(INSTALLATION, 'build', 'native', 'striped-runner');
+export const RUNNER = join(INSTALLATION, 'build', 'native', 'striped-runner');
 
-async function requireRunner(): Promise<void> {
+export async function requireRunner(): Promise<void> {
   try {
     await access(RUNNER, constants.X_OK);
   } catch {

@@ -1,11 +1,13 @@
 import { Command, CommanderError } from 'commander';
 import { VERSION } from '../../language/version.js';
+import { useOwnHardware } from '../../language/server/hardware-files.js';
 import { benchCommand } from './bench.js';
+import { calibrateCommand } from './calibrate.js';
 import { checkCommand } from './check.js';
 import { compileCommand } from './compile.js';
 import { estimateCommand } from './estimate.js';
 import { forwardCommand } from './forward.js';
-import { EXIT, report } from './output.js';
+import { EXIT, report, tell } from './output.js';
 import { planCommand } from './plan.js';
 import { renderCommand } from './render.js';
 import { runsCommand } from './runs.js';
@@ -28,6 +30,7 @@ function program(): Command {
     targetsCommand,
     forwardCommand,
     benchCommand,
+    calibrateCommand,
   ]) {
     striped.addCommand(make());
   }
@@ -46,6 +49,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 });
 
 try {
+  for (const problem of await useOwnHardware()) tell(`note: ${problem}`);
   await program().parseAsync();
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;

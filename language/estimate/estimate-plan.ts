@@ -7,9 +7,10 @@ import { communicationOf, recomputes } from './communication.js';
 import { DEFAULT_ENGINE, engineById, engineProfiles, type EngineProfile } from './engine.js';
 import type { CostItem, Estimate } from './estimate.js';
 import { hardwareById, hardwareProfiles } from './hardware.js';
-import { memoryOf, rankParameters } from './memory.js';
+import { memoryOf } from './memory.js';
 import { modelFlopsPerToken } from './model-flops.js';
 import { blockWork, edgeWork, shardOf, type Shard } from './operators.js';
+import { optimizerWork } from './optimizer-work.js';
 import { outsideMeasured } from './range.js';
 import { costOf, curveOf, deviceFor, type Device, type Work } from './roofline.js';
 
@@ -115,24 +116,6 @@ function breakdownOf(stack: StackCost, optimizer: CostItem): CostItem[] {
   return [...stack.before, ...blocks, ...stack.after, optimizer];
 }
 
-/**
- * AdamW over this rank's share: reads gradient (twice, the norm comes first), master and moments, writes
- * master, moments, the compute copy in mixed precision, and zeroed gradients.
- */
-function optimizerItem(on: Device, plan: Plan): CostItem {
-  const { zero, data, tensor } = plan.run.parallel;
-  const count = rankParameters(plan, tensor) / (zero >= 1 ? data : 1);
-  const bytes = count * (4 * 9 + (on.precision === 'fp32' ? 0 : 2));
-  return costOf(on, {
-    name: 'optimizer',
-    kind: 'optimizer',
-    rate: 'elementwise',
-    forward: { flops: 0, bytes: 0 },
-    backward: { flops: 15 * count, bytes },
-    launches: [0, 3],
-  });
-}
-
 /** Errors of equal kernels do not cancel, so spreads are added as they are. */
 function sums(items: CostItem[]): { forwardMs: number; backwardMs: number; spreadMs: number } {
   let forwardMs = 0;
@@ -162,7 +145,7 @@ interface StepCost {
 
 function stepCost(on: Device, plan: Plan): StepCost {
   const stack = stackCost(on, plan);
-  const optimizer = optimizerItem(on, plan);
+  const optimizer = costOf(on, optimizerWork(on, plan));
   const network = communicationOf(on, plan, shardOf(plan), stack.backwardMs / 1e3);
   const micro = stack.forwardMs + stack.backwardMs + milliseconds(network.perMicroBatch);
   return {

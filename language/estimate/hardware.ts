@@ -29,11 +29,33 @@ export interface Curve {
   measuredBytes?: { from: number; to: number };
 }
 
+/** Matrix products as fitted to training steps: `fixedSeconds + FLOPs / rate + floorFactor · bytes / copy rate`. */
+export interface DenseCurve {
+  flopsPerSecond: Figure;
+  fixedSeconds: Figure;
+  floorFactor: Figure;
+  error: Figure;
+  /** FLOPs of the smallest and largest pass that was measured. */
+  measuredFlops: { from: number; to: number };
+}
+
+/** A measured training step that nothing was fitted to, and how far off its estimate is. */
+export interface JudgedStep {
+  width: number;
+  sequence: number;
+  microBatch: number;
+  precision: Precision;
+  /** Estimated over measured, less one. */
+  error: number;
+}
+
 /** What one device can do. Rates are per second; FLOPs count a multiply-add as two. */
 export interface HardwareProfile {
   id: string;
   name: string;
   kind: 'gpu' | 'cpu';
+  /** What the device calls itself, or a part of it. */
+  devices?: string[];
   multiprocessors?: Figure;
   memoryBytes: Figure;
   /** Bytes a second, reads and writes together. */
@@ -44,6 +66,8 @@ export interface HardwareProfile {
   denseFlops: Record<Precision, Figure | null>;
   /** Share of `denseFlops` that the matrix products of a layer reach; backward is two products. */
   gemmShare: { forward: Figure; backward: Figure };
+  /** By precision, and of the unembedding, which has none of its own: where there is one, it goes before the rates above. */
+  dense?: Partial<Record<Precision | 'unembedding', { forward: DenseCurve; backward: DenseCurve }>>;
   /** Fused causal attention, counting the lower triangle only, and what it takes beside that. */
   attentionFlops: { forward: Figure; backward: Figure };
   attentionFixedSeconds: { forward: Figure; backward: Figure };
@@ -54,6 +78,7 @@ export interface HardwareProfile {
   /** Work whose loss in filling and draining the device costs half of the sustained rate. */
   rampFlops: Figure;
   launchSeconds: Figure;
+  judged?: JudgedStep[];
   /** Links a cluster of such devices usually has. */
   links: LinkProfile[];
 }
@@ -66,14 +91,32 @@ export interface LinkProfile {
   latencySeconds: Figure;
 }
 
-const PROFILES = [h100Sxm, h100Pcie, h200Sxm, a100, cpu] as HardwareProfile[];
+const BUILT_IN = [h100Sxm, h100Pcie, h200Sxm, a100, cpu] as HardwareProfile[];
+let profiles: readonly HardwareProfile[] = BUILT_IN;
 
-export function hardwareProfiles(): HardwareProfile[] {
-  return PROFILES;
+/** Profiles of the user's own machines, instead of those used before; they go before built-in ones of their id. */
+export function useHardwareProfiles(own: readonly HardwareProfile[]): void {
+  const ids = new Set(own.map(({ id }) => id));
+  profiles = [...BUILT_IN.filter(({ id }) => !ids.has(id)), ...own];
+}
+
+export function hardwareProfiles(): readonly HardwareProfile[] {
+  return profiles;
 }
 
 export function hardwareById(id: string): HardwareProfile | undefined {
-  return PROFILES.find((profile) => profile.id === id);
+  return profiles.find((profile) => profile.id === id);
+}
+
+/** The profile of a device by what it calls itself ("NVIDIA H200"), the longest match; undefined: none known. */
+export function hardwareOfDevice(device: string): HardwareProfile | undefined {
+  let best: { profile: HardwareProfile; length: number } | undefined;
+  for (const profile of profiles) {
+    for (const name of profile.devices ?? []) {
+      if (device.includes(name) && name.length > (best?.length ?? 0)) best = { profile, length: name.length };
+    }
+  }
+  return best?.profile;
 }
 
 /** The precision the device computes in when asked for `precision`: the nearest it has arithmetic for. */

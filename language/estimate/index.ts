@@ -11,13 +11,19 @@ export {
 } from './estimate-plan.js';
 export { engineById, engineProfiles, type EngineProfile } from './engine.js';
 export type { CostItem, Estimate, MemoryBytes } from './estimate.js';
+export { fitProfile, type Machine } from './fit.js';
 export {
   hardwareById,
+  hardwareOfDevice,
   hardwareProfiles,
+  useHardwareProfiles,
   type Figure,
   type HardwareProfile,
+  type JudgedStep,
   type LinkProfile,
 } from './hardware.js';
+export type { MeasuredStep } from './kernel-sums.js';
+export { measuredParts, predictedParts, type MeasuredCalls, type StepPart } from './parts.js';
 export { generationOf, type Generation } from './generation.js';
 export { refusal } from './legal.js';
 export { searchPlans, withCandidate, type Candidate, type SearchResult } from './search.js';

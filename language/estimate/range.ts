@@ -1,4 +1,4 @@
-import type { Curve } from './hardware.js';
+import type { Curve, DenseCurve, Figure } from './hardware.js';
 import type { Device, Direction, Work } from './roofline.js';
 
 /** Added for each doubling outside of the measured sizes, and the most that is claimed in all. */
@@ -46,6 +46,14 @@ export function uncertaintyOf(
       : work.kind === 'gemm'
         ? profile.error.gemm
         : curve?.error;
+  return widened(stated, outsideMeasured(work, direction, curve) ?? 0);
+}
+
+export function uncertaintyOfDense(work: Work, direction: Direction, curve: DenseCurve): number {
+  return widened(curve.error, doublingsOutside(work[direction].flops, curve.measuredFlops));
+}
+
+function widened(stated: Figure | undefined, doublings: number): number {
   const base = stated ? stated.value + (stated.origin === 'measured' ? 0 : DERIVED) : UNMEASURED;
-  return Math.min(MOST, base + PER_DOUBLING * (outsideMeasured(work, direction, curve) ?? 0));
+  return Math.min(MOST, base + PER_DOUBLING * doublings);
 }

@@ -1,8 +1,8 @@
 import type { Precision } from '../plan/plan.js';
 import type { CostItem } from './estimate.js';
 import { DEFAULT_ENGINE, type EngineProfile } from './engine.js';
-import { effectivePrecision, type Curve, type HardwareProfile } from './hardware.js';
-import { uncertaintyOf } from './range.js';
+import { effectivePrecision, type Curve, type DenseCurve, type HardwareProfile } from './hardware.js';
+import { uncertaintyOf, uncertaintyOfDense } from './range.js';
 
 /** What one pass of an operation does on one device. */
 export interface Pass {
@@ -63,6 +63,13 @@ export function curveOf(device: Device, kind: string, direction: Direction): Cur
   return (device.engine.operators[kind] ?? device.profile.operators[kind])?.[direction];
 }
 
+/** The fitted curve of a matrix product, where the device has one. */
+export function denseCurveOf(device: Device, work: Work, direction: Direction): DenseCurve | undefined {
+  if (work.rate !== 'dense' && work.rate !== 'dense-unquantised') return undefined;
+  const of = work.rate === 'dense' ? device.precision : 'unembedding';
+  return device.profile.dense?.[of]?.[direction];
+}
+
 function attentionRate(device: Device, direction: Direction): number {
   const { attentionShare, attentionBackwardFactor } = device.engine;
   const own = device.profile.attentionFlops[direction].value;
@@ -83,7 +90,7 @@ function flopRate(device: Device, rate: Rate, direction: Direction): number {
     case 'convolution':
       return unquantised * CONVOLUTION_SHARE[device.profile.kind];
     case 'attention':
-      return Math.min(attentionRate(device, direction), unquantised);
+      return attentionRate(device, direction);
     case 'elementwise':
       return unquantised;
   }
@@ -97,21 +104,40 @@ function fixedSeconds(device: Device, work: Work, direction: Direction, curve: C
   return work.launches[direction === 'forward' ? 0 : 1] * profile.launchSeconds.value;
 }
 
+interface PassCost {
+  seconds: number;
+  bound: 'compute' | 'memory';
+  /** Relative. */
+  uncertainty: number;
+}
+
+function denseSeconds(device: Device, work: Work, direction: Direction, curve: DenseCurve): PassCost {
+  const { flops, bytes } = work[direction];
+  const moved = bytes + (work.extraBytes?.[direction === 'forward' ? 0 : 1] ?? 0);
+  const compute = flops / curve.flopsPerSecond.value;
+  const memory = (curve.floorFactor.value * moved) / device.bandwidth;
+  return {
+    seconds: flops > 0 ? compute + memory + curve.fixedSeconds.value : 0,
+    bound: compute > memory ? 'compute' : 'memory',
+    uncertainty: uncertaintyOfDense(work, direction, curve),
+  };
+}
+
 /**
  * Seconds of one pass: the slower of arithmetic and memory, each at the rate its curve gives, plus what does not
  * grow with the work. Matrix products lose a fixed amount of work to filling the device, so small ones run below
- * the sustained rate. `uncertainty` is relative.
+ * the sustained rate.
  */
-export function passSeconds(
-  device: Device,
-  work: Work,
-  direction: Direction,
-): { seconds: number; bound: 'compute' | 'memory'; uncertainty: number } {
+export function passSeconds(device: Device, work: Work, direction: Direction): PassCost {
+  const dense = denseCurveOf(device, work, direction);
+  if (dense) return denseSeconds(device, work, direction, dense);
   const pass = work[direction];
   const curve = curveOf(device, work.kind, direction);
-  const dense = work.rate === 'dense' || work.rate === 'dense-unquantised' || work.rate === 'convolution';
-  const ramp = pass.flops > 0 && dense && !curve ? device.profile.rampFlops.value : 0;
-  const compute = (pass.flops + ramp) / flopRate(device, work.rate, direction);
+  const ramped = work.rate === 'dense' || work.rate === 'dense-unquantised' || work.rate === 'convolution';
+  const ramp = pass.flops > 0 && ramped && !curve ? device.profile.rampFlops.value : 0;
+  // On a processor the curve has the arithmetic in it: there is no unit of its own for it.
+  const within = curve !== undefined && device.profile.kind === 'cpu';
+  const compute = within ? 0 : (pass.flops + ramp) / flopRate(device, work.rate, direction);
   const split = (curve && splitFactor(curve, work.columns)) ?? 1;
   const memory = (pass.bytes * (curve?.floorFactor.value ?? 1) * split) / device.bandwidth;
   const casts = (work.extraBytes?.[direction === 'forward' ? 0 : 1] ?? 0) / device.bandwidth;

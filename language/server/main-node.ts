@@ -4,6 +4,7 @@ import { NodeFileSystem } from 'langium/node';
 import { createConnection, ProposedFeatures } from 'vscode-languageserver/node';
 import { ClientFiles, DiskAndClientFiles } from './client-files.js';
 import { ListedDataFiles } from './data-files.js';
+import { useOwnHardware } from './hardware-files.js';
 import { registerRequests } from './requests.js';
 import { createServices } from './striped-module.js';
 
@@ -15,4 +16,7 @@ const { shared, striped } = createServices({
   dataFiles: new ListedDataFiles(NodeFileSystem.fileSystemProvider()),
 });
 registerRequests(connection, striped);
-startLanguageServer(shared);
+void useOwnHardware().then((problems) => {
+  startLanguageServer(shared);
+  for (const problem of problems) connection.console.warn(problem);
+});

@@ -2,6 +2,13 @@
 import type { AstNode } from 'langium';
 import { linkFor } from '../estimate/communication.js';
 import { hardwareById, hardwareProfiles } from '../estimate/hardware.js';
+import {
+  divisionsOf,
+  sequenceFlaws,
+  unevenDivisions,
+  type Division,
+  type SequenceFlaw,
+} from '../estimate/legal.js';
 import type { Cluster } from '../generated/ast.js';
 import type { Finding } from '../layout/finding.js';
 import type { ModelLayout } from '../layout/layout.js';
@@ -120,40 +127,20 @@ export function checkShards(layout: RunLayout, model: ModelLayout | undefined): 
       node: layout.parallelSettings.get('sequence')?.node ?? node,
     });
   }
-  const shards = context * (parallel.sequence ? tensor : 1);
-  if (sequence % shards !== 0) {
-    return [
-      ...findings,
-      ...refuse(`Sequences of ${grouped(sequence)} tokens do not divide by ${shards} sequence shards.`),
-    ];
-  }
-  if (context === 1 || !model) return findings;
-  const { taps, hasAttention } = reachOf(model);
-  if (hasAttention && sequence % (2 * context) !== 0) {
-    findings.push(
-      ...refuse(
-        `Attention shares the sequence out in zig-zag, two pieces a context rank: ${grouped(sequence)} tokens do not divide by ${2 * context}.`,
-      ),
-    );
-  }
-  if (taps - 1 > sequence / context) {
-    findings.push(
-      ...refuse(
-        `A context rank has ${grouped(sequence / context)} tokens, and filters of ${grouped(taps)} taps reach back beyond its neighbour.`,
-      ),
-    );
-  }
-  return findings;
+  const shape = model && { vocab: model.vocab, blocks: distinctBlocks(model) };
+  const broken = sequenceFlaws(shape, sequence, parallel).map((flaw) => flawText(flaw, sequence));
+  return [...findings, ...broken.flatMap(refuse)];
 }
 
-function reachOf(model: ModelLayout): { taps: number; hasAttention: boolean } {
-  let taps = 0;
-  let hasAttention = false;
-  for (const { mixer } of distinctBlocks(model)) {
-    if (mixer.operator === 'MHA') hasAttention = true;
-    else if (mixer.operator !== 'LI') taps = Math.max(taps, mixer.taps);
+function flawText(flaw: SequenceFlaw, sequence: number): string {
+  switch (flaw.kind) {
+    case 'shards':
+      return `Sequences of ${grouped(sequence)} tokens do not divide by ${flaw.shards} sequence shards.`;
+    case 'pieces':
+      return `Attention shares the sequence out in zig-zag, two pieces a context rank: ${grouped(sequence)} tokens do not divide by ${flaw.pieces}.`;
+    case 'reach':
+      return `A context rank has ${grouped(flaw.tokens)} tokens, and filters of ${grouped(flaw.taps)} taps reach back beyond its neighbour.`;
   }
-  return { taps, hasAttention };
 }
 
 /** Heads, filter groups and inner widths are never split across ranks. */
@@ -161,25 +148,21 @@ export function checkTensorSplit(layout: RunLayout, model: ModelLayout): Finding
   const { tensor, context } = layout.plan.parallel;
   const ranks = tensor * context;
   if (ranks === 1) return [];
-  const whole = new Map<string, [count: number, ranks: number]>();
-  whole.set('rows of the vocabulary', [model.vocab, tensor]);
-  for (const { mixer, ffn } of distinctBlocks(model)) {
-    if (mixer.operator === 'MHA') whole.set('heads of keys and values of MHA', [mixer.kvHeads, tensor]);
-    else whole.set(`groups of ${mixer.operator}`, [mixer.groups, ranks]);
-    if (ffn.kind === 'gated') whole.set('inner channels of the feed-forward', [ffn.inner, tensor]);
-    if (ffn.kind === 'hyena') whole.set('groups of ffn SE', [ffn.mixer.groups, ranks]);
-  }
-  return [tensor, ranks].flatMap((over, index): Finding[] => {
-    if (over === 1 || (index === 1 && context === 1)) return [];
-    const counts = [...whole.values()].filter(([, by]) => by === over).map(([count]) => count);
-    const broken = [...whole].filter(([, [count, by]]) => by === over && count % over !== 0);
+  const shape = { vocab: model.vocab, blocks: distinctBlocks(model) };
+  const divisions = divisionsOf(shape);
+  const uneven = unevenDivisions(shape, layout.plan.parallel);
+  // Without context ranks it is the tensor ranks alone that do not fit.
+  const keyOf = ({ over }: Division) => (over === 'tensor' || context === 1 ? 'tensor' : 'context');
+  return (['tensor', 'context'] as const).flatMap((key): Finding[] => {
+    const broken = uneven.filter((division) => keyOf(division) === key);
     if (broken.length === 0) return [];
-    const names = broken.map(([name, [count]]) => `${grouped(count)} ${name}`).join(', ');
+    const counts = divisions.filter((division) => keyOf(division) === key).map(({ count }) => count);
+    const names = broken.map(({ what, count }) => `${grouped(count)} ${what}`).join(', ');
+    const over = key === 'tensor' ? tensor : ranks;
     const by =
-      index === 0 ? `${tensor} tensor ranks` : `${over} ranks (tensor ${tensor} × context ${context})`;
-    const key = index === 0 ? 'tensor' : 'context';
+      key === 'tensor' ? `${tensor} tensor ranks` : `${over} ranks (tensor ${tensor} × context ${context})`;
     const written = layout.parallelSettings.get(key)?.node;
-    const other = largestBelow(over, counts) / (index === 0 ? 1 : tensor);
+    const other = largestBelow(over, counts) / (key === 'tensor' ? 1 : tensor);
     const fix = { title: `Change to \`${key} ${other}\``, newText: `${key} ${other}` };
     return [
       {

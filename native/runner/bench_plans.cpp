@@ -46,8 +46,15 @@ std::string today() {
 }
 
 json to_json(const PlanBenchHead& head) {
-  return {{"bench", "plans"},      {"backend", head.backend}, {"device", head.device},
-          {"driver", head.driver}, {"version", head.version}, {"date", today()},
+  return {{"bench", "plans"},
+          {"backend", head.backend},
+          {"device", head.device},
+          {"driver", head.driver},
+          {"version", head.version},
+          {"date", today()},
+          {"copyTerabytesPerSecond", head.copy_rate * 1e-12},
+          {"matrixTeraflops", head.matrix_rate * 1e-12},
+          {"memoryBytes", head.memory},
           {"plans", head.plans}};
 }
 
@@ -87,9 +94,10 @@ json to_json(const PlanMeasurement& row) {
 }
 
 void print(const PlanBenchHead& head) {
-  std::printf("%s%s%s, %zu plans\n%-44s %11s %9s %11s %9s\n", head.device.c_str(),
-              head.driver.empty() ? "" : ", driver ", head.driver.c_str(), head.plans, "", "ms", "+-",
-              "tokens/s", "GiB");
+  std::printf("%s%s%s; copy %.3g TB/s, matrix product %.4g TFLOP/s; %zu plans\n%-44s %11s %9s %11s %9s\n",
+              head.device.c_str(), head.driver.empty() ? "" : ", driver ", head.driver.c_str(),
+              head.copy_rate * 1e-12, head.matrix_rate * 1e-12, head.plans, "", "ms", "+-", "tokens/s",
+              "GiB");
 }
 
 void print(const PlanMeasurement& row) {

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { planOf, type StepConfiguration } from '../../scripts/support/step-configurations.js';
+import { planOf, type StepConfiguration } from '../../extension/calibration/configuration.js';
 import { ON_CPU, runner, Scratch } from './engine.js';
 
 const TIMEOUT_MS = 120_000;
@@ -65,6 +65,8 @@ describe('bench plans: measured training steps of given plans, on the CPU', func
     await write('a.json', SMALL);
     const { head, rows } = await measured('--steps', '3');
     assert.equal(head.backend, 'cpu');
+    for (const rate of ['copyTerabytesPerSecond', 'matrixTeraflops', 'memoryBytes'])
+      assert.ok(Number(head[rate]) > 0, rate);
     assert.match(String(head.date), /^\d{4}-\d\d-\d\d$/);
     const row = rows[0]!;
     assert.equal(row.plan, 'SE.MR.LI.MHA 64 128 x1 fp32');
@@ -153,6 +155,6 @@ describe('bench plans: measured training steps of given plans, on the CPU', func
     assert.match(empty.stderr, /there is no plan \(\*\.json\) in the folder .* \[bench-plans\]/);
     await write('a.json', SMALL);
     const { stdout } = await runner('bench', 'plans', '--plans', join(folder.path, 'a.json'), '--steps', '2', ...ON_CPU);
-    assert.match(stdout, /2 threads.*, 1 plans\n.*tokens\/s.*\nSE\.MR\.LI\.MHA 64 128 x1 fp32 +[\d.]+ +[\d.]+% +\d+ +[\d.]+\n$/);
+    assert.match(stdout, /2 threads; copy .* TB\/s, .*; 1 plans\n.*tokens\/s.*\nSE\.MR\.LI\.MHA 64 128 x1 fp32 +[\d.]+ +[\d.]+% +\d+ +[\d.]+\n$/);
   });
 });

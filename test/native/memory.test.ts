@@ -1,11 +1,7 @@
 import assert from 'node:assert/strict';
 import { estimatePlan } from '../../language/estimate/index.js';
-import {
-  nameOf,
-  planOf,
-  STEP_CONFIGURATIONS,
-  type StepConfiguration,
-} from '../../scripts/support/step-configurations.js';
+import { nameOf, planOf, type StepConfiguration } from '../../extension/calibration/configuration.js';
+import { STEP_CONFIGURATIONS } from '../../scripts/support/step-configurations.js';
 import { runner, Scratch } from './engine.js';
 
 /** Of what the engine plans to allocate. */

@@ -73,7 +73,7 @@ struct PlanMeasurement {
   std::int64_t tokens = 0;                  // of a step
   double seconds = 0, least = 0, most = 0;  // undisturbed steps: median, and their range
   int steps = 0;
-  double timed_seconds = 0;  // a step while its parts are timed
+  double timed_seconds = 0;  // a step while its parts are timed, the shortest
   std::vector<PlanPart> parts;
   PlanMemory memory;
   double loss = 0;  // of the first step
@@ -81,6 +81,8 @@ struct PlanMeasurement {
 
 struct PlanBenchHead {
   std::string backend, device, driver, version;
+  double copy_rate = 0, matrix_rate = 0;  // as in BenchReport, in the activation type
+  std::size_t memory = 0;                 // bytes the device has; 0 where unknown
   std::size_t plans = 0;
 };
 

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <optional>
 
+#include "bench/measure.h"
 #include "bench/random_batch.h"
 #include "bench/timing_backend.h"
 #include "core/backend_choice.h"
@@ -19,6 +20,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kFewestSteps = 3, kMostSteps = 25, kMostTimed = 3;
 constexpr double kEnough = 0.6, kTimedEnough = 0.2;  // seconds of steps behind a median, behind the parts
+constexpr int kRateRuns = 7;
 constexpr double kLearningRate = 1e-5;
 constexpr double kLeastFree = 0.02;  // share of the device's memory that stays free
 
@@ -74,20 +76,17 @@ class Trial {
   double loss() { return run(*step_) / batch_.total_weight; }
   double seconds() { return duration(*step_); }
 
-  // The mean of a few steps whose calls are timed one by one.
+  // A few steps whose calls are timed one by one: of each kind the least, of the steps the shortest.
   void time_parts(PlanMeasurement& result) {
     const Clock::time_point start = Clock::now();
-    backend_.listen();
-    int steps = 0;
-    while (steps < kMostTimed && (steps == 0 || since(start) < kTimedEnough)) {
-      result.timed_seconds += duration(*timed_step_);
-      ++steps;
-    }
-    result.parts = backend_.heard();
-    result.timed_seconds /= steps;
-    for (PlanPart& part : result.parts) {
-      part.seconds /= steps;
-      part.calls /= steps;
+    for (int step = 0; step < kMostTimed && (step == 0 || since(start) < kTimedEnough); ++step) {
+      backend_.listen();
+      const double seconds = duration(*timed_step_);
+      const std::vector<PlanPart> parts = backend_.heard();
+      if (step == 0) result.parts = parts;
+      result.timed_seconds = step == 0 ? seconds : std::min(result.timed_seconds, seconds);
+      for (std::size_t i = 0; i < parts.size(); ++i)
+        result.parts[i].seconds = std::min(result.parts[i].seconds, parts[i].seconds);
     }
   }
 
@@ -164,18 +163,27 @@ void measure(const PlanBenchOptions& options, PlanMeasurement& result) {
   result.tokens = trial.tokens();
 }
 
+PlanBenchHead head_of(const PlanBenchOptions& options) {
+  const std::string precision = options.backend == "cpu" ? "fp32" : "bf16";
+  const BackendChoice choice = choose_backend(options.backend, precision, options.threads, options.device);
+  const bench::Measure rates(*choice.backend, /*fp8=*/false, kRateRuns);
+  return {choice.backend->name(),
+          choice.backend->device_name(),
+          choice.backend->driver(),
+          version(),
+          rates.copy_rate(),
+          rates.matrix_rate(),
+          choice.backend->device_memory().total,
+          options.plans.size()};
+}
+
 }  // namespace
 
 std::size_t bench_plans(const PlanBenchOptions& options,
                         const std::function<void(const PlanBenchHead&)>& begun,
                         const std::function<void(const PlanMeasurement&)>& told) {
+  begun(head_of(options));
   const Clock::time_point start = Clock::now();
-  {
-    const BackendChoice choice = choose_backend(options.backend, options.backend == "cpu" ? "fp32" : "bf16",
-                                                options.threads, options.device);
-    begun({choice.backend->name(), choice.backend->device_name(), choice.backend->driver(), version(),
-           options.plans.size()});
-  }
   for (std::size_t i = 0; i < options.plans.size(); ++i) {
     if (options.budget > 0 && since(start) > options.budget) return options.plans.size() - i;
     PlanMeasurement result;

@@ -76,7 +76,7 @@ describe('searchPlans', () => {
     const { refused } = searchPlans(plan40B(32, 65536));
     const reason = (tensor: number, context: number) =>
       refused.find((each) => each.tensor === tensor && each.context === context)?.reason ?? '';
-    assert.match(reason(256, 1), /64 heads of keys and values do not divide by 256 ranks/);
+    assert.match(reason(256, 1), /64 heads of keys and values of MHA do not divide by 256 ranks/);
     assert.match(reason(1, 1), /a batch of 128 sequences does not divide by 256 data ranks/);
     assert.ok(refused.every((each) => each.reason !== ''));
   });

@@ -1,0 +1,57 @@
+import type { Estimate } from './estimate.js';
+
+/** Calls of one kind in one pass of a measured step, as `bench plans` and a run's `parts` event give them. */
+export interface MeasuredCalls {
+  kind: string;
+  pass?: string;
+  calls: number;
+  ms: number;
+  /** Of a dense layer. */
+  shape?: [rows: number, inner: number, outer: number];
+}
+
+/** One part of a step: what kernels of a kind take, all micro-batches together. */
+export interface StepPart {
+  /** gemm, SE, MR, LI, MHA, norm, activation, embedding, loss, unembedding, optimizer, recompute, network, rest. */
+  part: string;
+  ms: number;
+}
+
+/** Gradients are zeroed with the optimiser; small calls are nobody's. */
+const MEASURED_PART: Record<string, string> = {
+  zero: 'optimizer',
+  transfer: 'rest',
+  copy: 'rest',
+  add: 'rest',
+};
+
+function summed(parts: StepPart[]): StepPart[] {
+  const sums = new Map<string, number>();
+  for (const { part, ms } of parts) sums.set(part, (sums.get(part) ?? 0) + ms);
+  return [...sums].map(([part, ms]) => ({ part, ms })).sort((a, b) => b.ms - a.ms);
+}
+
+/** The parts of a step as foreseen, the longest first. */
+export function predictedParts(
+  { breakdown, communication, stepTimeMs }: Pick<Estimate, 'breakdown' | 'communication' | 'stepTimeMs'>,
+  accumulation: number,
+): StepPart[] {
+  const parts = breakdown.map(({ name, kind, forwardMs, backwardMs }) => ({
+    part: name === 'unembedding' ? name : kind,
+    ms: (forwardMs + backwardMs) * (kind === 'optimizer' ? 1 : accumulation),
+  }));
+  const kernels = parts.reduce((sum, { ms }) => sum + ms, 0);
+  const rest = communication.length > 0 ? 'network' : 'rest';
+  if (stepTimeMs - kernels > 1e-9 * stepTimeMs) parts.push({ part: rest, ms: stepTimeMs - kernels });
+  return summed(parts);
+}
+
+/** The parts of a step as measured, the longest first. `stepTimeMs`: of the same step; what no call took is rest. */
+export function measuredParts(calls: readonly MeasuredCalls[], stepTimeMs: number): StepPart[] {
+  const parts = calls.map(({ kind, pass, ms }) => ({
+    part: pass === 'recompute' ? pass : (MEASURED_PART[kind] ?? kind),
+    ms,
+  }));
+  const inside = parts.reduce((sum, { ms }) => sum + ms, 0);
+  return summed([...parts, { part: 'rest', ms: Math.max(0, stepTimeMs - inside) }]);
+}
