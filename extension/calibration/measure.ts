@@ -28,6 +28,8 @@ export interface BenchRow {
   precision: Precision;
   stepTimeMs: number;
   stepTimeMsRange: [least: number, most: number];
+  /** Steps behind the median. */
+  steps: number;
   timedStepTimeMs: number;
   parts: MeasuredCalls[];
   memoryBytes: Record<string, number>;
@@ -118,7 +120,9 @@ export function leastOf(rows: readonly BenchRow[], plans: readonly Plan[]): Meas
       ms: Math.min(part.ms, known?.calls[index]?.ms ?? Infinity),
     }));
     const stepTimeMs = Math.min(row.stepTimeMsRange[0], known?.stepTimeMs ?? Infinity);
-    steps.set(row.plan, { plan, precision: row.precision, stepTimeMs, calls });
+    const used = row.memoryBytes.used;
+    const onGpu = row.precision !== 'fp32' && used ? { usedBytes: used } : {};
+    steps.set(row.plan, { plan, precision: row.precision, stepTimeMs, calls, ...onGpu });
   }
   return [...steps.values()];
 }

@@ -49,19 +49,17 @@ export function errorsOf(judged: readonly JudgedStep[]): { median: number; most:
   return { median: errors[Math.floor(errors.length / 2)]!, most: errors.at(-1)! };
 }
 
-function tera(figure: Figure | null | undefined): string {
-  return figure ? `${(figure.value / 1e12).toPrecision(3)} TFLOP/s` : 'none';
+function tera(figure: Figure): string {
+  return `${(figure.value / 1e12).toPrecision(3)} TFLOP/s`;
 }
 
 function rates(profile: HardwareProfile): string {
   const rows = [['memory, copy', `${(profile.memoryBandwidth.copy.value / 1e9).toPrecision(4)} GB/s`]];
-  for (const [precision, curve] of Object.entries(profile.dense ?? {}))
-    rows.push([`dense layers, ${precision}`, tera(curve.forward.flopsPerSecond)]);
-  rows.push(['attention', tera(profile.attentionFlops.forward)]);
-  for (const kind of ['SE', 'MR', 'LI']) {
-    const { forward, backward } = profile.operators[kind]!;
-    const factors = [forward, backward].map(({ floorFactor }) => `${floorFactor.value.toFixed(2)}x`);
-    rows.push([kind, `${factors[0]} the byte floor forward, ${factors[1]} backward`]);
+  for (const [name, { forward, backward }] of Object.entries(profile.kernels ?? {})) {
+    const directions = [forward, backward].map(({ flopsPerSecond, floorFactor }) =>
+      flopsPerSecond ? tera(flopsPerSecond) : `${floorFactor.value.toFixed(2)} x the bytes`,
+    );
+    rows.push([name, `${directions[0]} forward, ${directions[1]} backward`]);
   }
   return table(rows, '<<');
 }

@@ -48,7 +48,9 @@ export async function compareRun(directory: string, on: EstimateOptions): Promis
   const stepTimeMs = times[Math.floor(times.length / 2)]!;
   const memoryBytes = Math.max(...steps.map((step) => step.memoryBytes));
   const estimate = estimatePlan(plan, on);
-  const predicted = { stepTimeMs: estimate.stepTimeMs, memoryBytes: estimate.memoryBytes.total };
+  // A run says what it allocated, not what driver and libraries hold.
+  const { total, context } = estimate.memoryBytes;
+  const predicted = { stepTimeMs: estimate.stepTimeMs, memoryBytes: total - context };
   return {
     predicted,
     measured: { stepTimeMs, memoryBytes, steps: steps.length },

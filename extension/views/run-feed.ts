@@ -146,7 +146,8 @@ function expectedOf(plan: Plan, backend: string): Expected | null {
   const rest = stepTimeMs - parts.forward - parts.backward - parts.optimizer;
   return {
     ...{ hardware, tokensPerSecond, mfu, stepTimeMs, stepTimeMsRange },
-    memoryBytes: memoryBytes.total,
+    // As the run counts it: without what driver and libraries hold.
+    memoryBytes: memoryBytes.total - memoryBytes.context,
     partsMs: estimate.communication.length > 0 ? { ...parts, communication: Math.max(0, rest) } : parts,
   };
 }

@@ -1,6 +1,6 @@
 import type { Plan, PlanBlock, PlanFfn, PlanMixer } from '../plan/plan.js';
 import { byBlock } from './by-block.js';
-import { mixedWidth, projectedWidth, type Shard } from './operators.js';
+import { logitRows, mixedWidth, projectedWidth, type Shard } from './operators.js';
 import type { Device } from './roofline.js';
 import { operatorScratch } from './scratch.js';
 
@@ -129,15 +129,11 @@ function blockPeaks(parts: Sublayer[]): BlockPeaks {
   };
 }
 
-/** Logits are made for about so many values at a time, of at least so many rows. */
-const LOGITS_AT_ONCE = 2 ** 22;
-const FEWEST_LOGIT_ROWS = 128;
-
 /** Final norm, logits and loss: streams behind the sum, normalised, and the gradient of that. */
 function headPeak(device: Device, plan: Plan, shard: Shard): number {
   const { rows, normRows, width, tensor } = shard;
   const { vocab } = plan.model;
-  const chunk = Math.min(rows, Math.max(FEWEST_LOGIT_ROWS, Math.floor(LOGITS_AT_ONCE / vocab)));
+  const chunk = logitRows(rows, vocab);
   const stream = normRows * width * device.valueBytes;
   return 3 * stream + normRows * 4 + (chunk * vocab * device.valueBytes) / tensor;
 }

@@ -14,6 +14,8 @@ export interface EngineProfile {
   attentionBackwardFactor: Figure;
   /** Recomputes blocks whatever the plan says: `checkpoint-activations` in Savanna's public configurations. */
   alwaysRecomputes: boolean;
+  /** The forward pass that is run again includes the projection whose output nothing reads. */
+  recomputesLastProjection: boolean;
   /** Reductions over the tensor ranks are repeated with the recomputed forward pass. */
   recomputesCommunication: boolean;
   /** What Hyena passes between context ranks: overlaps and states, or all of q, k and v. */

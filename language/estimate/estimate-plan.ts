@@ -10,7 +10,7 @@ import { hardwareById, hardwareProfiles } from './hardware.js';
 import { memoryOf } from './memory.js';
 import { modelFlopsPerToken } from './model-flops.js';
 import { blockWork, edgeWork, shardOf, type Shard } from './operators.js';
-import { optimizerWork } from './optimizer-work.js';
+import { optimizerWorks } from './optimizer-work.js';
 import { outsideMeasured } from './range.js';
 import { costOf, curveOf, deviceFor, type Device, type Work } from './roofline.js';
 
@@ -57,8 +57,14 @@ export function deviceOf(plan: Plan, options: EstimateOptions): Device {
   return deviceFor(profile, plan.run.precision, engineOf(options));
 }
 
-/** With recomputation, backward runs a block's forward pass again. */
-function recomputed(works: Work[], items: CostItem[]): CostItem {
+/**
+ * With recomputation, backward runs a block's forward pass again; the last projection of a block is only needed
+ * by programs that recompute blindly.
+ */
+function recomputed(on: Device, block: Work[], all: CostItem[]): CostItem {
+  const end = on.engine.recomputesLastProjection ? undefined : -1;
+  const works = block.slice(0, end);
+  const items = all.slice(0, end);
   const forwardMs = items.reduce((sum, item) => sum + item.forwardMs, 0);
   const slowest = items.reduce((most, item) => (item.forwardMs > most.forwardMs ? item : most), items[0]!);
   return {
@@ -87,7 +93,7 @@ interface StackCost {
 function blockItems(on: Device, plan: Plan, block: PlanBlock, shard: Shard) {
   const works = blockWork(on, block, shard);
   const items = works.map((work) => costOf(on, work));
-  if (recomputes(on, plan)) items.push(recomputed(works, items));
+  if (recomputes(on, plan)) items.push(recomputed(on, works, items));
   return { items, ...sums(items) };
 }
 
@@ -109,11 +115,11 @@ function stackCost(on: Device, plan: Plan): StackCost {
   };
 }
 
-function breakdownOf(stack: StackCost, optimizer: CostItem): CostItem[] {
+function breakdownOf(stack: StackCost, optimizer: CostItem[]): CostItem[] {
   const blocks = stack.blocks.flatMap((items, index) =>
     items.map((item) => ({ ...item, name: `blocks.${index}.${item.name}` })),
   );
-  return [...stack.before, ...blocks, ...stack.after, optimizer];
+  return [...stack.before, ...blocks, ...stack.after, ...optimizer];
 }
 
 /** Errors of equal kernels do not cancel, so spreads are added as they are. */
@@ -136,7 +142,7 @@ function milliseconds(items: CostItem[]): number {
 
 interface StepCost {
   stack: StackCost;
-  optimizer: CostItem;
+  optimizer: CostItem[];
   communication: CostItem[];
   stepTimeMs: number;
   spreadMs: number;
@@ -145,17 +151,17 @@ interface StepCost {
 
 function stepCost(on: Device, plan: Plan): StepCost {
   const stack = stackCost(on, plan);
-  const optimizer = costOf(on, optimizerWork(on, plan));
+  const optimizer = optimizerWorks(on, plan).map((work) => costOf(on, work));
   const network = communicationOf(on, plan, shardOf(plan), stack.backwardMs / 1e3);
   const micro = stack.forwardMs + stack.backwardMs + milliseconds(network.perMicroBatch);
   return {
     stack,
     optimizer,
     communication: [...network.perMicroBatch, ...network.perStep],
-    stepTimeMs: micro * plan.run.accumulation + milliseconds([optimizer, ...network.perStep]),
+    stepTimeMs: micro * plan.run.accumulation + milliseconds([...optimizer, ...network.perStep]),
     spreadMs:
       (stack.spreadMs + sums(network.perMicroBatch).spreadMs) * plan.run.accumulation +
-      sums([optimizer, ...network.perStep]).spreadMs,
+      sums([...optimizer, ...network.perStep]).spreadMs,
     missingLinks: network.missingLinks,
   };
 }

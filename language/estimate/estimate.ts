@@ -35,6 +35,8 @@ export interface MemoryBytes {
   optimizer: number;
   activations: number;
   workspace: number;
+  /** What the device's driver and the libraries hold before anything is allocated. */
+  context: number;
   total: number;
 }
 

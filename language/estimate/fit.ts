@@ -1,7 +1,8 @@
-import type { Precision } from '../plan/plan.js';
 import { stepTimeMs } from './estimate-plan.js';
-import type { Curve, DenseCurve, Figure, HardwareProfile, JudgedStep } from './hardware.js';
+import type { Figure, HardwareProfile, JudgedStep, Kernel, KernelCurve, Range } from './hardware.js';
 import { kernelSums, type KernelSum, type MeasuredStep } from './kernel-sums.js';
+import { memoryOf } from './memory.js';
+import { shardOf } from './shard.js';
 import { fitDeviations } from './least-deviations.js';
 import { deviceFor, type Direction } from './roofline.js';
 
@@ -16,133 +17,98 @@ export interface Machine {
   matrixRate: number;
 }
 
-const CURVES = ['SE', 'MR', 'LI', 'norm', 'activation', 'embedding', 'loss', 'optimizer'];
-const PRECISIONS: Precision[] = ['fp32', 'bf16', 'fp8'];
-/** A rate that never limits. */
-const NO_LIMIT = 1e18;
+type Feature = 'bytes' | 'flops' | 'waves';
 
-interface Fit {
-  fixedSeconds: number;
-  perByte: number;
-  perFlop: number;
-}
-
-interface FittedKernel {
-  fit: Fit;
-  error: Figure;
-  bytes: { from: number; to: number };
-  flops: { from: number; to: number };
-}
-
-type Measured = (value: number) => Figure;
+/** What kernels take time by, beside a fixed time a call; by bytes alone where nothing is said. */
+const FEATURES: Record<string, Feature[]> = {
+  gemm: ['bytes', 'flops'],
+  unembedding: ['bytes', 'flops'],
+  MHA: ['bytes', 'flops'],
+  LI: ['bytes', 'waves'],
+  'LI cut': ['bytes'],
+};
+const FEWEST = 2;
 
 function round(value: number, digits = 4): number {
   return Number(value.toPrecision(digits));
 }
 
-function fitOf(sums: KernelSum[], by: { bytes?: boolean; flops?: boolean }): Fit {
-  const [fixedSeconds = 0, perByte = 0, perFlop = 0] = fitDeviations(
-    sums.map(({ calls, bytes, flops, seconds }) => ({
-      features: [calls, by.bytes ? bytes : 0, by.flops ? flops : 0],
-      value: seconds,
-    })),
-  );
-  return { fixedSeconds, perByte, perFlop };
-}
-
-function largestDeviation(sums: KernelSum[], { fixedSeconds, perByte, perFlop }: Fit): number {
-  const deviations = sums.map(({ calls, bytes, flops, seconds }) =>
-    Math.abs((fixedSeconds * calls + perByte * bytes + perFlop * flops) / seconds - 1),
-  );
-  return Math.max(...deviations);
-}
-
-function rangeOf(values: number[]): { from: number; to: number } {
+function rangeOf(values: number[]): Range {
   return { from: Math.min(...values), to: Math.max(...values) };
 }
 
-type Kernels = (key: string, by: { bytes?: boolean; flops?: boolean }) => FittedKernel | undefined;
+/** Seconds by a fit's coefficients. */
+type Coefficients = Record<'calls' | Feature, number>;
 
-/** Fits kernels by their key in `fitted`; the error is the largest on `judges`, which are not fitted to. */
+function fitOf(sums: KernelSum[], features: Feature[]): Coefficients {
+  const used = ['calls', ...features] as const;
+  const found = fitDeviations(
+    sums.map((sum) => ({ features: used.map((feature) => sum[feature]), value: sum.seconds })),
+  );
+  const result: Coefficients = { calls: 0, bytes: 0, flops: 0, waves: 0 };
+  used.forEach((feature, index) => (result[feature] = found[index]!));
+  return result;
+}
+
+function deviationOf(sum: KernelSum, fit: Coefficients): number {
+  const seconds =
+    fit.calls * sum.calls + fit.bytes * sum.bytes + fit.flops * sum.flops + fit.waves * sum.waves;
+  return Math.abs(seconds / sum.seconds - 1);
+}
+
+type Measured = (value: number) => Figure;
+
+function curveOf(
+  name: string,
+  sums: KernelSum[],
+  judges: KernelSum[] | undefined,
+  copyRate: number,
+  measured: Measured,
+): KernelCurve {
+  const fit = fitOf(sums, FEATURES[name] ?? FEATURES[name.split(' ')[0]!] ?? ['bytes']);
+  const error = measured(round(Math.max(...(judges ?? sums).map((sum) => deviationOf(sum, fit))), 2));
+  return {
+    fixedSeconds: measured(round(fit.calls)),
+    floorFactor: measured(round(fit.bytes * copyRate)),
+    flopsPerSecond: fit.flops > 0 ? measured(round(1 / fit.flops)) : null,
+    ...(fit.waves > 0 ? { waveSeconds: measured(round(fit.waves)) } : {}),
+    error: judges ? error : { ...error, origin: 'derived', note: 'no steps but those fitted to' },
+    measuredBytes: rangeOf(sums.map(({ bytes, calls }) => bytes / calls)),
+    measuredFlops: rangeOf(sums.map(({ flops, calls }) => flops / calls)),
+  };
+}
+
+/** A kernel that only ever ran in one direction has the same curve for the other, which has no work. */
 function kernelsOf(
   fitted: Map<string, KernelSum[]>,
   judges: Map<string, KernelSum[]>,
+  copyRate: number,
   measured: Measured,
-): Kernels {
-  return (key, by) => {
-    const sums = fitted.get(key);
-    if (!sums) return undefined;
-    const fit = fitOf(sums, by);
-    const unseen = judges.get(key);
-    const error = measured(round(largestDeviation(unseen ?? sums, fit), 2));
-    return {
-      fit,
-      error: unseen ? error : { ...error, origin: 'derived', note: 'no steps but those fitted to' },
-      bytes: rangeOf(sums.map(({ bytes, calls }) => bytes / calls)),
-      flops: rangeOf(sums.map(({ flops, calls }) => flops / calls)),
+): Record<string, Kernel> {
+  const names = new Set([...fitted.keys()].map((key) => key.replace(/ (forward|backward)$/, '')));
+  const kernels: Record<string, Kernel> = {};
+  for (const name of names) {
+    const curve = (direction: Direction) => {
+      const key = `${name} ${direction}`;
+      const sums = fitted.get(key) ?? [];
+      return sums.length >= FEWEST ? curveOf(name, sums, judges.get(key), copyRate, measured) : undefined;
     };
-  };
-}
-
-function both<T>(make: (direction: Direction) => T | undefined): Record<Direction, T> | undefined {
-  const forward = make('forward');
-  const backward = make('backward');
-  return (forward ?? backward) && { forward: (forward ?? backward)!, backward: (backward ?? forward)! };
-}
-
-function curvesOf(kernels: Kernels, copyRate: number, measured: Measured): HardwareProfile['operators'] {
-  const operators: HardwareProfile['operators'] = {};
-  for (const kind of CURVES) {
-    const curves = both((direction): Curve | undefined => {
-      const kernel = kernels(`${kind} ${direction}`, { bytes: true });
-      if (!kernel) return undefined;
-      return {
-        floorFactor: measured(round(kernel.fit.perByte * copyRate)),
-        fixedSeconds: measured(round(kernel.fit.fixedSeconds)),
-        error: kernel.error,
-        measuredBytes: kernel.bytes,
-      };
-    });
-    if (curves) operators[kind] = curves;
+    const forward = curve('forward');
+    const backward = curve('backward');
+    if (forward ?? backward) {
+      kernels[name] = { forward: (forward ?? backward)!, backward: (backward ?? forward)! };
+    }
   }
-  return operators;
+  return kernels;
 }
 
-function denseOf(kernels: Kernels, copyRate: number, measured: Measured): HardwareProfile['dense'] {
-  const curves = (key: (direction: Direction) => string) =>
-    both((direction): DenseCurve | undefined => {
-      const kernel = kernels(key(direction), { bytes: true, flops: true });
-      if (!kernel) return undefined;
-      const { perFlop, perByte, fixedSeconds } = kernel.fit;
-      return {
-        flopsPerSecond: measured(perFlop > 0 ? round(1 / perFlop) : NO_LIMIT),
-        fixedSeconds: measured(round(fixedSeconds)),
-        floorFactor: measured(round(perByte * copyRate)),
-        error: kernel.error,
-        measuredFlops: kernel.flops,
-      };
-    });
-  const dense: NonNullable<HardwareProfile['dense']> = {};
-  for (const precision of PRECISIONS) {
-    const found = curves((direction) => `gemm ${direction} ${precision}`);
-    if (found) dense[precision] = found;
-  }
-  const unembedding = curves((direction) => `unembedding ${direction}`);
-  if (unembedding) dense.unembedding = unembedding;
-  return dense;
-}
-
-function attentionOf(base: HardwareProfile, kernels: Kernels, measured: Measured): Partial<HardwareProfile> {
-  const of = both((direction) => kernels(`MHA ${direction}`, { flops: true }));
-  if (!of) return {};
-  const rate = ({ fit }: FittedKernel) => measured(fit.perFlop > 0 ? round(1 / fit.perFlop) : NO_LIMIT);
-  const fixed = ({ fit }: FittedKernel) => measured(round(fit.fixedSeconds));
-  const worse = of.forward.error.value > of.backward.error.value ? of.forward : of.backward;
-  return {
-    attentionFlops: { forward: rate(of.forward), backward: rate(of.backward) },
-    attentionFixedSeconds: { forward: fixed(of.forward), backward: fixed(of.backward) },
-    error: { ...base.error, attention: worse.error },
-  };
+/** What a device has in use beside what a plan takes: the median over steps. */
+function contextOf(profile: HardwareProfile, steps: readonly MeasuredStep[]): number | undefined {
+  const { contextBytes: _, ...bare } = profile;
+  const beside = steps.flatMap(({ plan, precision, usedBytes }) =>
+    usedBytes ? [usedBytes - memoryOf(deviceFor(bare, precision), plan, shardOf(plan)).total] : [],
+  );
+  return beside.sort((a, b) => a - b)[beside.length >> 1];
 }
 
 /** How far off whole steps are that nothing was fitted to. */
@@ -181,12 +147,12 @@ export function fitProfile(
       copy: measured(round(copyRate)),
     },
   };
-  const kernels = kernelsOf(kernelSums(rated, steps), kernelSums(rated, judges), measured);
+  const kernels = kernelsOf(kernelSums(rated, steps), kernelSums(rated, judges), copyRate, measured);
+  const context = contextOf(rated, steps);
   const profile: HardwareProfile = {
     ...rated,
-    operators: { ...base.operators, ...curvesOf(kernels, copyRate, measured) },
-    dense: denseOf(kernels, copyRate, measured),
-    ...attentionOf(base, kernels, measured),
+    kernels,
+    ...(context === undefined ? {} : { contextBytes: measured(Math.round(context)) }),
   };
   return { ...profile, judged: judge(profile, judges) };
 }

@@ -29,14 +29,33 @@ export interface Curve {
   measuredBytes?: { from: number; to: number };
 }
 
-/** Matrix products as fitted to training steps: `fixedSeconds + FLOPs / rate + floorFactor · bytes / copy rate`. */
-export interface DenseCurve {
-  flopsPerSecond: Figure;
+/**
+ * A kernel as fitted to whole training steps: `fixedSeconds` a call, bytes at a multiple of the copy rate, FLOPs at
+ * a rate, and for kernels whose blocks own channels a time for each wave of blocks.
+ */
+export interface KernelCurve {
   fixedSeconds: Figure;
+  /** Times the bytes that must move, at the copy rate. */
   floorFactor: Figure;
+  /** null: the arithmetic costs nothing of its own. */
+  flopsPerSecond: Figure | null;
+  waveSeconds?: Figure;
+  /** Largest relative error on steps that were not fitted to. */
   error: Figure;
-  /** FLOPs of the smallest and largest pass that was measured. */
-  measuredFlops: { from: number; to: number };
+  /** Of the smallest and the largest call that was measured. */
+  measuredBytes: Range;
+  measuredFlops: Range;
+}
+
+export interface Range {
+  from: number;
+  to: number;
+}
+
+/** By direction. */
+export interface Kernel {
+  forward: KernelCurve;
+  backward: KernelCurve;
 }
 
 /** A measured training step that nothing was fitted to, and how far off its estimate is. */
@@ -58,6 +77,8 @@ export interface HardwareProfile {
   devices?: string[];
   multiprocessors?: Figure;
   memoryBytes: Figure;
+  /** Of it, what driver and libraries hold; nothing where it is not said. */
+  contextBytes?: Figure;
   /** Bytes a second, reads and writes together. */
   memoryBandwidth: { peak: Figure; copy: Figure };
   /** Dense peak; null where the device has no such arithmetic. */
@@ -66,8 +87,11 @@ export interface HardwareProfile {
   denseFlops: Record<Precision, Figure | null>;
   /** Share of `denseFlops` that the matrix products of a layer reach; backward is two products. */
   gemmShare: { forward: Figure; backward: Figure };
-  /** By precision, and of the unembedding, which has none of its own: where there is one, it goes before the rates above. */
-  dense?: Partial<Record<Precision | 'unembedding', { forward: DenseCurve; backward: DenseCurve }>>;
+  /**
+   * Kernels fitted to training steps, by what the engine's clock tells apart ("gemm bf16", "SE", "MHA ordered");
+   * they go before all other figures.
+   */
+  kernels?: Record<string, Kernel>;
   /** Fused causal attention, counting the lower triangle only, and what it takes beside that. */
   attentionFlops: { forward: Figure; backward: Figure };
   attentionFixedSeconds: { forward: Figure; backward: Figure };

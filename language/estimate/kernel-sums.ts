@@ -1,27 +1,29 @@
 import type { Plan, Precision } from '../plan/plan.js';
 import type { HardwareProfile } from './hardware.js';
 import { blockWork, edgeWork, shardOf } from './operators.js';
-import { optimizerWork } from './optimizer-work.js';
+import { optimizerWorks } from './optimizer-work.js';
 import type { MeasuredCalls } from './parts.js';
-import { deviceFor, type Device, type Direction, type Work } from './roofline.js';
+import { deviceFor, kernelName, wavesOf, type Device, type Direction, type Work } from './roofline.js';
 
 /** What one plan's training step took on the machine. */
 export interface MeasuredStep {
   plan: Plan;
   /** What it computed in. */
   precision: Precision;
+  /** Undisturbed. */
   stepTimeMs: number;
+  /** Calls of a step in which each is timed by itself, recomputed ones among them. */
   calls: readonly MeasuredCalls[];
-  /** In use by the device after the steps, and before the plan; 0 where unknown. */
+  /** In use on a GPU after the steps. */
   usedBytes?: number;
-  contextBytes?: number;
 }
 
-/** Kernels of a kind in one direction of a step: what they do in all, and what they took. */
+/** All calls of a kernel in one direction of a step: what they do, and what they took. */
 export interface KernelSum {
   calls: number;
   bytes: number;
   flops: number;
+  waves: number;
   seconds: number;
 }
 
@@ -30,52 +32,74 @@ const DIRECTIONS = ['forward', 'backward'] as const;
 /** Everything a step does, with how often. */
 function worksOf(on: Device, plan: Plan): { work: Work; times: number }[] {
   const shard = shardOf(plan);
-  const edge = edgeWork(on, plan, shard);
-  const works = [...edge.before, ...plan.model.blocks.flatMap((b) => blockWork(on, b, shard)), ...edge.after];
-  const micro = works.map((work) => ({ work, times: plan.run.accumulation }));
-  return [...micro, { work: optimizerWork(on, plan), times: 1 }];
+  const { before, after } = edgeWork(on, plan, shard);
+  const blocks = plan.model.blocks.map((block) => blockWork(on, block, shard));
+  const [first] = blocks[0] ?? [];
+  // The first norm has no branch to add: it reads the stream and writes its rows.
+  if (first) blocks[0]![0] = { ...first, forward: { ...first.forward, bytes: first.forward.bytes / 2 } };
+  const micro = [...before, ...blocks.flat(), ...after];
+  return [
+    ...micro.map((work) => ({ work, times: plan.run.accumulation })),
+    ...optimizerWorks(on, plan).map((work) => ({ work, times: 1 })),
+  ];
 }
 
-/** The kind that the engine's clock knows a work by. */
-function measuredKind(work: Work): string {
-  return work.name === 'unembedding' ? work.name : work.kind;
+const FORWARD_PASSES = new Set(['forward', 'upload']);
+
+/** Seconds by what the clock calls a kernel and the direction, recomputation left out. */
+function secondsOf(calls: readonly MeasuredCalls[]): Map<string, number> {
+  const seconds = new Map<string, number>();
+  for (const { kind, pass = '', ms } of calls) {
+    if (pass === 'recompute') continue;
+    const key = `${kind} ${FORWARD_PASSES.has(pass) ? 'forward' : 'backward'}`;
+    seconds.set(key, (seconds.get(key) ?? 0) + ms / 1e3);
+  }
+  return seconds;
 }
 
-function directionOf({ kind, pass }: MeasuredCalls): Direction | 'recompute' {
-  if (kind === 'optimizer' || kind === 'zero') return 'backward';
-  return pass === 'recompute' ? pass : pass === 'forward' ? 'forward' : 'backward';
+/**
+ * What the calls are to be multiplied by to make up the undisturbed step: a step whose calls are timed runs at
+ * another clock of the device, and idles between them.
+ */
+function scaleOf({ stepTimeMs, calls }: MeasuredStep): number {
+  const inside = calls.reduce((sum, { ms }) => sum + ms, 0);
+  return inside > 0 ? stepTimeMs / inside : 1;
 }
 
-/** Seconds of a kind in a direction, recomputation left out. */
-function secondsOf(calls: readonly MeasuredCalls[], kind: string, direction: Direction): number {
-  const counts = (call: MeasuredCalls) =>
-    call.kind === kind || (kind === 'optimizer' && call.kind === 'zero');
-  const of = calls.filter((call) => counts(call) && directionOf(call) === direction);
-  return of.reduce((sum, { ms }) => sum + ms, 0) / 1e3;
-}
-
-/** One sum a step, by kind and direction, of dense layers by precision too: "SE forward", "gemm backward bf16". */
-export function kernelSums(profile: HardwareProfile, steps: readonly MeasuredStep[]) {
-  const sums = new Map<string, KernelSum[]>();
-  for (const { plan, precision, calls } of steps) {
-    const on = deviceFor(profile, precision);
-    const ofStep = new Map<string, KernelSum>();
-    for (const { work, times } of worksOf(on, plan)) {
-      for (const direction of DIRECTIONS) {
-        const kind = measuredKind(work);
-        const key = `${kind} ${direction}${work.rate === 'dense' ? ` ${precision}` : ''}`;
-        const seconds = secondsOf(calls, kind, direction);
-        const sum = ofStep.get(key) ?? { calls: 0, bytes: 0, flops: 0, seconds };
-        const index = direction === 'forward' ? 0 : 1;
-        sum.calls += times;
-        sum.bytes += times * (work[direction].bytes + (work.extraBytes?.[index] ?? 0));
-        sum.flops += times * work[direction].flops;
-        ofStep.set(key, sum);
-      }
-    }
-    for (const [key, sum] of ofStep) {
-      if (sum.seconds > 0) sums.set(key, [...(sums.get(key) ?? []), sum]);
+function sumsOf(on: Device, step: MeasuredStep): Map<string, KernelSum> {
+  const measured = secondsOf(step.calls);
+  const scale = scaleOf(step);
+  const sums = new Map<string, KernelSum>();
+  for (const { work, times } of worksOf(on, step.plan)) {
+    for (const direction of DIRECTIONS) {
+      const index = direction === 'forward' ? 0 : 1;
+      const { bytes, flops } = work[direction];
+      if (bytes + flops === 0) continue;
+      const name = kernelName(on, work, direction);
+      const [clock] = name.split(' ');
+      const seconds = (measured.get(`${clock} ${direction}`) ?? 0) * scale;
+      const key = `${name} ${direction}`;
+      const sum = sums.get(key) ?? { calls: 0, bytes: 0, flops: 0, waves: 0, seconds };
+      sum.calls += times * (work.calls?.[direction] ?? 1);
+      sum.bytes += times * (bytes + (work.extraBytes?.[index] ?? 0));
+      sum.flops += times * flops;
+      sum.waves += times * wavesOf(on, work);
+      sums.set(key, sum);
     }
   }
   return sums;
+}
+
+/** One sum a step, by kernel and direction: "SE forward", "gemm fp8 backward". */
+export function kernelSums(
+  profile: HardwareProfile,
+  steps: readonly MeasuredStep[],
+): Map<string, KernelSum[]> {
+  const all = new Map<string, KernelSum[]>();
+  for (const step of steps) {
+    for (const [key, sum] of sumsOf(deviceFor(profile, step.precision), step)) {
+      if (sum.seconds > 0) all.set(key, [...(all.get(key) ?? []), sum]);
+    }
+  }
+  return all;
 }

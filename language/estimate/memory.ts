@@ -35,6 +35,7 @@ export function memoryOf(device: Device, plan: Plan, shard: Shard): MemoryBytes 
   const ofOperators = mostScratch(device, plan, shard);
   const activations = peak - ofOperators;
   const workspace = ofOperators + libraryScratch(device, plan, shard);
-  const total = parameters + gradients + optimizer + activations + workspace;
-  return { parameters, gradients, optimizer, activations, workspace, total };
+  const context = device.profile.contextBytes?.value ?? 0;
+  const total = parameters + gradients + optimizer + activations + workspace + context;
+  return { parameters, gradients, optimizer, activations, workspace, context, total };
 }

@@ -1,31 +1,9 @@
 import type { Plan, PlanAttention, PlanBlock, PlanFfn, PlanHyena, PlanMixer } from '../plan/plan.js';
+import { cutsTime, longFilterBlocks, orderedBackward } from './kernel-ways.js';
 import type { Device, Work } from './roofline.js';
+import type { Shard } from './shard.js';
 
-/** The part of a micro-batch that one rank works on. */
-export interface Shard {
-  batch: number;
-  /** Tokens of the whole sequence; attention sees all of it. */
-  sequence: number;
-  /** batch · sequence / context ranks. */
-  rows: number;
-  /** Rows of the norms and residuals, split further under sequence parallelism. */
-  normRows: number;
-  width: number;
-  tensor: number;
-}
-
-export function shardOf(plan: Plan): Shard {
-  const { sequence, microBatch, parallel } = plan.run;
-  const rows = (sequence * microBatch) / parallel.context;
-  return {
-    batch: microBatch,
-    sequence,
-    rows,
-    normRows: parallel.sequence ? rows / parallel.tensor : rows,
-    width: plan.model.width,
-    tensor: parallel.tensor,
-  };
-}
+export { shardOf, type Shard } from './shard.js';
 
 /** Edge of a tile, and chunk of the long filters' scan, tokens. */
 const TILE = 16;
@@ -111,7 +89,13 @@ function innerHyena(device: Device, name: string, mixer: PlanHyena, shard: Shard
     },
     launches: mixer.operator === 'LI' ? [3, 6] : [1, 3],
     columns: (shard.width / shard.tensor) * shard.batch,
+    ...(mixer.operator === 'LI' ? longFilterWay(device, shard) : {}),
   };
+}
+
+function longFilterWay(device: Device, shard: Shard): Pick<Work, 'blocks' | 'kernel'> {
+  const blocks = longFilterBlocks(shard);
+  return cutsTime(device, shard) ? { kernel: { forward: 'LI cut', backward: 'LI cut' } } : { blocks };
 }
 
 /** Keys that an average query sees: half of the sequence, or what the window leaves of it. */
@@ -128,6 +112,7 @@ function innerAttention(device: Device, name: string, mixer: PlanAttention, shar
   const qkv = shard.rows * projected * device.valueBytes;
   const out = shard.rows * channels * device.valueBytes;
   const rotation = mixer.rope ? 2 * qkv : 0;
+  const ordered = device.profile.kind === 'gpu' ? orderedBackward(mixer, shard) : undefined;
   return {
     name,
     kind: 'MHA',
@@ -135,6 +120,7 @@ function innerAttention(device: Device, name: string, mixer: PlanAttention, shar
     forward: { flops, bytes: qkv + out + rotation },
     backward: { flops: 2.5 * flops, bytes: 2 * qkv + 2 * out + rotation },
     launches: mixer.rope ? [2, 4] : [1, 3],
+    ...(ordered ? { kernel: { backward: 'MHA ordered' }, calls: { backward: ordered.parts } } : {}),
   };
 }
 
@@ -194,34 +180,78 @@ export function blockWork(device: Device, block: PlanBlock, shard: Shard): Work[
   return works;
 }
 
-/** What lies around the blocks: embedding, final norm, unembedding and loss. */
-export function edgeWork(device: Device, plan: Plan, shard: Shard): { before: Work[]; after: Work[] } {
+/** Logits are made for about so many values at a time, of at least so many rows. */
+const LOGITS_AT_ONCE = 2 ** 22;
+const FEWEST_LOGIT_ROWS = 128;
+
+/** Rows of logits that are made at a time. */
+export function logitRows(rows: number, vocab: number): number {
+  return Math.min(rows, Math.max(FEWEST_LOGIT_ROWS, Math.floor(LOGITS_AT_ONCE / vocab)));
+}
+
+/** Tokens, targets and weights of the loss. */
+const BYTES_OF_TOKEN = 12;
+
+/** Before the blocks: tokens to the device (and the loss back), embedding, the stream's gradient set to zero. */
+function worksBefore(device: Device, plan: Plan, shard: Shard): Work[] {
+  const { rows, width } = shard;
+  const embedded = rows * width * device.valueBytes;
+  const tokens = rows * BYTES_OF_TOKEN;
+  const elementwise = 'elementwise' as const;
+  return [
+    {
+      name: 'tokens',
+      kind: 'transfer',
+      rate: elementwise,
+      forward: { flops: 0, bytes: tokens },
+      backward: { flops: 0, bytes: 16 },
+      launches: [0, 0],
+    },
+    {
+      name: 'embedding',
+      kind: 'embedding',
+      rate: elementwise,
+      forward: { flops: 0, bytes: 2 * embedded },
+      backward: { flops: rows * width, bytes: embedded + plan.model.vocab * width * 8 },
+      launches: [1, 1],
+    },
+    {
+      name: 'stream_gradient',
+      kind: 'zero',
+      rate: elementwise,
+      forward: { flops: 0, bytes: 0 },
+      backward: { flops: 0, bytes: shard.normRows * width * device.valueBytes },
+      launches: [0, 1],
+    },
+  ];
+}
+
+/** Behind them: final norm, unembedding and loss, some rows at a time. */
+function worksAfter(device: Device, plan: Plan, shard: Shard): Work[] {
   const { vocab } = plan.model;
   const { rows, width, tensor } = shard;
-  const embedded = rows * width * device.valueBytes;
   const logits = (rows * vocab) / tensor;
-  return {
-    before: [
-      {
-        name: 'embedding',
-        kind: 'embedding',
-        rate: 'elementwise',
-        forward: { flops: 0, bytes: 2 * embedded },
-        backward: { flops: rows * width, bytes: embedded + vocab * width * 8 },
-        launches: [1, 1],
-      },
-    ],
-    after: [
-      norm(device, 'norm', shard.normRows, width),
-      dense(device, 'unembedding', rows, width, vocab / tensor, false),
-      {
-        name: 'loss',
-        kind: 'loss',
-        rate: 'elementwise',
-        forward: { flops: 6 * logits, bytes: 2 * logits * device.valueBytes },
-        backward: { flops: 0, bytes: 0 },
-        launches: [1, 0],
-      },
-    ],
-  };
+  const chunks = Math.ceil(rows / logitRows(rows, vocab));
+  return [
+    norm(device, 'norm', shard.normRows, width),
+    {
+      ...dense(device, 'unembedding', rows, width, vocab / tensor, false),
+      kernel: { forward: 'unembedding', backward: 'unembedding' },
+      calls: { forward: chunks, backward: chunks },
+    },
+    {
+      name: 'loss',
+      kind: 'loss',
+      rate: 'elementwise',
+      forward: { flops: 6 * logits, bytes: 2 * logits * device.valueBytes },
+      backward: { flops: 0, bytes: 0 },
+      launches: [1, 0],
+      calls: { forward: chunks },
+    },
+  ];
+}
+
+/** What lies around the blocks. */
+export function edgeWork(device: Device, plan: Plan, shard: Shard): { before: Work[]; after: Work[] } {
+  return { before: worksBefore(device, plan, shard), after: worksAfter(device, plan, shard) };
 }

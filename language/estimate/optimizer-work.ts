@@ -2,20 +2,33 @@ import type { Plan } from '../plan/plan.js';
 import { rankParameters } from './memory.js';
 import type { Device, Work } from './roofline.js';
 
+const NOTHING = { flops: 0, bytes: 0 };
+
 /**
- * AdamW over this rank's share: reads gradient (twice, the norm comes first), master and moments, writes
- * master, moments, the compute copy in mixed precision, and zeroed gradients.
+ * Once a step, over this rank's share: AdamW reads the gradient (twice, the norm comes first), master and
+ * moments, and writes master, moments and in mixed precision the compute copy. Gradients start from zero.
  */
-export function optimizerWork(on: Device, plan: Plan): Work {
+export function optimizerWorks(on: Device, plan: Plan): Work[] {
   const { zero, data, tensor } = plan.run.parallel;
   const count = rankParameters(plan, tensor) / (zero >= 1 ? data : 1);
-  const bytes = count * (4 * 9 + (on.precision === 'fp32' ? 0 : 2));
-  return {
-    name: 'optimizer',
-    kind: 'optimizer',
-    rate: 'elementwise',
-    forward: { flops: 0, bytes: 0 },
-    backward: { flops: 15 * count, bytes },
-    launches: [0, 3],
-  };
+  const bytes = count * (4 * 8 + (on.precision === 'fp32' ? 0 : 2));
+  return [
+    {
+      name: 'optimizer',
+      kind: 'optimizer',
+      rate: 'elementwise',
+      forward: NOTHING,
+      backward: { flops: 15 * count, bytes },
+      launches: [0, 2],
+    },
+    {
+      name: 'gradients',
+      kind: 'optimizer',
+      kernel: { backward: 'zero' },
+      rate: 'elementwise',
+      forward: NOTHING,
+      backward: { flops: 0, bytes: 4 * count },
+      launches: [0, 1],
+    },
+  ];
 }

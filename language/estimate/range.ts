@@ -1,4 +1,4 @@
-import type { Curve, DenseCurve, Figure } from './hardware.js';
+import type { Curve, Figure, KernelCurve } from './hardware.js';
 import type { Device, Direction, Work } from './roofline.js';
 
 /** Added for each doubling outside of the measured sizes, and the most that is claimed in all. */
@@ -49,8 +49,18 @@ export function uncertaintyOf(
   return widened(stated, outsideMeasured(work, direction, curve) ?? 0);
 }
 
-export function uncertaintyOfDense(work: Work, direction: Direction, curve: DenseCurve): number {
-  return widened(curve.error, doublingsOutside(work[direction].flops, curve.measuredFlops));
+/** Doublings outside of the steps that a kernel was fitted to. */
+export function outsideFitted(work: Work, direction: Direction, curve: KernelCurve): number {
+  const calls = work.calls?.[direction] ?? 1;
+  const { bytes, flops } = work[direction];
+  return Math.max(
+    doublingsOutside(bytes / calls, curve.measuredBytes),
+    doublingsOutside(flops / calls, curve.measuredFlops),
+  );
+}
+
+export function uncertaintyOfKernel(work: Work, direction: Direction, curve: KernelCurve): number {
+  return widened(curve.error, outsideFitted(work, direction, curve));
 }
 
 function widened(stated: Figure | undefined, doublings: number): number {

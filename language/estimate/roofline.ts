@@ -1,8 +1,8 @@
 import type { Precision } from '../plan/plan.js';
 import type { CostItem } from './estimate.js';
 import { DEFAULT_ENGINE, type EngineProfile } from './engine.js';
-import { effectivePrecision, type Curve, type DenseCurve, type HardwareProfile } from './hardware.js';
-import { uncertaintyOf, uncertaintyOfDense } from './range.js';
+import { effectivePrecision, type Curve, type HardwareProfile, type KernelCurve } from './hardware.js';
+import { uncertaintyOf, uncertaintyOfKernel } from './range.js';
 
 /** What one pass of an operation does on one device. */
 export interface Pass {
@@ -10,6 +10,8 @@ export interface Pass {
   /** Read plus written. */
   bytes: number;
 }
+
+export type Direction = 'forward' | 'backward';
 
 /** Which of the device's rates the arithmetic of an operation runs at. */
 export type Rate = 'dense' | 'dense-unquantised' | 'convolution' | 'attention' | 'elementwise';
@@ -24,6 +26,12 @@ export interface Work {
   backward: Pass;
   /** Kernels launched, forward and backward. */
   launches: [number, number];
+  /** Calls that the work is done in; one where nothing is said. */
+  calls?: Partial<Record<Direction, number>>;
+  /** The kernel, where it is not named as the kind. */
+  kernel?: Partial<Record<Direction, string>>;
+  /** Blocks of a kernel whose blocks own channels, of all sequences of a micro-batch. */
+  blocks?: number;
   /** Bytes of kernels of their own before or after the arithmetic, forward and backward: the casts of FP8. */
   extraBytes?: [number, number];
 }
@@ -56,18 +64,25 @@ export function deviceFor(
 /** Share of the dense rate that the small products of the blocked convolutions reach. */
 const CONVOLUTION_SHARE = { gpu: 0.5, cpu: 0.2 };
 
-export type Direction = 'forward' | 'backward';
-
 /** The measured curve of a kind of kernel in a direction: the engine's own, else the hardware's; else none. */
 export function curveOf(device: Device, kind: string, direction: Direction): Curve | undefined {
   return (device.engine.operators[kind] ?? device.profile.operators[kind])?.[direction];
 }
 
-/** The fitted curve of a matrix product, where the device has one. */
-export function denseCurveOf(device: Device, work: Work, direction: Direction): DenseCurve | undefined {
-  if (work.rate !== 'dense' && work.rate !== 'dense-unquantised') return undefined;
-  const of = work.rate === 'dense' ? device.precision : 'unembedding';
-  return device.profile.dense?.[of]?.[direction];
+/**
+ * Name of the kernel that does a work: its first word is what the engine's clock calls it, the rest tells ways
+ * apart in which it does so.
+ */
+export function kernelName(device: Device, work: Work, direction: Direction): string {
+  if (work.rate === 'dense') return `gemm ${device.precision}`;
+  return work.kernel?.[direction] ?? work.kind;
+}
+
+/** The kernel fitted to training steps, where the device has one and the engine no other. */
+export function kernelOf(device: Device, work: Work, direction: Direction): KernelCurve | undefined {
+  const { engine, profile } = device;
+  if (engine.operators[work.kind] || (work.rate === 'attention' && engine.attentionShare)) return undefined;
+  return profile.kernels?.[kernelName(device, work, direction)]?.[direction];
 }
 
 function attentionRate(device: Device, direction: Direction): number {
@@ -111,15 +126,25 @@ interface PassCost {
   uncertainty: number;
 }
 
-function denseSeconds(device: Device, work: Work, direction: Direction, curve: DenseCurve): PassCost {
+/** Waves of blocks that a kernel takes whose blocks own so many channels each. */
+export function wavesOf(device: Device, work: Work): number {
+  const { multiprocessors } = device.profile;
+  if (!work.blocks || !multiprocessors) return 0;
+  return Math.ceil(work.blocks / multiprocessors.value);
+}
+
+function kernelSeconds(device: Device, work: Work, direction: Direction, curve: KernelCurve): PassCost {
   const { flops, bytes } = work[direction];
   const moved = bytes + (work.extraBytes?.[direction === 'forward' ? 0 : 1] ?? 0);
-  const compute = flops / curve.flopsPerSecond.value;
+  const compute = curve.flopsPerSecond ? flops / curve.flopsPerSecond.value : 0;
   const memory = (curve.floorFactor.value * moved) / device.bandwidth;
+  const fixed =
+    (work.calls?.[direction] ?? 1) * curve.fixedSeconds.value +
+    wavesOf(device, work) * (curve.waveSeconds?.value ?? 0);
   return {
-    seconds: flops > 0 ? compute + memory + curve.fixedSeconds.value : 0,
+    seconds: flops + moved > 0 ? compute + memory + fixed : 0,
     bound: compute > memory ? 'compute' : 'memory',
-    uncertainty: uncertaintyOfDense(work, direction, curve),
+    uncertainty: uncertaintyOfKernel(work, direction, curve),
   };
 }
 
@@ -129,15 +154,13 @@ function denseSeconds(device: Device, work: Work, direction: Direction, curve: D
  * the sustained rate.
  */
 export function passSeconds(device: Device, work: Work, direction: Direction): PassCost {
-  const dense = denseCurveOf(device, work, direction);
-  if (dense) return denseSeconds(device, work, direction, dense);
+  const kernel = kernelOf(device, work, direction);
+  if (kernel) return kernelSeconds(device, work, direction, kernel);
   const pass = work[direction];
   const curve = curveOf(device, work.kind, direction);
   const ramped = work.rate === 'dense' || work.rate === 'dense-unquantised' || work.rate === 'convolution';
   const ramp = pass.flops > 0 && ramped && !curve ? device.profile.rampFlops.value : 0;
-  // On a processor the curve has the arithmetic in it: there is no unit of its own for it.
-  const within = curve !== undefined && device.profile.kind === 'cpu';
-  const compute = within ? 0 : (pass.flops + ramp) / flopRate(device, work.rate, direction);
+  const compute = (pass.flops + ramp) / flopRate(device, work.rate, direction);
   const split = (curve && splitFactor(curve, work.columns)) ?? 1;
   const memory = (pass.bytes * (curve?.floorFactor.value ?? 1) * split) / device.bandwidth;
   const casts = (work.extraBytes?.[direction === 'forward' ? 0 : 1] ?? 0) / device.bandwidth;

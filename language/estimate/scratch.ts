@@ -1,34 +1,18 @@
 import type { Plan, PlanAttention, PlanHyenaLI, PlanMixer } from '../plan/plan.js';
-import { mixedWidth, projectedWidth, type Shard } from './operators.js';
+import { cutsTime, orderedBackward } from './kernel-ways.js';
+import { mixedWidth, projectedWidth } from './operators.js';
 import type { Device } from './roofline.js';
+import type { Shard } from './shard.js';
 
 /** LI keeps the states before each tile; in both directions where it cuts time to fill the device. */
-const LI = { tile: 256, states: 16, channels: 32 };
-/** Attention's backward pass sums in a fixed order where the scores of some heads take no more bytes. */
-const ORDERED_SCORES = 2 ** 31;
+const LI = { tile: 256, states: 16 };
 /** Scratch of the vendor's matrix library, bytes. */
 const GEMM_SCRATCH = 64 * 2 ** 20;
 
 function statesOfLongFilter(device: Device, mixer: PlanHyenaLI, shard: Shard): number {
   const width = shard.width / shard.tensor;
-  const blocks = (width / LI.channels) * shard.batch;
-  const cut = (device.profile.multiprocessors?.value ?? 0) >= 2 * blocks;
-  const states = Math.max(LI.states, mixer.order);
-  return ((cut ? 2 : 1) * shard.rows * width * states * 4) / LI.tile;
-}
-
-/** Scores of as many heads as are allowed at once, two bytes each; 0: not even those of one. */
-function orderedScores(mixer: PlanAttention, shard: Shard): number {
-  const kvHeads = Math.max(1, mixer.kvHeads / shard.tensor);
-  const perHead = 2 * (Math.ceil(shard.sequence / 64) * 64) ** 2 * (mixer.heads / mixer.kvHeads);
-  for (const sequences of shard.batch > 1 ? [shard.batch, 1] : [1]) {
-    for (let heads = kvHeads; heads >= 1; heads--) {
-      const bytes = perHead * sequences * heads;
-      const whole = sequences === 1 || heads === kvHeads;
-      if (kvHeads % heads === 0 && whole && bytes <= ORDERED_SCORES) return bytes;
-    }
-  }
-  return 0;
+  const directions = cutsTime(device, shard) ? 2 : 1;
+  return (directions * shard.rows * width * Math.max(LI.states, mixer.order) * 4) / LI.tile;
 }
 
 function attentionScratch(device: Device, mixer: PlanAttention, shard: Shard): number {
@@ -42,8 +26,8 @@ function attentionScratch(device: Device, mixer: PlanAttention, shard: Shard): n
   }
   const rotated = mixer.rope ? turned * device.valueBytes : 0;
   const sums = rows * heads * 4;
-  const ordered = orderedScores(mixer, shard);
-  return rotated + sums + (ordered > 0 ? ordered : sums * mixer.headDim);
+  const ordered = orderedBackward(mixer, shard);
+  return rotated + sums + (ordered ? ordered.bytes : sums * mixer.headDim);
 }
 
 /** Scratch of an inner operator; that of SE and MR is a few megabytes at most. */

@@ -6,7 +6,7 @@ import { formatBytes, formatCount, formatLength, formatMs } from '../shared/form
 
 const WIDTH = 560;
 const PLOT = { left: 64, right: 130, top: 12, bottom: 34 };
-const PARTS = ['parameters', 'gradients', 'optimizer', 'activations', 'workspace'] as const;
+const PARTS = ['parameters', 'gradients', 'optimizer', 'activations', 'workspace', 'context'] as const;
 
 const PART_NAMES: Record<(typeof PARTS)[number], string> = {
   parameters: t('parameters'),
@@ -14,6 +14,7 @@ const PART_NAMES: Record<(typeof PARTS)[number], string> = {
   optimizer: t('optimizer'),
   activations: t('activations'),
   workspace: t('workspace'),
+  context: t('driver and libraries'),
 };
 
 /** What fills the memory of the device; a part that does not fit is past the end mark. */

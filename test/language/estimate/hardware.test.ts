@@ -20,7 +20,8 @@ describe('hardware profiles', () => {
   it('say where each figure comes from, and when and how for those measured or derived', () => {
     for (const profile of hardwareProfiles()) {
       for (const [path, { value, origin, note }] of figures(profile, profile.id)) {
-        assert.ok(value > 0, path);
+        // A fitted kernel may have no use for one of its terms.
+        assert.ok(path.includes('.kernels.') ? value >= 0 : value > 0, path);
         assert.ok(['measured', 'datasheet', 'derived'].includes(origin), `${path}: ${origin}`);
         if (origin === 'measured') assert.match(note ?? '', /\d{4}-\d{2}/, path);
         if (origin === 'derived') assert.ok(note, path);
