@@ -3,7 +3,7 @@ import type { HardwareProfile } from './hardware.js';
 import { blockWork, edgeWork, shardOf } from './operators.js';
 import { optimizerWorks } from './optimizer-work.js';
 import type { MeasuredCalls } from './parts.js';
-import { deviceFor, kernelName, wavesOf, type Device, type Direction, type Work } from './roofline.js';
+import { deviceFor, kernelName, wavesOf, type Device, type Work } from './roofline.js';
 
 /** What one plan's training step took on the machine. */
 export interface MeasuredStep {

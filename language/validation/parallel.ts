@@ -111,7 +111,7 @@ function checkNodes(layout: RunLayout, { node, plan }: ClusterLayout): Finding[]
 /** Shards of the sequence. */
 export function checkShards(layout: RunLayout, model: ModelLayout | undefined): Finding[] {
   const { sequence, parallel } = layout.plan;
-  const { context, tensor } = parallel;
+  const { tensor } = parallel;
   const node = layout.parallelSettings.get('context')?.node ?? parallelNode(layout);
   const refuse = (message: string): Finding[] => {
     const written = layout.settings.get('sequence')?.node;
