@@ -72,6 +72,13 @@ const GPU: Trial[] = [
   trial('judge', TRIO, 1024, 64 * K, { precision: 'fp8' }),
 ];
 
+/** Both uses by turns, so that a measurement that ends early has some of each. */
+function byTurns(trials: Trial[]): Trial[] {
+  const of = (use: Trial['use']) => trials.filter((each) => each.use === use);
+  const judges = of('judge');
+  return of('fit').flatMap((each, index) => [each, ...judges.slice(index, index + 1)]);
+}
+
 export function trialsFor(kind: 'cpu' | 'gpu'): Trial[] {
-  return kind === 'cpu' ? CPU : GPU;
+  return byTurns(kind === 'cpu' ? CPU : GPU);
 }

@@ -73,7 +73,7 @@ describe('native benchmarks, at small sizes on the CPU', function () {
   });
 
   it('stack: a whole training step, in fp64 too', async () => {
-    assert.deepEqual(names(await measured('stack'), 64), ['training step']);
+    assert.deepEqual(names(await measured('stack'), 64), ['forward + backward of the model', 'training step']);
     assert.equal((await measured('stack', '--precision', 'fp64')).precision, 'fp64');
   });
 
@@ -83,8 +83,9 @@ describe('native benchmarks, at small sizes on the CPU', function () {
     const lines = ended.stdout.trim().split('\n');
     assert.match(lines[0]!, /fp32; copy .* TB\/s, matrix product .* TFLOP\/s/);
     assert.match(lines[1]!, /width +length +ms +floor, ms +x floor +TB\/s +TFLOP\/s/);
-    assert.match(lines[2]!, /^training step +32 +64( +[\d.]+){5}$/);
-    assert.equal(lines.length, 4);
+    assert.match(lines[2]!, /^forward \+ backward of the model +32 +64( +[\d.]+){5}$/);
+    assert.match(lines[3]!, /^training step +32 +64( +[\d.]+){5}$/);
+    assert.equal(lines.length, 6);
   });
 
   it('refuses what it cannot measure, with the reason', async () => {
@@ -104,7 +105,7 @@ describe('native benchmarks, at small sizes on the CPU', function () {
       spawnSync(process.execPath, [COMMAND, 'bench', ...parameters], { encoding: 'utf8' });
     const good = run('stack', ...SMALL, '--json');
     assert.equal(good.status, 0, good.stderr);
-    assert.equal((JSON.parse(good.stdout) as Report).rows.length, 2);
+    assert.equal((JSON.parse(good.stdout) as Report).rows.length, 4);
     const bad = run('stack', '--widths', '100', ...ON_CPU);
     assert.equal(bad.status, 1);
     assert.match(bad.stderr, /^error: the width 100 is not a multiple of 16.* \[bench-size\]$/m);

@@ -141,7 +141,12 @@ void stack(Backend& backend, Measure& measure, const Size& size, const Told& tol
   for (const PlanBlock& block : plan.blocks)
     for (const bool backward : {false, true})
       append(costs, block_costs(block, size.width, size.length, value, backward));
-  told("forward + backward of the model", measure.median([&] { model.train_uploaded(store, 1); }), costs);
+  // A pass overwrites the tokens once it needs them no more.
+  const auto prepare = [&] {
+    model.upload({batch.tokens.data(), batch.targets.data(), batch.weights.data()});
+  };
+  told("forward + backward of the model", measure.median([&] { model.train_uploaded(store, 1); }, prepare),
+       costs);
   costs.push_back(adamw_cost(static_cast<double>(table.count()), backend.activation_type()));
   told(step.replaying() ? "training step (recorded)" : "training step",
        measure.median([&] { step.run(batch, 10, run.optimizer.lr); }), costs);
