@@ -143,6 +143,18 @@ export interface PlanParallel {
   data: number;
   sequence: boolean;
   zero: 0 | 1 | 2 | 3;
+  /** Over several context ranks, and only then. */
+  spread?: PlanSpread;
+}
+
+/** How sequences lie over the context ranks, and how each operator works over them. */
+export interface PlanSpread {
+  /** One piece a rank, or two: rank r has pieces r and 2 · ranks - 1 - r. */
+  order: 'contiguous' | 'zig-zag';
+  SE: 'p2p' | 'all-to-all';
+  MR: 'p2p' | 'all-to-all';
+  LI: 'state' | 'all-to-all';
+  MHA: 'ring' | 'all-to-all';
 }
 
 export type PlanData = PlanBytes | PlanBpe;

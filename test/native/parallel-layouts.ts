@@ -4,12 +4,23 @@ export type Parallel = Plan['run']['parallel'];
 
 export const ONE: Parallel = { tensor: 1, context: 1, data: 1, sequence: false, zero: 0 };
 
+/** Every operator where the sequence lies, in one order of the pieces or the other; and by exchanging channels. */
+export const IN_PLACE = { order: 'contiguous', SE: 'p2p', MR: 'p2p', LI: 'state', MHA: 'ring' } as const;
+export const ZIGZAG = { ...IN_PLACE, order: 'zig-zag' } as const;
+export const EXCHANGED = {
+  order: 'contiguous',
+  SE: 'all-to-all',
+  MR: 'all-to-all',
+  LI: 'all-to-all',
+  MHA: 'all-to-all',
+} as const;
+
 export const rankCount = ({ tensor, context, data }: Parallel): number => tensor * context * data;
 
 /** "tensor 2 with sequence, data 2, zero 3" */
-export function title({ tensor, context, data, sequence, zero }: Parallel): string {
+export function title({ tensor, context, data, sequence, zero, spread }: Parallel): string {
   const parts = [`tensor ${tensor}${sequence ? ' with sequence' : ''}`];
-  if (context > 1) parts.push(`context ${context}`);
+  if (spread) parts.push(`context ${context} (${Object.values(spread).join(' ')})`);
   parts.push(`data ${data}`);
   if (zero > 0) parts.push(`zero ${zero}`);
   return parts.join(', ');

@@ -3,7 +3,17 @@ import type { Plan } from '../../language/plan/plan.js';
 import { curveOf, eventsOf, genome, statusOf } from '../support/tiny-run.js';
 import { RUNNER, Scratch, train, type Ended } from './engine.js';
 import { mpirun } from './mpi.js';
-import { ONE, laidOut, rankCount, splittable, title, type Parallel } from './parallel-layouts.js';
+import {
+  EXCHANGED,
+  IN_PLACE,
+  laidOut,
+  ONE,
+  rankCount,
+  splittable,
+  title,
+  ZIGZAG,
+  type Parallel,
+} from './parallel-layouts.js';
 import { distance, readSafetensors } from './safetensors.js';
 
 const TIMEOUT_MS = 300_000;
@@ -26,6 +36,14 @@ const LAYOUTS: Parallel[] = [
   { ...ONE, tensor: 2, data: 2, sequence: true, zero: 2 },
   { ...ONE, tensor: 2, data: 4, sequence: true, zero: 3 },
   { ...ONE, tensor: 4, data: 2, zero: 3 },
+  { ...ONE, context: 2, spread: IN_PLACE },
+  { ...ONE, context: 2, spread: EXCHANGED },
+  { ...ONE, context: 3, spread: ZIGZAG },
+  { ...ONE, context: 4, spread: { ...ZIGZAG, SE: 'all-to-all', MHA: 'all-to-all' }, zero: 1 },
+  { ...ONE, context: 8, spread: IN_PLACE, zero: 3 },
+  { ...ONE, context: 2, spread: ZIGZAG, data: 2, zero: 2 },
+  { ...ONE, tensor: 2, context: 2, spread: ZIGZAG, sequence: true },
+  { ...ONE, tensor: 2, context: 2, spread: EXCHANGED, data: 2, sequence: true, zero: 3 },
 ];
 
 describe('parallel training equals one device', function () {
@@ -104,7 +122,7 @@ describe('parallel training equals one device', function () {
       }
     };
     for (const parallel of LAYOUTS) it(title(parallel), () => agree(parallel, false));
-    for (const parallel of [LAYOUTS[4]!, LAYOUTS[8]!, LAYOUTS[12]!])
+    for (const parallel of [LAYOUTS[4]!, LAYOUTS[8]!, LAYOUTS[12]!, LAYOUTS[15]!, LAYOUTS[20]!])
       it(`${title(parallel)}, recomputing blocks`, () => agree(parallel, true));
   });
 
@@ -177,6 +195,7 @@ describe('parallel training equals one device', function () {
       [LAYOUTS[12]!, ONE],
       [ONE, LAYOUTS[13]!],
       [LAYOUTS[7]!, LAYOUTS[5]!],
+      [LAYOUTS[18]!, LAYOUTS[20]!],
     ];
     for (const [first, second] of RESUMES) {
       it(`a checkpoint of ${title(first)} resumes under ${title(second)}`, async () => {

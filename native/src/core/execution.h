@@ -37,6 +37,14 @@ class Execution {
     }
     return memory_ + arena_.offset(buffer) + byte;
   }
+  // Does work() with the device and the other ranks; in a trace, notes that something is done.
+  template <typename Work>
+  void call(const Work& work) const {
+    if (trace_ != nullptr)
+      trace_->touch();
+    else
+      work();
+  }
   // A parameter's index of -1 means that there is none.
   const void* weight(int parameter) const {
     return store_ != nullptr && parameter >= 0 ? store_->weight(parameter) : nullptr;

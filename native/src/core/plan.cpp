@@ -165,6 +165,22 @@ PlanData read_data(const Node& node) {
   return data;
 }
 
+parallel::ContextStrategy read_strategy(const Node& node, const char* own,
+                                        parallel::ContextStrategy strategy) {
+  return node.one_of({own, "all-to-all"}) == own ? strategy : parallel::ContextStrategy::all_to_all;
+}
+
+// Over several context ranks only.
+parallel::Spread read_spread(const Node& node) {
+  using parallel::ContextStrategy;
+  const bool zigzag = node.at("order").one_of({"contiguous", "zig-zag"}) == "zig-zag";
+  return {zigzag ? parallel::SequenceOrder::zigzag : parallel::SequenceOrder::contiguous,
+          read_strategy(node.at("SE"), "p2p", ContextStrategy::point_to_point),
+          read_strategy(node.at("MR"), "p2p", ContextStrategy::point_to_point),
+          read_strategy(node.at("LI"), "state", ContextStrategy::state),
+          read_strategy(node.at("MHA"), "ring", ContextStrategy::ring)};
+}
+
 PlanRun read_run(const Node& node) {
   PlanRun run{};
   run.sequence = node.at("sequence").integer(1);
@@ -175,7 +191,10 @@ PlanRun read_run(const Node& node) {
   run.parallel = {static_cast<int>(parallel.at("tensor").integer(1, 1 << 20)),
                   static_cast<int>(parallel.at("context").integer(1, 1 << 20)),
                   static_cast<int>(parallel.at("data").integer(1, 1 << 20)),
-                  static_cast<int>(parallel.at("zero").integer(0, 3)), parallel.at("sequence").flag()};
+                  static_cast<int>(parallel.at("zero").integer(0, 3)),
+                  parallel.at("sequence").flag(),
+                  {}};
+  if (run.parallel.context > 1) run.parallel.spread = read_spread(parallel.at("spread"));
   run.recompute_blocks = node.at("recompute").one_of({"none", "blocks"}) == "blocks";
   run.data = read_data(node.at("data"));
   const Node optimizer = node.at("optimizer");
@@ -195,6 +214,11 @@ PlanRun read_run(const Node& node) {
 }
 
 }  // namespace
+
+parallel::ContextStrategy strategy_of(const parallel::Spread& spread, HyenaOperator op) {
+  if (op == HyenaOperator::SE) return spread.se;
+  return op == HyenaOperator::MR ? spread.mr : spread.li;
+}
 
 Plan parse_plan(const json& text) {
   const Node root(text, "$");

@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+
 #include <optional>
 #include <string>
 #include <variant>
 #include <vector>
+#include "parallel/sharding.h"
 
 namespace striped {
 
@@ -83,6 +85,7 @@ struct PlanSchedule {
 struct PlanParallel {
   int tensor, context, data, zero;
   bool sequence;
+  parallel::Spread spread;  // over the context ranks
 };
 
 struct PlanRun {
@@ -104,6 +107,9 @@ struct Plan {
   PlanRun run;
   nlohmann::json json;  // as read
 };
+
+// Of an operator over context ranks.
+parallel::ContextStrategy strategy_of(const parallel::Spread& spread, HyenaOperator op);
 
 // Errors: "plan-unreadable", "plan-syntax", "plan-version", "plan-invalid" (with the JSON path of the field).
 Plan read_plan(const std::filesystem::path& file);

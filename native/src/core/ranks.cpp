@@ -19,6 +19,7 @@ RankPlace place_of(const PlanParallel& parallel, int rank) {
   place.context = {rank / parallel.tensor % parallel.context, parallel.context};
   place.data = {rank / parallel.tensor / parallel.context, parallel.data};
   place.sequence = parallel.sequence && parallel.tensor > 1;
+  if (parallel.context > 1) place.spread = parallel.spread;
   return place;
 }
 
@@ -40,7 +41,7 @@ RankGroups split_ranks(std::unique_ptr<Communicator> all, const PlanParallel& pa
   const int rank = all->rank();
   RankGroups groups;
   groups.place = place_of(parallel, rank);
-  const auto& [tensor, context, data, sequence] = groups.place;
+  const auto& [tensor, context, data, sequence, spread] = groups.place;
   groups.tensor = all->split(rank / tensor.count, rank);
   groups.context = all->split(data.index * tensor.count + tensor.index, rank);
   groups.data = all->split(rank % (tensor.count * context.count), rank);

@@ -18,6 +18,9 @@ struct Place {
 struct RankPlace {
   Place tensor, context, data;
   bool sequence = false;  // the residual stream is shared out over the tensor ranks
+  parallel::Spread spread;
+  // Of sequences of so many tokens over the context ranks.
+  parallel::Sharding sharding(std::int64_t length) const { return {context.count, spread.order, length}; }
   // Ranks with the same shards of the parameters, which sum their gradients: data, then context.
   Place replicas() const { return {data.index * context.count + context.index, data.count * context.count}; }
 };

@@ -2,13 +2,18 @@
 
 namespace striped {
 
-// A context rank has one stretch of every sequence; of those rows, one behind the other, a tensor rank has
-// one stretch where they share out the stream.
+// A context rank has its pieces of every sequence; of those rows, one behind the other, a tensor rank has one
+// stretch where they share out the stream.
 RowShard::RowShard(const RankPlace& place, std::int64_t batch, std::int64_t length)
     : everything_(place.context.count == 1 && !place.sequence) {
-  const std::int64_t own = length / place.context.count;
-  for (std::int64_t sequence = 0; sequence < batch; ++sequence)
-    for (std::int64_t i = 0; i < own; ++i) rows_.push_back(sequence * length + place.context.index * own + i);
+  const parallel::Sharding sharding = place.sharding(length);
+  for (std::int64_t sequence = 0; sequence < batch; ++sequence) {
+    for (int slot = 0; slot < sharding.pieces_a_rank(); ++slot) {
+      const std::int64_t first =
+          sequence * length + sharding.start(sharding.piece(place.context.index, slot));
+      for (std::int64_t i = 0; i < sharding.piece_length(); ++i) rows_.push_back(first + i);
+    }
+  }
   if (!place.sequence) return;
   const auto share = static_cast<std::ptrdiff_t>(rows_.size()) / place.tensor.count;
   const auto first = rows_.begin() + place.tensor.index * share;

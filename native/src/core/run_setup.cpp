@@ -52,28 +52,35 @@ std::unique_ptr<Dataset> load_data(const Plan& plan, const parallel::Launch& lau
 
 // Groups, heads and channels stay whole, and every rank has as many.
 void require_divisible(const Plan& plan) {
-  const PlanParallel& parallel = plan.run.parallel;
-  const auto require = [&](const char* what, std::int64_t count, int by) {
+  const PlanParallel& degrees = plan.run.parallel;
+  const auto require = [&](const char* what, std::int64_t count, int by, const char* parts = "ranks") {
     if (count % by != 0)
       throw Error("parallel-split", std::to_string(count) + " " + what + " do not divide by " +
-                                        std::to_string(by) + " ranks; choose other parallel settings");
+                                        std::to_string(by) + " " + parts +
+                                        "; choose other parallel settings");
+  };
+  // Channels and heads that go from context rank to context rank are shared out once more.
+  const auto over = [&](parallel::ContextStrategy strategy) {
+    return degrees.tensor * (strategy == parallel::ContextStrategy::all_to_all ? degrees.context : 1);
   };
   const auto require_hyena = [&](const PlanHyena& hyena) {
-    require("filter groups", hyena.groups, parallel.tensor);
+    require("filter groups", hyena.groups, over(strategy_of(degrees.spread, hyena.op)));
   };
-  require("channels", plan.model.width, parallel.tensor);
+  require("channels", plan.model.width, degrees.tensor);
   for (const PlanBlock& block : plan.model.blocks) {
     if (const auto* hyena = std::get_if<PlanHyena>(&block.mixer)) require_hyena(*hyena);
     if (const auto* hyena = std::get_if<PlanHyena>(&block.ffn)) require_hyena(*hyena);
     if (const auto* attention = std::get_if<PlanAttention>(&block.mixer))
-      require("heads of keys and values", attention->kv_heads, parallel.tensor);
+      require("heads of keys and values", attention->kv_heads, over(degrees.spread.mha));
     if (const auto* mlp = std::get_if<PlanGatedMlp>(&block.ffn))
-      require("inner channels of the feed-forward", mlp->inner, parallel.tensor);
+      require("inner channels of the feed-forward", mlp->inner, degrees.tensor);
   }
-  require("tokens of a sequence", plan.run.sequence, parallel.context);
-  if (parallel.sequence)
-    require("rows of a micro-batch", plan.run.micro_batch * plan.run.sequence / parallel.context,
-            parallel.tensor);
+  const parallel::Sharding sharding = place_of(degrees, 0).sharding(plan.run.sequence);
+  require("tokens of a sequence", plan.run.sequence, sharding.pieces(),
+          "pieces (context ranks, twice as many in zig-zag order)");
+  if (degrees.sequence)
+    require("rows of a micro-batch", plan.run.micro_batch * plan.run.sequence / degrees.context,
+            degrees.tensor);
 }
 
 int parts_of(const Plan& plan, const RankPlace& place) {
@@ -104,9 +111,6 @@ Plan shared_plan(const TrainOptions& options, const parallel::Launch& launch) {
     plan = read_with(options);
     require_ranks(*plan, launch);
     require_divisible(*plan);
-    if (plan->run.parallel.context > 1)
-      throw Error("parallel-context",
-                  "this engine does not train with context parallel yet; use tensor or data");
   });
   require_same_plan(*plan, launch);
   return std::move(*plan);

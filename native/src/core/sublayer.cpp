@@ -41,6 +41,7 @@ Sublayer::Sublayer(const SublayerPlan& plan, const ModelShape& shape, const Para
       kept_pass_(plan.recompute ? kAgain : kForward) {
   norm_ = table.find(plan.norm + ".weight");
   make_body(plan, table, backend);
+  if (shape.place.context.count > 1) make_context(plan, backend);
   in_.site = site++;
   out_.site = site++;
   in_.allow_fp8 = out_.allow_fp8 = true;
@@ -72,7 +73,8 @@ void Sublayer::make_body(const SublayerPlan& plan, const ParameterTable& table, 
                   modal ? -1 : table.find(plan.prefix + "filter"),
                   hyena->skip ? table.find(plan.prefix + "skip") : -1,
                   modal ? table.find(plan.prefix + "residues") : -1,
-                  modal ? table.find(plan.prefix + "log_poles") : -1};
+                  modal ? table.find(plan.prefix + "log_poles") : -1,
+                  nullptr};
     if (hyena->decay) {
       const auto filter = static_cast<std::size_t>(std::get<Hyena>(body_).filter);
       upload_decay(*hyena, table.parameters()[filter], backend);
@@ -84,9 +86,10 @@ void Sublayer::make_body(const SublayerPlan& plan, const ParameterTable& table, 
     const std::int64_t dim = attention->head_dim;
     in_ = {rows, width, (heads + 2 * std::int64_t{kv_heads}) * dim};
     out_ = {rows, heads * dim, width};
-    body_ = Attention{{shape_.batch, shape_.length, heads, kv_heads, attention->head_dim, attention->window,
-                       attention->rope ? attention->rope->base : 0,
-                       attention->rope ? attention->rope->scale : 1}};
+    body_ =
+        Attention{{shape_.batch, shape_.length, heads, kv_heads, attention->head_dim, attention->window,
+                   attention->rope ? attention->rope->base : 0, attention->rope ? attention->rope->scale : 1},
+                  nullptr};
   } else {
     const auto& mlp = std::get<PlanGatedMlp>(plan.body);
     projections("gate.weight", "down.weight", false);
@@ -95,6 +98,23 @@ void Sublayer::make_body(const SublayerPlan& plan, const ParameterTable& table, 
     out_ = {rows, inner, width};
     body_ = Gated{inner, activation_of(mlp.activation)};
     if (plan.recompute) slice_ = std::min(slice_, kSlice);
+  }
+}
+
+// Of operators that work over the context ranks together.
+void Sublayer::make_context(const SublayerPlan& plan, Backend& backend) {
+  const parallel::Spread& spread = shape_.place.spread;
+  const std::int64_t length = shape_.length * shape_.place.context.count;
+  const parallel::Sharding sharding = shape_.place.sharding(length);
+  if (auto* hyena = std::get_if<Hyena>(&body_)) {
+    HyenaShape whole = hyena->shape;
+    whole.length = length;
+    const auto strategy = strategy_of(spread, std::get<PlanHyena>(plan.body).op);
+    hyena->context = parallel::make_context_hyena(strategy, whole, sharding, backend);
+  } else if (auto* attention = std::get_if<Attention>(&body_)) {
+    AttentionShape whole = attention->shape;
+    whole.length = length;
+    attention->context = parallel::make_context_attention(spread.mha, whole, sharding, backend);
   }
 }
 
@@ -107,11 +127,16 @@ void Sublayer::make_buffers(const SublayerPlan& plan, Backend& backend, Arena& a
   const auto whole = rows * static_cast<std::size_t>(shape_.width) * value_;
   const auto hidden = slice * static_cast<std::size_t>(in_.out) * value_;
   const auto inner = slice * static_cast<std::size_t>(out_.in) * value_;
-  std::size_t statistics = 0;
-  if (const auto* hyena = std::get_if<Hyena>(&body_))
-    workspace_bytes_ = backend.hyena_workspace(hyena->shape);
+  std::size_t statistics = 0, context = 0;
+  if (const auto* hyena = std::get_if<Hyena>(&body_)) {
+    const parallel::ContextHyena* const ranks = hyena->context.get();
+    workspace_bytes_ = ranks ? ranks->workspace_bytes() : backend.hyena_workspace(hyena->shape);
+    if (ranks) context = ranks->kept_bytes();
+  }
   if (const auto* attention = std::get_if<Attention>(&body_)) {
-    workspace_bytes_ = backend.attention_workspace(attention->shape);
+    const parallel::ContextAttention* const ranks = attention->context.get();
+    workspace_bytes_ = ranks ? ranks->workspace_bytes() : backend.attention_workspace(attention->shape);
+    if (ranks) context = ranks->kept_bytes();
     statistics = rows * static_cast<std::size_t>(attention->shape.heads) * real;
   }
   const std::string& prefix = plan.prefix;
@@ -123,6 +148,7 @@ void Sublayer::make_buffers(const SublayerPlan& plan, Backend& backend, Arena& a
                     arena.add(prefix + "hidden", hidden),
                     arena.add(prefix + "inner", inner),
                     arena.add(prefix + "statistics", statistics),
+                    arena.add(prefix + "context", context),
                     arena.add(prefix + "partial", whole),
                     arena.add(prefix + "branch", stream)};
     forward_workspace_[pass] = arena.add(prefix + "workspace", workspace_bytes_);
@@ -171,44 +197,74 @@ void Sublayer::project_in(const Execution& run, const Saved& saved, Arena::Buffe
   inner_forward(run, saved, rows);
 }
 
+HyenaGradients Sublayer::hyena_gradients(const Execution& run, const Hyena& hyena) const {
+  return {run.gradient(hyena.featurizer), run.gradient(hyena.filter), run.gradient(hyena.skip),
+          run.gradient(hyena.residues), run.gradient(hyena.log_poles)};
+}
+
+void Sublayer::hyena_forward(const Execution& run, const Hyena& hyena, const Saved& saved,
+                             Arena::Buffer workspace) const {
+  const HyenaWeights weights = hyena_weights(run, hyena);
+  const void* const z = run.at(saved.hidden);
+  void* const y = run.at(saved.inner);
+  if (!hyena.context) return run.backend.hyena(hyena.shape, weights, z, y, run.at(workspace));
+  const parallel::ContextBuffers buffers{run.at(saved.context), run.at(workspace)};
+  run.call([&] { hyena.context->forward(*run.ranks.context, weights, z, y, buffers); });
+}
+
+void Sublayer::hyena_backward(const Execution& run, const Hyena& hyena, const Saved& saved) const {
+  const HyenaWeights weights = hyena_weights(run, hyena);
+  const HyenaGradients gradients = hyena_gradients(run, hyena);
+  const void *const z = run.at(saved.hidden), *const dy = run.at(d_inner_);
+  void *const dz = run.at(d_hidden_), *const workspace = run.at(backward_workspace_);
+  if (!hyena.context)
+    return run.backend.hyena_backward(hyena.shape, weights, z, dy, dz, gradients, workspace);
+  const parallel::ContextBuffers buffers{run.at(saved.context), workspace};
+  run.call([&] { hyena.context->backward(*run.ranks.context, weights, z, dy, dz, gradients, buffers); });
+}
+
+void Sublayer::attention_forward(const Execution& run, const Attention& attention, const Saved& saved,
+                                 Arena::Buffer workspace) const {
+  const void* const qkv = run.at(saved.hidden);
+  void *const y = run.at(saved.inner), *const statistics = run.at(saved.statistics);
+  if (!attention.context)
+    return run.backend.attention(attention.shape, qkv, y, statistics, run.at(workspace));
+  const parallel::ContextBuffers buffers{run.at(saved.context), run.at(workspace)};
+  run.call([&] { attention.context->forward(*run.ranks.context, qkv, y, statistics, buffers); });
+}
+
+void Sublayer::attention_backward(const Execution& run, const Attention& attention,
+                                  const Saved& saved) const {
+  const void *const qkv = run.at(saved.hidden), *const y = run.at(saved.inner);
+  const void *const statistics = run.at(saved.statistics), *const dy = run.at(d_inner_);
+  void *const dqkv = run.at(d_hidden_), *const workspace = run.at(backward_workspace_);
+  if (!attention.context)
+    return run.backend.attention_backward(attention.shape, qkv, y, statistics, dy, dqkv, workspace);
+  const parallel::ContextBuffers buffers{run.at(saved.context), workspace};
+  run.call([&] { attention.context->backward(*run.ranks.context, qkv, y, statistics, dy, dqkv, buffers); });
+}
+
 void Sublayer::inner_forward(const Execution& run, const Saved& saved, std::int64_t rows) {
-  const int pass = &saved == &saved_[kForward] ? kForward : kAgain;
-  const auto workspace = [&] { return run.at(forward_workspace_[pass]); };
-  std::visit(Overloaded{[&](const Hyena& hyena) {
-                          run.backend.hyena(hyena.shape, hyena_weights(run, hyena), run.at(saved.hidden),
-                                            run.at(saved.inner), workspace());
-                        },
-                        [&](const Attention& attention) {
-                          run.backend.attention(attention.shape, run.at(saved.hidden), run.at(saved.inner),
-                                                run.at(saved.statistics), workspace());
-                        },
-                        [&](const Gated& gated) {
-                          run.backend.gated(rows, gated.inner, gated.activation, run.at(saved.hidden),
-                                            run.at(saved.inner));
-                        }},
-             body_);
+  const Arena::Buffer workspace = forward_workspace_[&saved == &saved_[kForward] ? kForward : kAgain];
+  std::visit(
+      Overloaded{[&](const Hyena& hyena) { hyena_forward(run, hyena, saved, workspace); },
+                 [&](const Attention& attention) { attention_forward(run, attention, saved, workspace); },
+                 [&](const Gated& gated) {
+                   run.backend.gated(rows, gated.inner, gated.activation, run.at(saved.hidden),
+                                     run.at(saved.inner));
+                 }},
+      body_);
 }
 
 void Sublayer::inner_backward(const Execution& run, const Saved& saved, std::int64_t rows) {
-  const auto workspace = [&] { return run.at(backward_workspace_); };
-  std::visit(
-      Overloaded{[&](const Hyena& hyena) {
-                   const HyenaGradients gradients{run.gradient(hyena.featurizer), run.gradient(hyena.filter),
-                                                  run.gradient(hyena.skip), run.gradient(hyena.residues),
-                                                  run.gradient(hyena.log_poles)};
-                   run.backend.hyena_backward(hyena.shape, hyena_weights(run, hyena), run.at(saved.hidden),
-                                              run.at(d_inner_), run.at(d_hidden_), gradients, workspace());
-                 },
-                 [&](const Attention& attention) {
-                   run.backend.attention_backward(attention.shape, run.at(saved.hidden), run.at(saved.inner),
-                                                  run.at(saved.statistics), run.at(d_inner_),
-                                                  run.at(d_hidden_), workspace());
-                 },
-                 [&](const Gated& gated) {
-                   run.backend.gated_backward(rows, gated.inner, gated.activation, run.at(saved.hidden),
-                                              run.at(d_inner_), run.at(d_hidden_));
-                 }},
-      body_);
+  std::visit(Overloaded{[&](const Hyena& hyena) { hyena_backward(run, hyena, saved); },
+                        [&](const Attention& attention) { attention_backward(run, attention, saved); },
+                        [&](const Gated& gated) {
+                          run.backend.gated_backward(rows, gated.inner, gated.activation,
+                                                     run.at(saved.hidden), run.at(d_inner_),
+                                                     run.at(d_hidden_));
+                        }},
+             body_);
 }
 
 Stream Sublayer::forward(const Execution& run, int pass, const Stream& in, bool with_branch) {

@@ -10,6 +10,8 @@
 #include "core/execution.h"
 #include "core/model_shape.h"
 #include "core/plan.h"
+#include "parallel/context_attention.h"
+#include "parallel/context_hyena.h"
 #include "parallel/tensor_boundary.h"
 
 namespace striped {
@@ -48,16 +50,19 @@ class Sublayer {
   std::size_t constant_bytes() const { return decay_.bytes(); }
 
  private:
-  // Of one pass; `entered` and `partial` have all rows where the residual stream has a share of them.
+  // Of one pass; `context` is what the context ranks keep of one another. `entered` and `partial` have all
+  // rows where the residual stream has a share of them.
   struct Saved {
-    Arena::Buffer sum, reciprocal_rms, normed, entered, hidden, inner, statistics, partial, branch;
+    Arena::Buffer sum, reciprocal_rms, normed, entered, hidden, inner, statistics, context, partial, branch;
   };
   struct Hyena {
     HyenaShape shape;
     int featurizer, filter, skip, residues, log_poles;
+    std::unique_ptr<parallel::ContextHyena> context;  // null: whole sequences are here
   };
   struct Attention {
     AttentionShape shape;
+    std::unique_ptr<parallel::ContextAttention> context;
   };
   struct Gated {
     std::int64_t inner;
@@ -72,9 +77,17 @@ class Sublayer {
   std::size_t row_byte(std::int64_t row) const;
 
   void make_body(const SublayerPlan& plan, const ParameterTable& table, Backend& backend);
+  void make_context(const SublayerPlan& plan, Backend& backend);
   void make_buffers(const SublayerPlan& plan, Backend& backend, Arena& arena);
   void upload_decay(const PlanHyena& hyena, const Parameter& filter, Backend& backend);
   HyenaWeights hyena_weights(const Execution& run, const Hyena& hyena) const;
+  HyenaGradients hyena_gradients(const Execution& run, const Hyena& hyena) const;
+  void hyena_forward(const Execution& run, const Hyena& hyena, const Saved& saved,
+                     Arena::Buffer workspace) const;
+  void hyena_backward(const Execution& run, const Hyena& hyena, const Saved& saved) const;
+  void attention_forward(const Execution& run, const Attention& attention, const Saved& saved,
+                         Arena::Buffer workspace) const;
+  void attention_backward(const Execution& run, const Attention& attention, const Saved& saved) const;
   // From some of the rows of `entered` to their inner values.
   void project_in(const Execution& run, const Saved& saved, Arena::Buffer entered, std::int64_t first,
                   std::int64_t rows);

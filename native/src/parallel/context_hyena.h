@@ -10,13 +10,6 @@
 
 namespace striped::parallel {
 
-enum class ContextStrategy : std::uint8_t {
-  point_to_point,  // explicit filters: what they reach beyond a piece travels
-  state,           // LI: its states travel from piece to piece
-  all_to_all,      // every rank gets whole sequences of some channels, or heads
-  ring,            // attention: keys and values travel
-};
-
 struct ContextBuffers {
   void* kept;       // kept_bytes(), from the forward pass to the backward pass
   void* workspace;  // workspace_bytes(), scratch

@@ -9,6 +9,21 @@ namespace striped::parallel {
 
 enum class SequenceOrder : std::uint8_t { contiguous, zigzag };
 
+// How an operator works over them.
+enum class ContextStrategy : std::uint8_t {
+  point_to_point,  // explicit filters: what they reach beyond a piece travels
+  state,           // LI: its states travel from piece to piece
+  all_to_all,      // every rank gets whole sequences of some channels, or heads
+  ring,            // attention: keys and values travel
+};
+
+// As a plan says; the values here are those of one rank, where none matters.
+struct Spread {
+  SequenceOrder order = SequenceOrder::contiguous;
+  ContextStrategy se = ContextStrategy::point_to_point, mr = ContextStrategy::point_to_point,
+                  li = ContextStrategy::state, mha = ContextStrategy::ring;
+};
+
 struct Sharding {
   int ranks;
   SequenceOrder order;
