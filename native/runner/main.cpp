@@ -4,6 +4,7 @@
 #include <cmath>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <iostream>
 #include <set>
 
@@ -37,11 +38,17 @@ constexpr const char* kUsage =
 std::atomic<bool> stop{false};
 static_assert(std::atomic<bool>::is_always_lock_free);
 
-// A signal asks for a checkpoint and an orderly end. A second SIGINT ends at once, as impatient hands at a terminal
-// expect; SIGTERM may come from several who ask for the same.
+// A signal asks for a checkpoint and an orderly end. A second SIGINT ends at once, as impatient hands at a
+// terminal expect; SIGTERM may come from several who ask for the same.
 void ask_to_stop(int signal) {
   stop = true;
   if (signal == SIGINT) std::signal(signal, SIG_DFL);
+}
+
+void end_of_ranks(const std::string& code, const std::string& message) {
+  if (!message.empty())
+    std::fprintf(stderr, "striped-runner: error: %s [%s]\n", message.c_str(), code.c_str());
+  std::_Exit(1);
 }
 
 void number(const char* name, double value, const char* behind) {
@@ -63,6 +70,7 @@ int train(const Arguments& arguments) {
   options.threads = static_cast<int>(arguments.integer("threads", 0).value_or(0));
   options.device = static_cast<int>(arguments.integer("device", 0).value_or(0));
   options.stop = &stop;
+  options.lost = end_of_ranks;
   options.notice = [](const std::string& text) {
     std::fprintf(stderr, "striped-runner: note: %s\n", text.c_str());
   };
@@ -87,6 +95,7 @@ int forward(const Arguments& arguments) {
   options.backend = arguments.text("backend", "auto");
   options.precision = arguments.text("precision", "");
   options.threads = static_cast<int>(arguments.integer("threads", 0).value_or(0));
+  options.lost = end_of_ranks;
   const striped::ForwardResult result = striped::forward(options);
   if (!result.first_rank) return 0;
   std::printf("{");

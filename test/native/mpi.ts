@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import type { Ended } from './engine.js';
 
@@ -6,16 +6,29 @@ import type { Ended } from './engine.js';
 const ENVIRONMENT = { OMPI_MCA_btl: 'self,vader', OMPI_MCA_pml: 'ob1' };
 const OPTIONS = ['--oversubscribe', '--allow-run-as-root', '--bind-to', 'none'];
 
-/** Runs a program as `ranks` ranks. */
-export async function mpirun(ranks: number, program: string, ...parameters: string[]): Promise<Ended> {
-  const child = spawn('mpirun', [...OPTIONS, '-n', String(ranks), program, ...parameters], {
+/** Starts mpirun; `ended` resolves when all ranks have. */
+export function startMpirun(
+  words: readonly string[],
+  environment: Record<string, string> = {},
+): { process: ChildProcess; ended: Promise<Ended> } {
+  const child = spawn('mpirun', [...OPTIONS, ...words], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, ...ENVIRONMENT },
+    env: { ...process.env, ...ENVIRONMENT, ...environment },
   });
   let stdout = '';
   let stderr = '';
   child.stdout.on('data', (text: Buffer) => (stdout += text.toString()));
   child.stderr.on('data', (text: Buffer) => (stderr += text.toString()));
-  const [code, signal] = (await once(child, 'close')) as [number | null, string | null];
-  return { code, signal, stdout, stderr };
+  const ended = once(child, 'close').then(([code, signal]) => ({
+    code: code as number | null,
+    signal: signal as string | null,
+    stdout,
+    stderr,
+  }));
+  return { process: child, ended };
+}
+
+/** Runs a program as `ranks` ranks. */
+export function mpirun(ranks: number, program: string, ...parameters: string[]): Promise<Ended> {
+  return startMpirun(['-n', String(ranks), program, ...parameters]).ended;
 }

@@ -10,10 +10,15 @@
 
 namespace striped {
 
+// Told, on a thread of the engine's, that a run of several ranks is over because one of them failed or was
+// lost; must end the process. Code and message are empty on ranks other than the one that tells the user.
+// Null: std::_Exit(1).
+using LostRank = std::function<void(const std::string& code, const std::string& message)>;
+
 struct TrainOptions {
-  std::filesystem::path plan;         // plan.json; copied into the run directory
-  std::filesystem::path out;          // run directory; must be new or empty unless resuming
-  bool resume = false;                // continue from the newest good checkpoint in `out`
+  std::filesystem::path plan;  // plan.json; copied into the run directory
+  std::filesystem::path out;   // run directory; must be new or empty unless resuming
+  bool resume = false;         // continue from the newest good checkpoint in `out`
   // A checkpoint's directory that a new run goes on from, under its own plan; empty: from the beginning.
   std::filesystem::path from;
   std::optional<std::int64_t> steps;  // overrides the plan's
@@ -25,6 +30,7 @@ struct TrainOptions {
   // Told what the user should know and the run survives (a damaged checkpoint, another precision); also
   // logged.
   std::function<void(const std::string&)> notice;
+  LostRank lost;
 };
 
 struct TrainResult {
@@ -45,6 +51,7 @@ struct ForwardOptions {
   std::string backend = "auto";
   std::string precision;  // fp64 | fp32 | bf16 | fp8; empty: the plan's
   int threads = 0;
+  LostRank lost;
 };
 struct ForwardResult {
   double loss;  // mean cross-entropy

@@ -168,8 +168,11 @@ double Probe::loss_and_gradients() {
 }  // namespace
 
 ForwardResult forward(const ForwardOptions& options) {
-  const parallel::Launch launch;
-  return {Probe(options, launch).run(), launch.first()};
+  parallel::Launch launch;
+  ForwardResult result{0, launch.first()};
+  launch.under_watch(end_of(options.lost),
+                     [&](parallel::Lifeline*) { result.loss = Probe(options, launch).run(); });
+  return result;
 }
 
 }  // namespace striped

@@ -1,5 +1,7 @@
 #include "core/run_setup.h"
 
+#include <cstdlib>
+
 #include "core/random.h"
 #include "striped/error.h"
 
@@ -126,6 +128,11 @@ BackendChoice choose_rank_backend(const std::string& name, const std::string& pr
 RankGroups make_ranks(const PlanParallel& parallel, Backend& backend, const parallel::Launch& launch) {
   if (launch.size() == 1) return only_rank(backend);
   return split_ranks(launch.world()->split(0, launch.rank()), parallel);
+}
+
+parallel::Lifeline::Lost end_of(const LostRank& lost) {
+  if (lost) return lost;
+  return [](const std::string&, const std::string&) { std::_Exit(1); };
 }
 
 RunSetup::RunSetup(const TrainOptions& options, const parallel::Launch& launch)

@@ -26,6 +26,9 @@ BackendChoice choose_rank_backend(const std::string& name, const std::string& pr
 // The groups of this rank over what its backend's memory takes.
 RankGroups make_ranks(const PlanParallel& parallel, Backend& backend, const parallel::Launch& launch);
 
+// What ends this process when a rank is lost.
+parallel::Lifeline::Lost end_of(const LostRank& lost);
+
 // Everything of a training run.
 class RunSetup {
  public:

@@ -29,7 +29,8 @@ Trainer::Trainer(const TrainOptions& options, const parallel::Launch& launch)
       loss_(kUnknown),
       held_out_loss_(kUnknown) {}
 
-TrainResult Trainer::run() {
+TrainResult Trainer::run(parallel::Lifeline* lifeline) {
+  lifeline_ = lifeline;
   try {
     prepare();
     start_or_resume();
@@ -59,6 +60,9 @@ void Trainer::prepare() {
   if (launch_.size() > 1) status.device = std::to_string(launch_.size()) + " × " + status.device;
   status.steps = run_->plan.run.steps;
   if (!run_->choice.note.empty()) notice(run_->choice.note);
+  if (lifeline_ != nullptr && !lifeline_->unwatched().empty())
+    notice("the first rank cannot be reached from " + lifeline_->unwatched() +
+           " by TCP: should that rank be lost, the launcher has to end the run");
 }
 
 void Trainer::start_or_resume() {
@@ -163,6 +167,7 @@ TrainResult Trainer::train_to_the_end() {
     require_finite(step_ + 1, report);
     ++step_;
     loss_ = report.loss;
+    if (lifeline_ != nullptr) lifeline_->expect_progress();
     tell_step(step_, report);
     if (due(plan.evaluate_every)) evaluate_and_tell(step_);
     const bool wanted = checkpoint_requested();
@@ -190,12 +195,20 @@ Trainer::StepReport Trainer::train_step(std::int64_t step) {
 void Trainer::require_finite(std::int64_t step, const StepReport& report) const {
   if (std::isfinite(report.loss) && std::isfinite(report.gradient_norm)) return;
   const std::string what = std::isfinite(report.loss) ? "gradient norm" : "loss";
-  const std::string kept = checkpoint_step_ > 0
-                               ? "the last checkpoint is of step " + std::to_string(checkpoint_step_)
-                               : std::string("there is no checkpoint before it");
-  throw Error("loss-not-finite", "the " + what + " is not finite at step " + std::to_string(step) + "; " +
-                                     kept +
-                                     "; lower the learning rate, lengthen the warm-up or clip the gradient");
+  launch_.fail_alike(Error("loss-not-finite",
+                           "the " + what + " is not finite at step " + std::to_string(step) + "; " + kept() +
+                               "; lower the learning rate, lengthen the warm-up or clip the gradient"));
+}
+
+std::string Trainer::kept() const {
+  if (checkpoint_step_ == 0) return "there is no checkpoint before it";
+  return "the last checkpoint is of step " + std::to_string(checkpoint_step_);
+}
+
+std::string Trainer::lose(const std::string& text) noexcept {
+  const std::string told = text + "; " + kept();
+  record_.fail(step_, told);
+  return told;
 }
 
 double Trainer::evaluate() const {
@@ -245,7 +258,7 @@ void Trainer::checkpoint(std::int64_t step) {
 void Trainer::tell_start() {
   const Dataset& data = *run_->data;
   record_.event({{"type", "start"},
-                 {"step", step_},
+                 {"step", step_.load()},
                  {"resumed", options_.resume},
                  {"backend", run_->backend.name()},
                  {"device", record_.status().device},
@@ -312,10 +325,15 @@ void Trainer::notice(const std::string& text) {
 }
 
 TrainResult train(const TrainOptions& options) {
-  const parallel::Launch launch;
+  parallel::Launch launch;
   std::optional<Trainer> trainer;
   launch.together([&] { trainer.emplace(options, launch); });
-  return trainer->run();
+  const auto lost = [&](const std::string& code, const std::string& text) {
+    end_of(options.lost)(code, text.empty() || !launch.first() ? text : trainer->lose(text));
+  };
+  TrainResult result{};
+  launch.under_watch(lost, [&](parallel::Lifeline* lifeline) { result = trainer->run(lifeline); });
+  return result;
 }
 
 }  // namespace striped

@@ -1,6 +1,7 @@
 // A training run: steps, evaluations, checkpoints, and what is told of them. Every rank of a run has one.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 
@@ -15,8 +16,11 @@ class Trainer {
   // Takes the run directory. Errors of RunDirectory; nothing of the run is touched then.
   Trainer(const TrainOptions& options, const parallel::Launch& launch);
 
-  // Errors of all kinds; the run directory then says "failed" and why.
-  TrainResult run();
+  // Errors of all kinds; the run directory then says "failed" and why. `lifeline` is null where there is one
+  // rank.
+  TrainResult run(parallel::Lifeline* lifeline);
+  // On any thread: another rank's end is this run's. Returns the text with what is left of the run.
+  std::string lose(const std::string& text) noexcept;
 
  private:
   struct StepReport {
@@ -32,6 +36,8 @@ class Trainer {
   TrainResult train_to_the_end();
   StepReport train_step(std::int64_t step);
   void require_finite(std::int64_t step, const StepReport& report) const;
+  // Of the work so far, in words.
+  std::string kept() const;
   double evaluate() const;
   void evaluate_and_tell(std::int64_t step);
   void checkpoint(std::int64_t step);
@@ -48,8 +54,9 @@ class Trainer {
   const parallel::Launch& launch_;
   RunRecord record_;
   std::unique_ptr<RunSetup> run_;
-  std::int64_t step_ = 0;             // done
-  std::int64_t checkpoint_step_ = 0;  // newest one committed; 0: none
+  parallel::Lifeline* lifeline_ = nullptr;
+  std::atomic<std::int64_t> step_ = 0;             // done
+  std::atomic<std::int64_t> checkpoint_step_ = 0;  // newest one committed; 0: none
   double loss_, held_out_loss_;
   double last_request_look_ = 0;
 };

@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "core/schedule.h"
+#include "parallel/activity.h"
 #include "striped/error.h"
 
 namespace striped {
@@ -52,7 +53,10 @@ TrainingStep::Result TrainingStep::run(const SampleBatch& batch, std::int64_t st
   }
   if (warm_ < kWarmUp) ++warm_;
   Result result{0, weight, 0, scale};
-  backend_.download(&result.squared_norm, squared_norm_.at(), sizeof result.squared_norm);
+  {
+    const parallel::Waiting waiting;  // on a device, for everything that was queued
+    backend_.download(&result.squared_norm, squared_norm_.at(), sizeof result.squared_norm);
+  }
   result.loss_sum = sum_over(ranks_.rows(), backend_, model_.loss_sum());
   return result;
 }
@@ -64,6 +68,7 @@ void TrainingStep::clear() {
 
 void TrainingStep::accumulate(const SampleBatch& batch, float micro_weight) {
   for (std::int64_t micro = 0; micro < plan_.accumulation; ++micro) {
+    parallel::activity().go_on();
     exchange_.begin_micro_batch(micro + 1 == plan_.accumulation);
     model_.upload(rows_.take(batch, micro * plan_.micro_batch * plan_.sequence));
     run_or_replay([&] { model_.train_uploaded(store_, micro_weight); });

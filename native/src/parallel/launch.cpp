@@ -35,13 +35,20 @@ bool launched() {
 
 Launch::Launch() {
   if (!launched()) return;
-  world_ = MpiCommunicator::world();
+  try {
+    world_ = MpiCommunicator::world();
+  } catch (const Error& error) {
+    // Without MPI, only the launcher's word tells who speaks.
+    if (number("OMPI_COMM_WORLD_RANK") > 0 || number("PMIX_RANK") > 0 || number("PMI_RANK") > 0)
+      throw AlreadyTold(error.code(), error.what());
+    throw;
+  }
   hosts_ = gather(host_name());
   processes_ = gather(std::to_string(::getpid()));
 }
 
 Launch::~Launch() {
-  if (!world_) return;
+  if (!world_ || abandoned_) return;
   world_.reset();
   mpi().finish();
 }
@@ -57,6 +64,11 @@ int Launch::local_rank() const {
   if (!world_) return 0;
   const auto own = hosts_.begin() + rank();
   return static_cast<int>(std::count(hosts_.begin(), own, *own));
+}
+
+bool Launch::one_machine() const {
+  return std::all_of(hosts_.begin(), hosts_.end(),
+                     [&](const std::string& host) { return host == hosts_[0]; });
 }
 
 std::vector<std::string> Launch::gather(const std::string& own) const {
@@ -101,8 +113,33 @@ void Launch::together(const std::function<void()>& work) const {
   const bool all_alike = std::count(failures.begin(), failures.end(), *failed) == size();
   const auto where = static_cast<int>(failed - failures.begin());
   const std::string told = all_alike ? message : name(where) + ": " + message;
-  if (first()) throw Error(code, told);
-  throw AlreadyTold(code, told);
+  fail_alike(Error(code, told));
+}
+
+void Launch::fail_alike(const Error& error) const {
+  if (first()) throw error;
+  throw AlreadyTold(error.code(), error.what());
+}
+
+void Launch::under_watch(const Lifeline::Lost& lost, const std::function<void(Lifeline*)>& work) {
+  if (!world_) return work(nullptr);
+  Lifeline line(*this, lost);
+  try {
+    work(&line);
+  } catch (const AlreadyTold&) {
+    abandoned_ = true;
+    throw;
+  } catch (const Error& error) {
+    give_up(line, error);
+  } catch (const std::exception& error) {
+    give_up(line, Error("internal", error.what()));
+  }
+}
+
+void Launch::give_up(Lifeline& line, const Error& error) {
+  abandoned_ = true;
+  line.give_up(error.code(), error.what());
+  fail_alike(error);
 }
 
 }  // namespace striped::parallel

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "parallel/activity.h"
 #include "striped/error.h"
 
 namespace striped::parallel {
@@ -93,6 +94,7 @@ MpiCommunicator::~MpiCommunicator() { mpi().release(handle_); }
 template <typename... Parameters, typename... Arguments>
 void MpiCommunicator::call(const char* what, const char* (*function)(void*, Parameters...),
                            Arguments... arguments) {
+  const Waiting waiting;
   const auto start = std::chrono::steady_clock::now();
   check(function(handle_, arguments...), what);
   waited_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -1,0 +1,64 @@
+// How a run of several ranks ends when one of them fails, is killed or hangs, whatever the others are waiting
+// in. Every rank has a connection to the first one and a thread that watches it. The first rank says which
+// rank was lost, and every process ends.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "parallel/line_socket.h"
+
+namespace striped::parallel {
+
+class Launch;
+
+class Lifeline {
+ public:
+  // What a process does when the run is over before its time, on the lifeline's thread; must end the process.
+  // The text, with the code of an error, is what to tell the user; it is empty on all ranks but one.
+  using Lost = std::function<void(const std::string& code, const std::string& text)>;
+
+  // All ranks construct theirs together.
+  Lifeline(const Launch& launch, Lost lost);
+  // The run ended well here.
+  ~Lifeline();
+  Lifeline(const Lifeline&) = delete;
+  Lifeline& operator=(const Lifeline&) = delete;
+
+  // Ranks that cannot be watched, in words; empty: none.
+  const std::string& unwatched() const { return unwatched_; }
+  // From now on, a run in which no rank goes on for the time limit has hung. STRIPED_RANK_TIMEOUT gives the
+  // limit in seconds.
+  void expect_progress() { expects_progress_ = true; }
+  // This rank cannot go on. On the first rank the others are ended, and the caller tells the user. On another
+  // rank the first one tells; does not return before this process is ended, or the first rank is gone.
+  void give_up(const std::string& code, const std::string& text);
+
+ private:
+  struct Member;
+  void connect_members(const Launch& launch);
+  void watch_members();
+  void watch_first();
+  void accept_member();
+  void hear(int rank, const std::string& line);
+  void look_for_hangs();
+  void lose(const std::string& code, const std::string& text);
+  void end_members();
+
+  std::vector<std::string> names_;  // by rank
+  int rank_;
+  Lost lost_;
+  std::string token_, unwatched_;
+  double limit_;  // seconds
+  std::unique_ptr<Listener> listener_;
+  std::vector<Member> members_;  // by rank; on the first rank
+  LineSocket first_;             // on the others
+  std::atomic<bool> expects_progress_{false}, over_{false};
+  std::thread thread_;
+};
+
+}  // namespace striped::parallel
