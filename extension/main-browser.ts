@@ -1,6 +1,7 @@
 /** Composition root in a browser (VS Code for the Web): language, preview and estimate; runs need a machine. */
 import * as vscode from 'vscode';
-import { LanguageClient } from 'vscode-languageclient/browser';
+import type { MessageTransports } from 'vscode-languageclient';
+import { BrowserMessageReader, BrowserMessageWriter, LanguageClient } from 'vscode-languageclient/browser';
 import { registerCommands } from './command-table.js';
 import { hintsWanted, StripedClient, type MakeClient } from './language-client.js';
 import { layoutCommands } from './layout-commands.js';
@@ -16,7 +17,7 @@ let client: StripedClient | undefined;
 export function activate(context: vscode.ExtensionContext): void {
   const server = new ServerWorker(vscode.Uri.joinPath(context.extensionUri, 'dist', 'server-browser.js'));
   const makeClient: MakeClient = (options) =>
-    new LanguageClient('striped', 'Striped', async () => server.start(), options);
+    new LanguageClient('striped', 'Striped', () => server.start(), options);
   client = new StripedClient(makeClient, {
     middleware: {
       provideCodeLenses: async (document, token, next) => {
@@ -48,10 +49,18 @@ class ServerWorker implements vscode.Disposable {
 
   constructor(private readonly script: vscode.Uri) {}
 
-  start(): Worker {
+  /** Its channel, not the worker itself: the editor's workers are of a class of their own, which the client refuses. */
+  async start(): Promise<MessageTransports> {
     this.dispose();
-    this.worker = new Worker(this.script.toString(true));
-    return this.worker;
+    this.worker = new Worker(await this.address());
+    return { reader: new BrowserMessageReader(this.worker), writer: new BrowserMessageWriter(this.worker) };
+  }
+
+  /** Workers are not made of scripts that lie on a server of the editor's own: those are brought here first. */
+  private async address(): Promise<string> {
+    if (this.script.scheme !== 'vscode-remote') return this.script.toString(true);
+    const bytes = await vscode.workspace.fs.readFile(this.script);
+    return URL.createObjectURL(new Blob([bytes.slice()], { type: 'text/javascript' }));
   }
 
   dispose(): void {

@@ -121,9 +121,12 @@ async function readRemote(directory: string): Promise<RemoteInfo | null> {
   return { target, directory: there, job, ...(await readNews(directory)) };
 }
 
-/** Puts a run directory into the index. Throws `RunError` when the index cannot be written. */
-export async function addToIndex(directory: string): Promise<void> {
-  await changeIndex((known) => (known.includes(directory) ? known : [...known, directory]));
+/** Puts run directories into the index. Throws `RunError` when the index cannot be written. */
+export async function addToIndex(...directories: string[]): Promise<void> {
+  await changeIndex((known) => {
+    const unknown = directories.filter((directory) => !known.includes(directory));
+    return unknown.length === 0 ? known : [...known, ...unknown];
+  });
 }
 
 /** Takes a run directory out of the index; the directory itself stays. */

@@ -54,7 +54,7 @@ export class RunsModel implements vscode.Disposable {
     const roots = (vscode.workspace.workspaceFolders ?? []).filter(({ uri }) => uri.scheme === 'file');
     const found = (await Promise.all(roots.map(({ uri }) => findRunDirectories(uri.fsPath)))).flat();
     // Without a writable index the runs of this folder are not listed; everything else works.
-    for (const directory of found) await addToIndex(directory).catch(() => undefined);
+    await addToIndex(...found).catch(() => undefined);
     await this.refresh();
   }
 

@@ -117,8 +117,10 @@ export class RunsTree implements vscode.TreeDataProvider<string>, vscode.Disposa
     if (!isSame) this.changed.fire(undefined);
     else if (changed.length > 0) this.changed.fire(changed.map(([directory]) => directory));
     const all = this.runs.runs.length;
-    this.view.description =
-      this.filter === '' ? '' : vscode.l10n.t('{0} of {1}: {2}', shown.length, all, this.filter);
+    this.view.message =
+      this.filter === ''
+        ? undefined
+        : vscode.l10n.t('{0} of {1} runs fit “{2}”', shown.length, all, this.filter);
     const alive = this.runs.alive().length;
     const tooltip =
       alive === 1 ? vscode.l10n.t('1 run is alive') : vscode.l10n.t('{0} runs are alive', alive);

@@ -38,28 +38,36 @@ export class StripedDocumentBuilder extends DefaultDocumentBuilder {
     options: BuildOptions,
     cancelToken: CancellationToken,
   ): Promise<void> {
-    const all = [...documents];
+    const all = new Set(documents);
     for (let next = documents; next.length > 0;) {
       await this.runCancelable(next, DocumentState.Parsed, cancelToken, (document) =>
         this.langiumDocumentFactory.update(document, cancelToken),
       );
-      next = await this.loadImports(next, cancelToken);
-      all.push(...next);
+      next = await this.loadImports(next, all, cancelToken);
+      next.forEach((document) => all.add(document));
     }
-    await super.buildDocuments(all, options, cancelToken);
+    await super.buildDocuments([...all], options, cancelToken);
   }
 
-  /** Documents imported by `documents` that are not loaded yet; files that do not exist are left out. */
+  /**
+   * Documents imported by `documents` that are not loaded yet, or were by a build that was cancelled before it came to
+   * them; files that do not exist are left out, and what is in `known`.
+   */
   private async loadImports(
     documents: readonly LangiumDocument[],
+    known: ReadonlySet<LangiumDocument>,
     cancelToken: CancellationToken,
   ): Promise<LangiumDocument[]> {
-    const loaded: LangiumDocument[] = [];
+    const loaded = new Set<LangiumDocument>();
     for (const uri of documents.flatMap((document) => importedUris(document))) {
-      if (this.langiumDocuments.hasDocument(uri) || !(await this.isFile(uri))) continue;
-      loaded.push(await this.langiumDocuments.getOrCreateDocument(uri, cancelToken));
+      const present = this.langiumDocuments.getDocument(uri);
+      if (present) {
+        if (present.state < DocumentState.IndexedContent && !known.has(present)) loaded.add(present);
+      } else if (await this.isFile(uri)) {
+        loaded.add(await this.langiumDocuments.getOrCreateDocument(uri, cancelToken));
+      }
     }
-    return loaded;
+    return [...loaded];
   }
 
   private async isFile(uri: LangiumDocument['uri']): Promise<boolean> {

@@ -17,7 +17,9 @@ describe('the editor, in a real workbench', function () {
   before(async function () {
     this.timeout(300_000);
     // Long enough that the run is stopped by us and not by its end.
-    workbench = await Workbench.start(LAYOUT, (text) => text.replace(/\bsteps \d+/, 'steps 20000'));
+    workbench = await Workbench.start(LAYOUT, {
+      edit: (text) => text.replace(/\bsteps \d+/, 'steps 20000'),
+    });
     source = await readFile(path.join(workbench.folder, LAYOUT), 'utf8');
   });
   after(() => workbench?.stop());
@@ -206,11 +208,13 @@ describe('the editor, in a workspace that is not trusted', function () {
 
   before(async function () {
     this.timeout(300_000);
-    workbench = await Workbench.start(LAYOUT, undefined, {
-      'security.workspace.trust.enabled': true,
-      'security.workspace.trust.startupPrompt': 'never',
-      'security.workspace.trust.banner': 'never',
-      'workbench.colorTheme': 'Default High Contrast',
+    workbench = await Workbench.start(LAYOUT, {
+      settings: {
+        'security.workspace.trust.enabled': true,
+        'security.workspace.trust.startupPrompt': 'never',
+        'security.workspace.trust.banner': 'never',
+        'workbench.colorTheme': 'Default High Contrast',
+      },
     });
   });
   after(() => workbench?.stop());

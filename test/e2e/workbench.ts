@@ -33,27 +33,35 @@ async function loadScripts(): Promise<Scripts> {
   return { ...(await load('package.mjs')), ...(await load('workbench/serve.mjs')) } as Scripts;
 }
 
+export interface WorkbenchOptions {
+  /** Changes the file that is opened. */
+  edit?: (source: string) => string;
+  /** Puts further files there before the server starts. */
+  prepare?: (workbench: Workbench) => Promise<void>;
+  /** Makes another package of what was built, in a folder. */
+  repack?: (folder: string) => Promise<string>;
+  settings?: Record<string, unknown>;
+}
+
 /** A real workbench in a real browser, with the packaged extension and a copy of the examples. */
 export class Workbench {
   readonly folder: string;
   page!: Page;
+  /** The package that is installed. */
+  vsix = '';
   private address: (file?: string) => string = () => '';
   private browser: Browser | undefined;
   private server: ChildProcess | undefined;
 
-  private constructor(private readonly home: string) {
+  private constructor(readonly home: string) {
     this.folder = path.join(home, 'examples');
   }
 
-  /** Opens a file of the examples; `edit` changes the copy first. */
-  static async start(
-    file: string,
-    edit: (source: string) => string = (source) => source,
-    settings: Record<string, unknown> = {},
-  ): Promise<Workbench> {
+  /** Opens a file of a copy of the examples. */
+  static async start(file: string, options: WorkbenchOptions = {}): Promise<Workbench> {
     const workbench = new Workbench(await mkdtemp(path.join(tmpdir(), 'striped-e2e-')));
     try {
-      await workbench.open(file, edit, settings);
+      await workbench.open(file, options);
       return workbench;
     } catch (error) {
       await workbench.stop();
@@ -61,11 +69,8 @@ export class Workbench {
     }
   }
 
-  private async open(
-    file: string,
-    edit: (source: string) => string,
-    settings: Record<string, unknown>,
-  ): Promise<void> {
+  private async open(file: string, options: WorkbenchOptions): Promise<void> {
+    const { edit, prepare, repack, settings = {} } = options;
     const scripts = await loadScripts();
     const examples = path.join(ROOT, 'examples');
     // Not the runs of whoever tried the examples before.
@@ -74,13 +79,15 @@ export class Workbench {
       filter: (source) => path.basename(source) !== 'runs',
     });
     const opened = path.join(this.folder, file);
-    await writeFile(opened, edit(await readFile(opened, 'utf8')));
+    if (edit) await writeFile(opened, edit(await readFile(opened, 'utf8')));
+    await prepare?.(this);
     await mkdir(SCREENSHOTS, { recursive: true });
     delete process.env.XDG_STATE_HOME;
     delete process.env.STRIPED_STATE;
     packaged ??= scripts.packageExtension({ production: true });
-    const vsix = await packaged;
-    const { base, child } = await scripts.serveWorkbench({ home: this.home, vsix, settings });
+    const whole = await packaged;
+    this.vsix = repack ? await repack(this.home) : whole;
+    const { base, child } = await scripts.serveWorkbench({ home: this.home, vsix: this.vsix, settings });
     this.server = child;
     this.browser = await chromium.launch({ executablePath: findBrowser(), args: BROWSER_FLAGS });
     const context = await this.browser.newContext({ viewport: { width: 1440, height: 900 } });
@@ -171,6 +178,15 @@ export class Workbench {
       await this.page.waitForTimeout(200);
     }
     throw new Error(`no webview shows ${selector}`);
+  }
+
+  /** Shows a file of the folder in the editor. */
+  async openLayout(file: string): Promise<void> {
+    await this.page.keyboard.press('Control+p');
+    await this.page.locator('.quick-input-widget:visible input.input').fill(file);
+    await this.page.locator('.quick-input-list .monaco-list-row', { hasText: file }).first().waitFor();
+    await this.page.keyboard.press('Enter');
+    await this.page.locator('.monaco-editor .view-line').first().waitFor();
   }
 
   codeLens(title: string): Locator {

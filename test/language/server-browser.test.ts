@@ -37,7 +37,19 @@ type Message = { id?: number; method?: string; params?: unknown; result?: unknow
 const CONNECT = `
   const worker = new Worker('/server.js');
   const said = [];
-  worker.onmessage = ({ data }) => said.push(data);
+  /** Files as an editor in a browser would have them, by URI. */
+  window.files = {};
+  window.answerMs = 5;
+  const answers = {
+    'striped/statFile': ({ uri }) => ({ kind: uri in files ? 'file' : null }),
+    'striped/readFile': ({ uri }) => ({ text: files[uri] ?? null }),
+  };
+  worker.onmessage = ({ data }) => {
+    const answer = answers[data.method];
+    if (!answer) return said.push(data);
+    const result = answer(data.params);
+    setTimeout(() => worker.postMessage({ jsonrpc: '2.0', id: data.id, result }), window.answerMs);
+  };
   worker.onerror = ({ message }) => said.push({ error: message });
   async function eventually(find) {
     for (let tries = 0; tries < 400; tries++) {
@@ -58,6 +70,8 @@ const CONNECT = `
 `;
 
 declare const window: Window & {
+  files: Record<string, string>;
+  answerMs: number;
   notify(method: string, params: unknown): void;
   request(method: string, params: unknown): Promise<Message>;
   notified(method: string): Promise<Message>;
@@ -125,6 +139,43 @@ describe('the language server in a browser', function () {
     );
     const preview = (await request(PREVIEW, { uri, model: 'M' })).result as PreviewResult;
     assert.deepEqual(preview.models, ['M']);
+  });
+
+  it('reads imports, near and far, through its client', async () => {
+    const folder = 'vscode-remote://127.0.0.1:8080/home/someone/layouts';
+    await page.evaluate(
+      ([near, far]) => {
+        window.files[near] = 'import "deep/far.striped"\nmodel Near extends Far { width 128 }';
+        window.files[far] = 'model Far { width 64 heads 4 vocab 256 layout SE MHA }';
+      },
+      [`${folder}/near.striped`, `${folder}/deep/far.striped`] as const,
+    );
+    const uri = `${folder}/a.striped`;
+    const text = 'import "near.striped"\nmodel A extends Near { heads 8 }';
+    await notify('textDocument/didOpen', { textDocument: { uri, languageId: 'striped', version: 1, text } });
+    const { result } = await request(PREVIEW, { uri, model: 'A' });
+    const { preview } = result as PreviewResult;
+    assert.equal(preview?.width, 128);
+    assert.deepEqual(
+      preview?.blocks.map(({ operator }) => operator),
+      ['SE', 'MHA'],
+    );
+  });
+
+  it('has what was being read when something else made it start over', async () => {
+    const folder = 'vscode-remote://127.0.0.1:8080/home/someone/slow';
+    await page.evaluate((uri) => {
+      window.files[uri] = 'model Base { width 64 heads 4 vocab 256 layout SE MHA }';
+      window.answerMs = 100;
+    }, `${folder}/base.striped`);
+    const uri = `${folder}/a.striped`;
+    const text = 'import "base.striped"\nmodel A extends Base { heads 8 }';
+    await notify('textDocument/didOpen', { textDocument: { uri, languageId: 'striped', version: 1, text } });
+    // Asked whether the file is there, and then for its text, each in 100 ms; a setting changes in between.
+    await page.waitForTimeout(150);
+    await notify('workspace/didChangeConfiguration', { settings: { striped: { advice: false } } });
+    const { result } = await request(PREVIEW, { uri, model: 'A' });
+    assert.equal((result as PreviewResult).preview?.width, 64);
   });
 });
 
