@@ -5,7 +5,7 @@ import type { Plan } from '../language/plan/plan.js';
 import type { CompileResult } from '../language/server/protocol.js';
 import { formatCount, formatLength } from '../webview/shared/format.js';
 import type { StripedClient } from './language-client.js';
-import { defaultParent, launchRun, type Backend } from './runs/index.js';
+import { defaultParent, launchRun, type Backend, type Tell } from './runs/index.js';
 import { backendSetting, requireTrust } from './settings.js';
 import type { MonitorPanels } from './views/monitor-panel.js';
 import type { RunsModel } from './views/runs-model.js';
@@ -39,7 +39,11 @@ export async function launchFromEditor(parts: LaunchParts, uri: vscode.Uri, name
   if (!(await confirm(plan, estimate, backend))) return;
   const handle = await vscode.window.withProgress(
     { location: vscode.ProgressLocation.Window, title: vscode.l10n.t('Launching {0}', run) },
-    () => launchRun({ plan, installation: parts.installation, backend }),
+    (progress) => {
+      const tell: Tell = (step, share) =>
+        progress.report({ message: share === undefined ? step : `${step}, ${Math.round(100 * share)}%` });
+      return launchRun({ plan, installation: parts.installation, backend, tell });
+    },
   );
   await parts.runs.refresh();
   parts.monitors.open(handle.directory);

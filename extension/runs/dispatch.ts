@@ -1,15 +1,18 @@
 import { waitForLocalEnd } from './control.js';
-import type { RunHandle } from './launch.js';
+import { checkPlan, type RunHandle } from './launch.js';
 import { type ObservedStatus } from './status.js';
 import { LOCAL } from './targets/config.js';
 import { openTarget, targetOf } from './targets/open.js';
 import type { Deletion, TargetLaunch, TargetResume, Watching } from './targets/target.js';
+import { tokenised } from './tokens/tokenise.js';
 import { watchRuns } from './watch.js';
 
 /** Launches a run on a target, `local` by default; it outlives this process. Throws `RunError`. */
 export async function launchRun(launch: TargetLaunch & { on?: string }): Promise<RunHandle> {
   const { on = LOCAL, plan, installation } = launch;
-  return (await openTarget(on, plan.run.cluster, installation)).launch(launch);
+  checkPlan(plan);
+  const target = await openTarget(on, plan.run.cluster, installation);
+  return target.launch({ ...launch, plan: await tokenised(plan, launch) });
 }
 
 /** Continues a run that has ended from its newest checkpoint, where it ran. Throws `RunError`. */

@@ -123,7 +123,8 @@ export function defaultParent(plan: Plan): string {
   return path.join(path.dirname(plan.source.file), 'runs');
 }
 
-function checkPlan(plan: unknown): asserts plan is Plan {
+/** Throws `RunError` for what is no plan, or one of another version. */
+export function checkPlan(plan: unknown): asserts plan is Plan {
   const candidate = plan as Partial<Plan> | null;
   if (typeof candidate !== 'object' || candidate?.format !== PLAN_FORMAT) {
     throw new RunError('plan/format', 'this is not a Striped plan; compile one with `striped compile`');

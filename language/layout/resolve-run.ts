@@ -9,6 +9,7 @@ import {
   flagOf,
   numberOf,
   readSettings,
+  textOf,
   wordOf,
   type SettingReads,
 } from './settings.js';
@@ -159,9 +160,10 @@ function resolveData(settings: SettingReads): PlanData {
     heldOut: numberOf(reads, 'held-out') ?? 0.05,
   };
   if (call?.callee === 'bpe') {
-    const tokenizer = reads.get('tokenizer')?.readings[0];
-    return { kind: 'bpe', ...files, tokenizer: tokenizer?.kind === 'text' ? tokenizer.text : '' };
+    const separator = textOf(reads, 'separator') ?? null;
+    return { kind: 'bpe', ...files, tokenizer: textOf(reads, 'tokenizer') ?? '', separator };
   }
+  if (call?.callee === 'tokens') return { kind: 'tokens', ...files };
   return { kind: 'bytes', ...files, caseWeight: numberOf(reads, 'case-weight') ?? 1 };
 }
 

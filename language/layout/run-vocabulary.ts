@@ -54,18 +54,32 @@ const BYTES: CallSpec = {
 const BPE: CallSpec = {
   kind: 'call',
   callee: 'bpe',
-  doc: 'Text in byte pairs, by the tokenizer of a file. Estimates and diagrams work; the engine trains on `bytes` only so far.',
+  doc: 'Text in tokens of an existing tokenizer, made once when the run is launched. UTF-8 or FASTA; plain or gzip.',
   texts: { doc: 'Paths or glob patterns, relative to this file.' },
   parameters: [
     setting(
       'tokenizer',
-      'Path of the tokenizer file (`tokenizer.json`), relative to this file.',
+      'Path of the tokenizer (a `tokenizer.json` of Hugging Face tokenizers), relative to this file.',
       { kind: 'text', doc: 'Path of a file.' },
       undefined,
       { required: true },
     ),
+    setting(
+      'separator',
+      'Token between files and FASTA records, by its name in the tokenizer (`"<|endoftext|>"`).',
+      [{ kind: 'text', doc: 'Name of a token.' }, word('none', 'They follow each other directly.')],
+      'none',
+    ),
     HELD_OUT,
   ],
+};
+
+const TOKENS: CallSpec = {
+  kind: 'call',
+  callee: 'tokens',
+  doc: 'Tokens that another program made: little-endian 16-bit numbers and nothing else, file after file.',
+  texts: { doc: 'Paths or glob patterns, relative to this file.' },
+  parameters: [HELD_OUT],
 };
 
 const ADAMW: CallSpec = {
@@ -134,7 +148,7 @@ export const RUN_SETTINGS: SettingSpec[] = [
     'bf16',
   ),
   RECOMPUTE_SETTING,
-  setting('data', 'What is trained on.', [BYTES, BPE]),
+  setting('data', 'What is trained on.', [BYTES, BPE, TOKENS]),
   setting('optimizer', 'Optimiser and its constants.', ADAMW, 'adamw(lr: 3e-4)'),
   setting('schedule', 'Learning rate over the steps.', SCHEDULES, 'cosine'),
   setting('steps', 'Optimiser steps.', whole(1, MAX_STEPS, STEPS), '1000'),

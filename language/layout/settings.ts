@@ -137,6 +137,11 @@ export function wordOf(reads: SettingReads, key: string): string | undefined {
   return reading?.kind === 'word' ? reading.word : undefined;
 }
 
+export function textOf(reads: SettingReads, key: string): string | undefined {
+  const reading = reads.get(key)?.readings[0];
+  return reading?.kind === 'text' ? reading.text : undefined;
+}
+
 export function flagOf(reads: SettingReads, key: string): boolean | undefined {
   const word = wordOf(reads, key);
   return word === undefined ? undefined : word === 'yes';

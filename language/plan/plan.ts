@@ -157,7 +157,7 @@ export interface PlanSpread {
   MHA: 'ring' | 'all-to-all';
 }
 
-export type PlanData = PlanBytes | PlanBpe;
+export type PlanData = PlanBytes | PlanBpe | PlanTokens;
 
 interface PlanFiles {
   /** Absolute directory the patterns are relative to. */
@@ -178,11 +178,20 @@ export interface PlanBytes extends PlanFiles {
   caseWeight: number;
 }
 
-/** Text in byte pairs; the engine refuses it so far. */
+/** Text, to be tokenised: whoever launches the run makes `PlanTokens` of it, and the engine refuses it as it is. */
 export interface PlanBpe extends PlanFiles {
   kind: 'bpe';
-  /** Path of the tokenizer file, relative to `root`. */
+  /** Path of the tokenizer file (`tokenizer.json`), relative to `root`. */
   tokenizer: string;
+  /** Token between files and FASTA records, by its name in the tokenizer; null: none. */
+  separator: string | null;
+}
+
+/** Little-endian 16-bit token numbers and nothing else, one file after the other. */
+export interface PlanTokens extends PlanFiles {
+  kind: 'tokens';
+  /** The text that the tokens were made of at launch; absent when the layout names them itself. */
+  source?: PlanBpe;
 }
 
 export interface PlanAdamW {

@@ -1,11 +1,14 @@
 import { UriUtils, type FileSystemProvider, type URI } from 'langium';
+import { tokenizerVocabulary, type TokenizerVocabulary } from '../layout/tokenizer-file.js';
 
-/** Tells whether data paths lead anywhere. Hosts without a file system to speak of have none. */
+/** Tells where data paths lead. Hosts without a file system to speak of have none. */
 export interface DataFiles {
   /** Whether at least one file fits `pattern` (a path, or `*`, `?`, `**`), relative to the folder `root`. */
   some(root: URI, pattern: string): Promise<boolean>;
   /** The first such file; undefined where there is none. */
   first(root: URI, pattern: string): Promise<URI | undefined>;
+  /** The vocabulary of a `tokenizer.json`, or what is wrong with it; undefined where it cannot be read. */
+  vocabulary(root: URI, path: string): Promise<TokenizerVocabulary | string | undefined>;
 }
 
 /** Looks through the folders of a file system; gives up (and finds nothing wrong) after this many. */
@@ -16,6 +19,12 @@ interface Budget {
 }
 
 export class ListedDataFiles implements DataFiles {
+  /** By file, with the text that was read: comparing texts takes far less than parsing them again. */
+  private readonly vocabularies = new Map<
+    string,
+    { text: string; vocabulary: TokenizerVocabulary | string }
+  >();
+
   constructor(private readonly files: FileSystemProvider) {}
 
   async some(root: URI, pattern: string): Promise<boolean> {
@@ -25,6 +34,18 @@ export class ListedDataFiles implements DataFiles {
 
   async first(root: URI, pattern: string): Promise<URI | undefined> {
     return this.search(root, pattern, { left: MOST_FOLDERS });
+  }
+
+  async vocabulary(root: URI, path: string): Promise<TokenizerVocabulary | string | undefined> {
+    const uri = await this.first(root, path);
+    const text = uri && (await this.files.readFile(uri).catch(() => undefined));
+    if (text === undefined) return undefined;
+    const key = uri!.toString();
+    const known = this.vocabularies.get(key);
+    if (known?.text === text) return known.vocabulary;
+    const vocabulary = tokenizerVocabulary(text);
+    this.vocabularies.set(key, { text, vocabulary });
+    return vocabulary;
   }
 
   private search(root: URI, pattern: string, budget: Budget): Promise<URI | undefined> {

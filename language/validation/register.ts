@@ -7,7 +7,7 @@ import { runModelUse } from '../layout/resolve-run.js';
 import type { StripedServices } from '../server/striped-module.js';
 import { accept } from './accept.js';
 import { adviseLayout, adviseRun } from './advice.js';
-import { checkDataFiles } from './data.js';
+import { checkDataFiles, checkTokenizer } from './data.js';
 import { findingsAt, findingsOf } from './inherited.js';
 import { checkItem, checkLayoutOnce, checkStripeCycle } from './layouts.js';
 import { checkDuplicateNames, checkImport, checkShadowing } from './names.js';
@@ -57,8 +57,11 @@ export function registerChecks(services: StripedServices): void {
       each<Run>(checkDefinitionSettings, (run) => checkRun(run, services)),
       async (run, acceptor) => {
         const files = services.data.Files;
-        const findings = files ? await checkDataFiles(run, Layouts.ofRun(run), files) : [];
-        for (const finding of findings) accept(finding, acceptor);
+        if (!files) return;
+        const layout = Layouts.ofRun(run);
+        for (const finding of await checkDataFiles(run, layout, files)) accept(finding, acceptor);
+        const model = runModelUse(run) && Layouts.modelOfRun(run);
+        for (const finding of await checkTokenizer(layout, model, files)) accept(finding, acceptor);
       },
       async (run, acceptor) => {
         if (!(await isAdviceWanted(services))) return;

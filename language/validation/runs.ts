@@ -111,16 +111,6 @@ export function checkSchedule(layout: RunLayout): Finding[] {
   return [];
 }
 
-function tokenizerUnsupported(node: AstNode): Finding {
-  return {
-    severity: 'warning',
-    code: 'striped/tokenizer',
-    message:
-      'The engine trains on `bytes` only so far: this run can be estimated and drawn, but not launched.',
-    node,
-  };
-}
-
 /** Counts beyond what numbers hold exactly. */
 export function checkRunSize(layout: RunLayout): Finding[] {
   const { sequence, microBatch, parallel, globalBatchTokens, steps } = layout.plan;
@@ -141,7 +131,6 @@ export function checkRunSize(layout: RunLayout): Finding[] {
 export function checkRunAgainstModel(layout: RunLayout, model: ModelLayout): Finding[] {
   const findings: Finding[] = [];
   const data = layout.settings.get('data')?.node;
-  if (data && layout.plan.data.kind === 'bpe') findings.push(tokenizerUnsupported(data));
   if (data && layout.plan.data.kind === 'bytes' && model.vocab < 256) {
     findings.push({
       severity: 'error',

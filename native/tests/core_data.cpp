@@ -11,6 +11,7 @@
 #include "core/data.h"
 #include "core/fasta.h"
 #include "core/schedule.h"
+#include "core/token_file.h"
 #include "core_fixture.h"
 
 using fixture::error_of;
@@ -30,6 +31,15 @@ std::string tokens_of(const std::filesystem::path& file, std::int64_t vocab = 25
 
 striped::PlanData plan_of(const ScratchFolder& scratch, std::vector<std::string> files) {
   return {scratch.path(), std::move(files), 1.0, 0.1};
+}
+
+std::string words(const std::vector<int>& tokens) {
+  std::string bytes;
+  for (const int token : tokens) {
+    bytes += static_cast<char>(token & 0xff);
+    bytes += static_cast<char>(token >> 8);
+  }
+  return bytes;
 }
 
 std::vector<std::uint8_t> counting(std::size_t count) {
@@ -156,6 +166,61 @@ TEST_CASE("the composition entropy is that of the held-out tokens") {
   std::vector<std::uint8_t> tokens(900, 'A');
   for (int i = 0; i < 100; ++i) tokens.push_back("ACGT"[i % 4]);
   CHECK(striped::Dataset(tokens, 1, 0.1, 8).composition_entropy() == doctest::Approx(std::log(4.0)));
+}
+
+TEST_CASE("token files are little-endian 16-bit numbers, one file after the other") {
+  const ScratchFolder scratch;
+  write(scratch / "b.tokens", words({65535, 0, 258}));
+  write(scratch / "a.tokens", words({1, 256}));
+  striped::PlanData plan = plan_of(scratch, {"*.tokens"});
+  plan.kind = striped::PlanDataKind::tokens;
+  plan.held_out = 0;
+  const striped::Dataset data(plan, 65536, 4);
+  CHECK(data.train_tokens() == 5);
+  const striped::SampleBatch batch = data.training(1, 0, 1);
+  CHECK(batch.tokens == std::vector<std::int32_t>{1, 256, 65535, 0});
+  CHECK(batch.targets == std::vector<std::int32_t>{256, 65535, 0, 258});
+}
+
+TEST_CASE("tokens are held out, weighed and counted like bytes, whatever letters their numbers are") {
+  const ScratchFolder scratch;
+  std::vector<int> tokens(900, 'a');
+  for (int i = 0; i < 100; ++i) tokens.push_back(300 + i % 5 * 1000);
+  write(scratch / "a.tokens", words(tokens));
+  striped::PlanData plan = plan_of(scratch, {"a.tokens"});
+  plan.kind = striped::PlanDataKind::tokens;
+  const striped::Dataset data(plan, 5000, 8);
+  CHECK(data.held_out_tokens() == 100);
+  CHECK(data.composition_entropy() == doctest::Approx(std::log(5.0)));
+  CHECK(data.training(1, 0, 2).total_weight == 16);
+  CHECK(data.held_out(0, 1).tokens[1] == 1300);
+}
+
+TEST_CASE("token files that cannot be trained on are named") {
+  const ScratchFolder scratch;
+  write(scratch / "empty.tokens", "");
+  write(scratch / "odd.tokens", words({1, 2}) + "x");
+  write(scratch / "beyond.tokens", words({1, 511, 512}));
+  std::vector<std::uint16_t> tokens{7};
+  const auto error = [&](const char* name) {
+    return error_of([&] { striped::append_token_file(scratch / name, 512, tokens); });
+  };
+  CHECK(error("absent.tokens").first == "data-unreadable");
+  CHECK(error("empty.tokens").first == "data-empty");
+  CHECK(error("odd.tokens").first == "data-odd");
+  const auto [code, message] = error("beyond.tokens");
+  CHECK(code == "data-token");
+  CHECK(message.find("token 512 at position 2") != std::string::npos);
+}
+
+TEST_CASE("text that nobody has tokenised is refused with the way to have it done") {
+  const ScratchFolder scratch;
+  write(scratch / "a.txt", "text");
+  striped::PlanData plan = plan_of(scratch, {"a.txt"});
+  plan.kind = striped::PlanDataKind::bpe;
+  const auto [code, message] = error_of([&] { striped::Dataset(plan, 512, 2); });
+  CHECK(code == "data-text");
+  CHECK(message.find("striped train") != std::string::npos);
 }
 
 TEST_CASE("the learning rate rises, falls and ends where it should") {

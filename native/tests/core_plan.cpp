@@ -89,6 +89,8 @@ TEST_CASE("the training hash sees what is trained and not how long or where") {
   CHECK(hash("/run/steps", 77) == base);
   CHECK(hash("/run/recompute", "blocks") == base);
   CHECK(hash("/run/data/root", "/elsewhere") == base);
+  CHECK(hash("/run/data/source", {{"kind", "bpe"}}) == base);
+  CHECK(hash("/run/data/files", {"y"}) != base);
   CHECK(hash("/run/seed", 2) != base);
   CHECK(hash("/run/microBatch", 3) != base);
   CHECK(hash("/model/blocks/0/mixer/taps", 5) != base);

@@ -7,6 +7,8 @@ import { NodeFileSystem } from 'langium/node';
 import { after, describe, it } from 'mocha';
 import { diagnose, loadFile, LayoutFileError } from '../../language/index.js';
 import { ListedDataFiles } from '../../language/server/data-files.js';
+import { messageOf } from '../../language/server/messages.js';
+import type { FindingData } from '../../language/validation/accept.js';
 import { EXAMPLES, model, nodeHost } from './support.js';
 
 describe('data files', () => {
@@ -75,5 +77,115 @@ describe('loading', () => {
     );
     await assert.rejects(loadFile(nodeHost(), `${EXAMPLES}README.md`), isError(/must end in \.striped/));
     await assert.rejects(loadFile(nodeHost(), EXAMPLES), isError(/must end in|cannot be read/));
+  });
+});
+
+describe('tokenizers', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'striped-tokenizers-'));
+  after(() => rmSync(folder, { recursive: true }));
+  const write = (name: string, content: unknown) =>
+    writeFileSync(join(folder, name), typeof content === 'string' ? content : JSON.stringify(content));
+  const vocab = Object.fromEntries(Array.from({ length: 300 }, (_, id) => [`t${id}`, id]));
+  write('bpe.json', { model: { type: 'BPE', vocab }, added_tokens: [{ id: 300, content: '<end>' }] });
+  write('unigram.json', { model: { type: 'Unigram', vocab: [['a', -1], ['b', -2]] } }); // prettier-ignore
+  write('text.json', 'no JSON');
+  write('other.json', { model: { vocab: {} } });
+  write('kind.json', { model: { type: 'Tree', vocab } });
+  write('a.txt', 'text');
+
+  async function found(vocabulary: number, data: string, more = '') {
+    write(
+      'case.striped',
+      `model M { width 64 vocab ${vocabulary} layout LI }\nrun r { model M data ${data} ${more} }`,
+    );
+    const host = nodeHost();
+    const document = await host.shared.workspace.LangiumDocuments.getOrCreateDocument(
+      URI.file(join(folder, 'case.striped')),
+    );
+    await host.shared.workspace.DocumentBuilder.build([document], { validation: true });
+    return (document.diagnostics ?? [])
+      .filter(({ code }) => code === 'striped/tokenizer')
+      .map((one) => ({
+        severity: one.severity,
+        message: messageOf(one),
+        at: document.textDocument.getText(one.range),
+        fixes: (one.data as FindingData).fixes?.map(({ newText, range }) => [
+          newText,
+          range && document.textDocument.getText(range),
+        ]),
+      }));
+  }
+  const bpe = (name: string, more = '') => `bpe("a.txt", tokenizer: "${name}"${more})`;
+
+  it('that fit, exactly or rounded up, are fine', async () => {
+    for (const size of [301, 302, 384])
+      assert.deepEqual(await found(size, bpe('bpe.json', ', separator: "<end>"')), []);
+  });
+
+  it('that are larger than the vocabulary are an error with the mends', async () => {
+    assert.deepEqual(await found(300, bpe('bpe.json')), [
+      {
+        severity: 1,
+        message: '"bpe.json" has 301 tokens, but `M` only vocab 300.',
+        at: 'tokenizer: "bpe.json"',
+        fixes: [
+          ['vocab 301', 'vocab 300'],
+          ['vocab 384', 'vocab 300'],
+        ],
+      },
+    ]);
+  });
+
+  it('that leave rows unused say how many, and their parameters', async () => {
+    const [one, ...others] = await found(512, bpe('bpe.json'));
+    assert.deepEqual(others, []);
+    assert.equal(one!.severity, 3);
+    assert.match(one!.message, /211 rows with 13,504 parameters are never used/);
+    assert.deepEqual(one!.fixes, [['vocab 384', 'vocab 512']]);
+    assert.match((await found(512, bpe('unigram.json')))[0]!.message, /has 2 tokens/);
+  });
+
+  it('without the separator are an error, with the token that was meant', async () => {
+    const [one] = await found(301, bpe('bpe.json', ', separator: "<emd>"'));
+    assert.match(one!.message, /"bpe\.json" has no token "<emd>"\. Did you mean `<end>`\?/);
+    assert.deepEqual([one!.at, one!.fixes], ['separator: "<emd>"', [['separator: "<end>"', undefined]]]);
+  });
+
+  it('that are none are an error that says what is meant', async () => {
+    const messages = async (name: string) => (await found(512, bpe(name))).map(({ message }) => message);
+    assert.match((await messages('text.json'))[0]!, /"text\.json" is not JSON; a `tokenizer\.json`/);
+    assert.match((await messages('other.json'))[0]!, /holds no vocabulary/);
+    assert.match((await messages('kind.json'))[0]!, /another kind \("Tree"\)/);
+    assert.deepEqual(await messages('absent.json'), []);
+  });
+
+  it('are read anew when they change', async () => {
+    const files = new ListedDataFiles(NodeFileSystem.fileSystemProvider());
+    const size = async () => {
+      const vocabulary = await files.vocabulary(URI.file(folder), 'grows.json');
+      return typeof vocabulary === 'object' && vocabulary.size;
+    };
+    write('grows.json', { model: { vocab: { a: 0 } } });
+    assert.equal(await size(), 1);
+    write('grows.json', { model: { vocab: { a: 0, b: 8 } } });
+    assert.equal(await size(), 9);
+  });
+
+  it('and their text are looked for here even when the run goes to a cluster', async () => {
+    write(
+      'case.striped',
+      `cluster c { node gpu h100-sxm } ${model('layout LI')}
+      run r { model M on c data bpe("no.txt", tokenizer: "no.json") }`,
+    );
+    const codes = diagnose(await loadFile(nodeHost(), join(folder, 'case.striped'))).map(
+      ({ code, message }) => [code, /"no\.\w+"/.exec(message)?.[0]],
+    );
+    assert.deepEqual(
+      codes.filter(([code]) => code === 'striped/data-not-found'),
+      [
+        ['striped/data-not-found', '"no.txt"'],
+        ['striped/data-not-found', '"no.json"'],
+      ],
+    );
   });
 });

@@ -5,6 +5,7 @@ import { EmptyFileSystem, URI, type LangiumDocument } from 'langium';
 import { NodeFileSystem } from 'langium/node';
 import { describe, it } from 'mocha';
 import { FINDING_CODES } from '../../language/layout/finding.js';
+import type { DataFiles } from '../../language/server/data-files.js';
 import { messageOf } from '../../language/server/messages.js';
 import { createServices } from '../../language/server/striped-module.js';
 
@@ -15,10 +16,16 @@ function fences(markdown: string): string[] {
   return [...markdown.matchAll(/^```striped\n([^]*?)^```/gm)].map((match) => match[1]!);
 }
 
+/** A folder with nothing but tokenizers of 512 tokens in it. */
+const NO_DATA: DataFiles = {
+  some: () => Promise.resolve(false),
+  first: () => Promise.resolve(undefined),
+  vocabulary: () => Promise.resolve({ size: 512, names: new Set(['<end>']), added: ['<end>'] }),
+};
+
 /** Checks a text where no data lies. */
 async function found(text: string): Promise<LangiumDocument> {
-  const noFiles = { some: () => Promise.resolve(false), first: () => Promise.resolve(undefined) };
-  const { shared } = createServices({ ...EmptyFileSystem, dataFiles: noFiles });
+  const { shared } = createServices({ ...EmptyFileSystem, dataFiles: NO_DATA });
   const { LangiumDocumentFactory, LangiumDocuments, DocumentBuilder } = shared.workspace;
   const document = LangiumDocumentFactory.fromString(text, URI.parse('file:///pages/example.striped'));
   LangiumDocuments.addDocument(document);

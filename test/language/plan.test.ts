@@ -126,6 +126,24 @@ describe('plans', () => {
     assert.deepEqual(run.schedule, { kind: 'constant', warmup: 10, min: 1e-3 });
   });
 
+  it('say what tokens are, or are to be made of', async () => {
+    const dataOf = async (data: string) => {
+      const { plan, errors } = await compile(`${model('layout LI')} run r { model M data ${data} }`);
+      assert.deepEqual(errors, []);
+      assertFits(plan!);
+      return plan!.run.data;
+    };
+    const files = { root: '/cases', files: ['a.bin'], heldOut: 0.1 };
+    assert.deepEqual(await dataOf('tokens("a.bin", held-out: 10%)'), { kind: 'tokens', ...files });
+    const bpe = { kind: 'bpe', ...files, tokenizer: 't.json', separator: null };
+    assert.deepEqual(await dataOf('bpe("a.bin", tokenizer: "t.json", held-out: 0.1)'), bpe);
+    assert.deepEqual(await dataOf('bpe("a.bin", tokenizer: "t.json", separator: none, held-out: 0.1)'), bpe);
+    assert.deepEqual(await dataOf('bpe("a.bin", tokenizer: "t.json", separator: "<s>", held-out: 0.1)'), {
+      ...bpe,
+      separator: '<s>',
+    });
+  });
+
   it('take the sequence of the model where the run names none', async () => {
     const text = `${model('sequence 512 layout LI')} run r { model M data bytes("a") }`;
     assert.equal((await compile(text)).plan!.run.sequence, 512);
@@ -175,6 +193,11 @@ describe('the schema', () => {
     assert.ok(!fits({ ...plan, extra: 1 }));
     assert.ok(!fits({ ...plan, run: undefined }));
     assert.ok(!fits({ ...plan, version: 2 }));
+    const withData = (data: object) => fits({ ...plan, run: { ...plan!.run, data } });
+    const tokens = { kind: 'tokens', root: '/', files: ['a'], heldOut: 0 };
+    assert.ok(withData(tokens));
+    assert.ok(!withData({ ...tokens, caseWeight: 1 }));
+    assert.ok(!withData({ ...tokens, source: tokens }));
   });
 });
 

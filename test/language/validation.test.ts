@@ -582,12 +582,6 @@ const CASES: Case[] = [
     says: /256 taps reach over more than one block of 128 tokens.*takes 3/,
   },
   {
-    title: 'a tokenizer',
-    text: `${M} run r { model M data bpe("a", tokenizer: "t.json") }`,
-    code: 'striped/tokenizer',
-    says: /estimated and drawn, but not launched/,
-  },
-  {
     title: 'byte pairs without a tokenizer',
     text: `${M} run r { model M data bpe("a") }`,
     code: 'striped/missing-value',

@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
-import { readdir, stat } from 'node:fs/promises';
-import * as path from 'node:path';
 import type { Plan } from '../../../language/plan/plan.js';
 import { RunError } from '../errors.js';
+import { matchFiles, type MatchedFile } from '../match-files.js';
 import { cacheDirectory, shellOk } from './engine-cache.js';
 import type { Facts } from './facts.js';
 import { quote } from './quote.js';
@@ -14,12 +13,13 @@ const KEY_LENGTH = 16;
 
 /**
  * The plan as it runs over there: its data root is where the data lies there. With `sendData` the files go to the
- * cache there first, and only what changed travels. Throws `RunError`.
+ * cache there first, and only what changed travels; so do tokens that were made of text here. Throws `RunError`.
  */
 export async function placeData(shell: Shell, facts: Facts, preparation: Preparation): Promise<Plan> {
   const { plan, sendData, dataRoot, signal } = preparation;
   const { data } = plan.run;
-  if (!sendData) {
+  const wasMadeHere = data.kind === 'tokens' && data.source !== undefined;
+  if (!sendData && !wasMadeHere) {
     const root = dataRoot ?? data.root;
     const { code } = await shell.run(`[ -d ${quote(root)} ]`, { signal });
     if (code === 0) return withRoot(plan, root);
@@ -49,25 +49,18 @@ function withRoot(plan: Plan, root: string): Plan {
   return { ...plan, run: { ...plan.run, data: { ...plan.run.data, root } } };
 }
 
-interface DataFile {
-  /** Relative to the root. */
-  name: string;
-  bytes: number;
-}
-
 /** The files that patterns name below a root, each once. Throws `RunError` when one names none or leads outside. */
-export async function dataFiles(root: string, patterns: string[]): Promise<DataFile[]> {
-  const files = new Map<string, DataFile>();
+export async function dataFiles(root: string, patterns: string[]): Promise<MatchedFile[]> {
+  const files = new Map<string, MatchedFile>();
   for (const pattern of patterns) {
-    const segments = pattern.split('/').filter((segment) => segment !== '' && segment !== '.');
-    if (pattern.startsWith('/') || segments.includes('..')) {
+    if (pattern.startsWith('/') || pattern.split('/').includes('..')) {
       throw new RunError(
         'target/data',
         `the data "${pattern}" is outside of ${root} and is not sent; put it below the layout's folder, or bring it ` +
           'there yourself and say where with --data-root',
       );
     }
-    const found = await matches(root, '', segments);
+    const found = await matchFiles(root, pattern);
     if (found.length === 0) {
       throw new RunError(
         'target/data',
@@ -77,33 +70,4 @@ export async function dataFiles(root: string, patterns: string[]): Promise<DataF
     for (const file of found) files.set(file.name, file);
   }
   return [...files.values()];
-}
-
-async function matches(root: string, below: string, segments: string[]): Promise<DataFile[]> {
-  const [segment, ...rest] = segments;
-  if (segment === undefined) {
-    const found = await stat(path.join(root, below)).catch(() => null);
-    return found?.isFile() ? [{ name: below, bytes: found.size }] : [];
-  }
-  const pattern = segmentPattern(segment);
-  const names = await readdir(path.join(root, below)).catch(() => []);
-  const fitting = names.filter((name) => name === segment || pattern.test(name));
-  const found = await Promise.all(
-    fitting.map((name) => matches(root, below === '' ? name : `${below}/${name}`, rest)),
-  );
-  return found.flat();
-}
-
-/** A segment of a glob(3) pattern: `*`, `?` and `[…]`; a leading dot is only matched by a dot. */
-function segmentPattern(segment: string): RegExp {
-  const source = segment.replaceAll(
-    /\[(!?)([^\]]+)\]|[\\^$.|?*+(){}[\]]/g,
-    (part, not: string, set: string) => {
-      if (part === '*') return '.*';
-      if (part === '?') return '.';
-      if (set === undefined) return `\\${part}`;
-      return `[${not ? '^' : ''}${set.replaceAll(/[\\[\]^]/g, '\\$&')}]`;
-    },
-  );
-  return new RegExp(`^${segment.startsWith('.') ? '' : '(?!\\.)'}${source}$`, 's');
 }

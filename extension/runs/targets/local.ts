@@ -4,10 +4,11 @@ import * as path from 'node:path';
 import { killLocalRun, requestLocalCheckpoint, stopLocalRun } from '../control.js';
 import { findEngine } from '../engine.js';
 import { RunError } from '../errors.js';
-import { launchLocalRun, resumeLocalRun, type RunHandle } from '../launch.js';
+import { launchLocalRun, readPlan, resumeLocalRun, type RunHandle } from '../launch.js';
 import { RUN_FILES } from '../run-directory.js';
 import { isFinished, readStatus } from '../status.js';
 import { removeFromIndex } from '../store.js';
+import { restoreTokens } from '../tokens/tokenise.js';
 import { LOCAL } from './config.js';
 import { sizeBelow } from './disk-usage.js';
 import type { Deletion, Finding, Target, TargetLaunch, TargetResume } from './target.js';
@@ -36,7 +37,10 @@ export class LocalTarget implements Target {
     return launchLocalRun(launch);
   }
 
-  resume(resume: TargetResume): Promise<RunHandle> {
+  async resume(resume: TargetResume): Promise<RunHandle> {
+    // What is wrong with a plan that cannot be read, resuming says.
+    const plan = await readPlan(path.join(resume.directory, RUN_FILES.plan)).catch(() => undefined);
+    if (plan) await restoreTokens(plan, resume);
     return resumeLocalRun(resume);
   }
 

@@ -3,11 +3,11 @@
 #include <glob.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 #include "core/fasta.h"
 #include "core/random.h"
+#include "core/token_file.h"
 #include "striped/error.h"
 
 namespace striped {
@@ -16,7 +16,9 @@ namespace {
 constexpr std::int64_t kHeldOutTokens = 65536;
 constexpr std::uint64_t kPhaseStream = hash_text("phase"), kOrderStream = hash_text("order");
 
-bool is_lower(std::uint8_t byte) { return byte >= 'a' && byte <= 'z'; }
+constexpr std::size_t kMostTokens = std::size_t{1} << 16;
+
+bool is_lower(std::uint16_t token) { return token >= 'a' && token <= 'z'; }
 
 }  // namespace
 
@@ -32,7 +34,7 @@ std::vector<std::filesystem::path> data_files(const PlanData& plan) {
     ::globfree(&found);
     if (!any)
       throw Error("data-missing", "no data file matches \"" + pattern + "\" in " + plan.root.string() +
-                                      "; check the path in `data bytes(...)` of the run");
+                                      "; check the path in `data` of the run");
   }
   std::sort(files.begin(), files.end());
   files.erase(std::unique(files.begin(), files.end()), files.end());
@@ -44,44 +46,62 @@ std::vector<std::filesystem::path> data_files(const PlanData& plan) {
 
 Dataset::Dataset(const PlanData& plan, std::int64_t vocab, std::int64_t length)
     : case_weight_(plan.case_weight), length_(length) {
-  for (const std::filesystem::path& file : data_files(plan)) append_tokens(file, vocab, tokens_);
+  read(plan, vocab);
   split(plan.held_out);
 }
 
 Dataset::Dataset(std::vector<std::uint8_t> tokens, double case_weight, double held_out, std::int64_t length)
-    : tokens_(std::move(tokens)), case_weight_(case_weight), length_(length) {
+    : bytes_(std::move(tokens)), case_weight_(case_weight), length_(length) {
   split(held_out);
 }
 
+void Dataset::read(const PlanData& plan, std::int64_t vocab) {
+  if (plan.kind == PlanDataKind::bpe)
+    throw Error(
+        "data-text",
+        "the data of this plan is text that is not tokenised yet; launch the run with `striped train` or "
+        "from the editor, which do that first");
+  for (const std::filesystem::path& file : data_files(plan)) {
+    if (plan.kind == PlanDataKind::tokens)
+      append_token_file(file, vocab, words_);
+    else
+      append_tokens(file, vocab, bytes_);
+  }
+}
+
 void Dataset::split(double held_out) {
-  const auto total = static_cast<std::int64_t>(tokens_.size());
-  train_tokens_ = total - static_cast<std::int64_t>(std::llround(held_out * static_cast<double>(total)));
+  train_tokens_ = total() - static_cast<std::int64_t>(std::llround(held_out * static_cast<double>(total())));
   if (train_tokens_ < length_ + 1)
-    throw Error("data-short", "the data has " + std::to_string(total) + " tokens, " +
+    throw Error("data-short", "the data has " + std::to_string(total()) + " tokens, " +
                                   std::to_string(train_tokens_) + " of them for training; a sequence of " +
                                   std::to_string(length_) + " needs at least " + std::to_string(length_ + 1) +
                                   "; shorten `sequence` or add data");
 }
 
-std::uint8_t Dataset::token(std::int64_t index) const {
-  const std::uint8_t byte = tokens_[static_cast<std::size_t>(index)];
-  return case_weight_ != 1 && is_lower(byte) ? static_cast<std::uint8_t>(byte - 'a' + 'A') : byte;
+std::uint16_t Dataset::raw(std::int64_t index) const {
+  const auto at = static_cast<std::size_t>(index);
+  return words_.empty() ? bytes_[at] : words_[at];
+}
+
+std::uint16_t Dataset::token(std::int64_t index) const {
+  const std::uint16_t token = raw(index);
+  return case_weight_ != 1 && is_lower(token) ? static_cast<std::uint16_t>(token - 'a' + 'A') : token;
 }
 
 float Dataset::weight(std::int64_t index) const {
-  return is_lower(tokens_[static_cast<std::size_t>(index)]) ? static_cast<float>(case_weight_) : 1.0f;
+  return is_lower(raw(index)) ? static_cast<float>(case_weight_) : 1.0f;
 }
 
 double Dataset::composition_entropy() const {
-  std::array<double, 256> counts{};
-  double total = 0;
-  for (auto i = train_tokens_; i < static_cast<std::int64_t>(tokens_.size()); ++i) {
+  std::vector<double> counts(kMostTokens);
+  double weights = 0;
+  for (auto i = train_tokens_; i < total(); ++i) {
     counts[token(i)] += weight(i);
-    total += weight(i);
+    weights += weight(i);
   }
   double entropy = 0;
   for (const double count : counts)
-    if (count > 0) entropy -= count / total * std::log(count / total);
+    if (count > 0) entropy -= count / weights * std::log(count / weights);
   return entropy;
 }
 
@@ -129,19 +149,17 @@ std::int64_t Dataset::held_out_start(std::int64_t window) const {
 
 SampleBatch Dataset::held_out(std::int64_t first, std::int64_t windows) const {
   SampleBatch batch;
-  const auto end = static_cast<std::int64_t>(tokens_.size());
   for (std::int64_t window = first; window < first + windows; ++window) {
-    const std::int64_t start = window < held_out_windows() ? held_out_start(window) : end;
-    append(batch, start, end);
+    const std::int64_t start = window < held_out_windows() ? held_out_start(window) : total();
+    append(batch, start, total());
   }
   return batch;
 }
 
 std::int64_t Dataset::held_out_targets() const {
   std::int64_t targets = 0;
-  const auto end = static_cast<std::int64_t>(tokens_.size());
   for (std::int64_t window = 0; window < held_out_windows(); ++window)
-    targets += std::min(length_, end - 1 - held_out_start(window));
+    targets += std::min(length_, total() - 1 - held_out_start(window));
   return targets;
 }
 

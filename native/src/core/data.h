@@ -18,13 +18,14 @@ struct SampleBatch {
 
 class Dataset {
  public:
-  // Errors: "data-missing" (a pattern finds no file), "data-short", and those of append_tokens().
+  // Errors: "data-missing" (a pattern finds no file), "data-short", "data-text" (text that nobody has
+  // tokenised), and those of append_tokens() and append_token_file().
   Dataset(const PlanData& plan, std::int64_t vocab, std::int64_t length);
-  // For tests: tokens as they would have been read.
+  // For tests: bytes as they would have been read.
   Dataset(std::vector<std::uint8_t> tokens, double case_weight, double held_out, std::int64_t length);
 
   std::int64_t train_tokens() const { return train_tokens_; }
-  std::int64_t held_out_tokens() const { return static_cast<std::int64_t>(tokens_.size()) - train_tokens_; }
+  std::int64_t held_out_tokens() const { return total() - train_tokens_; }
   // nats a token, weighted like the loss.
   double composition_entropy() const;
 
@@ -42,13 +43,18 @@ class Dataset {
   std::int64_t sample_start(std::uint64_t seed, std::uint64_t sample) const;
 
  private:
+  void read(const PlanData& plan, std::int64_t vocab);
   void split(double held_out);
+  std::int64_t total() const { return static_cast<std::int64_t>(bytes_.size() + words_.size()); }
   void append(SampleBatch& batch, std::int64_t start, std::int64_t end) const;
   std::int64_t held_out_start(std::int64_t window) const;
-  std::uint8_t token(std::int64_t index) const;
+  std::uint16_t raw(std::int64_t index) const;
+  std::uint16_t token(std::int64_t index) const;
   float weight(std::int64_t index) const;
 
-  std::vector<std::uint8_t> tokens_;  // case kept
+  // The tokens are in the one or the other.
+  std::vector<std::uint8_t> bytes_;  // case kept
+  std::vector<std::uint16_t> words_;
   double case_weight_;
   std::int64_t length_;
   std::int64_t train_tokens_ = 0;

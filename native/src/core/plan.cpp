@@ -156,11 +156,14 @@ PlanModel read_model(const Node& node) {
 
 PlanData read_data(const Node& node) {
   PlanData data{};
-  node.at("kind").one_of({"bytes"});
+  const std::string kind = node.at("kind").one_of({"bytes", "tokens", "bpe"});
+  data.kind = kind == "bytes"    ? PlanDataKind::bytes
+              : kind == "tokens" ? PlanDataKind::tokens
+                                 : PlanDataKind::bpe;
   data.root = node.at("root").text();
   for (const Node& file : node.at("files").items()) data.files.push_back(file.text());
   if (data.files.empty()) invalid(node.path() + ".files", "names no file");
-  data.case_weight = node.at("caseWeight").number(0);
+  data.case_weight = data.kind == PlanDataKind::bytes ? node.at("caseWeight").number(0) : 1;
   data.held_out = node.at("heldOut").number(0, 0.999999);
   return data;
 }
@@ -256,7 +259,8 @@ std::string training_hash(const Plan& plan) {
   for (const char* key : {"steps", "checkpointEvery", "evaluateEvery", "hardware", "cluster", "recompute",
                           "parallel", "microBatch", "accumulation", "globalBatchTokens"})
     run.erase(key);
-  run["data"].erase("root");
+  // Token files are named by what is in them, so what they were made of says nothing more.
+  for (const char* key : {"root", "source"}) run["data"].erase(key);
   // However the windows of a step are shared out over ranks and micro-batches.
   run["windows"] = plan.run.micro_batch * plan.run.accumulation * plan.run.parallel.data;
   return hexadecimal(hash_text(json{{"model", model}, {"run", run}}.dump()));

@@ -66,10 +66,14 @@ struct PlanModel {
   std::int64_t parameters;
 };
 
+// `bpe` is text that whoever launches a run makes `tokens` of; a run on it is refused.
+enum class PlanDataKind : std::uint8_t { bytes, tokens, bpe };
+
 struct PlanData {
   std::filesystem::path root;
   std::vector<std::string> files;
-  double case_weight, held_out;
+  double case_weight, held_out;  // weight of lower-case bytes, 1 for tokens
+  PlanDataKind kind = PlanDataKind::bytes;
 };
 
 struct PlanAdamW {

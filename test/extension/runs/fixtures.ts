@@ -32,7 +32,7 @@ export function planOf(layoutFile: string, changes: Record<string, unknown> = {}
     name: 'pretrain',
     source: { file: layoutFile, generator: 'test' },
     model: { name: 'genome', blocks: [{}] },
-    run: { steps: 10, parallel: { tensor: 1, context: 1, data: 1 } },
+    run: { steps: 10, data: { kind: 'bytes' }, parallel: { tensor: 1, context: 1, data: 1 } },
     ...changes,
   } as unknown as Plan;
 }
