@@ -56,8 +56,8 @@ def steps_of(out):
     if not os.path.exists(path):
         return {}
     with open(path) as file:
-        lines = [line for line in file if line.endswith("\n")]
-    events = [json.loads(line) for line in lines]
+        text = file.read()
+    events = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
     return {event["step"]: event["loss"] for event in events if event["type"] == "step"}
 
 
