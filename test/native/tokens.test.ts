@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { launchRun, readPlan, resumeRun } from '../../extension/runs/index.js';
+import { curveOf, eventsOf, genome, statusOf } from '../support/tiny-run.js';
 import { trainOnDna } from '../support/train-bpe.js';
-import { Scratch, curveOf, eventsOf, genome, statusOf, train } from './engine.js';
+import { Scratch, train } from './engine.js';
 
 const INSTALLATION = new URL('../../', import.meta.url).pathname;
 const VOCAB = 320;

@@ -92,7 +92,10 @@ class TextParts {
   *add(text: string): Generator<Omit<TextPiece, 'bytesRead'>> {
     if (text === '') return;
     this.isFasta ??= text.startsWith('>');
-    if (!this.isFasta) return yield* this.parts(this.cutter.add(text));
+    if (!this.isFasta) {
+      yield* this.parts(this.cutter.add(text));
+      return;
+    }
     for (const line of text.split(/(?<=\n)/)) {
       if (this.atLineStart && line.startsWith('>')) {
         this.inHeader = true;
