@@ -1,12 +1,14 @@
 // striped-runner: the engine as a program, for remote nodes and scripts.
 // Exit codes: 0 done (also when stopped on request), 1 failure, 2 wrong usage.
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
 #include <set>
+#include <thread>
 
 #include "arguments.h"
 #include "bench.h"
@@ -34,6 +36,8 @@ constexpr const char* kUsage =
     "       striped-runner devices\n"
     "       striped-runner memory --plan PLAN [--backend auto|cpu|cuda]\n"
     "       striped-runner --version\n";
+
+constexpr std::chrono::seconds kTimeToTell{3};
 
 std::atomic<bool> stop{false};
 static_assert(std::atomic<bool>::is_always_lock_free);
@@ -144,6 +148,8 @@ int main(int count, char** values) {
     std::fprintf(stderr, "striped-runner: error: %s [usage]\n%s", error.what(), kUsage);
     return 2;
   } catch (const striped::AlreadyTold&) {
+    // mpirun ends all ranks at the first that fails: the one that tells goes first.
+    std::this_thread::sleep_for(kTimeToTell);
     return 1;
   } catch (const striped::Error& error) {
     std::fprintf(stderr, "striped-runner: error: %s [%s]\n", error.what(), error.code().c_str());

@@ -31,7 +31,10 @@ std::string step_name(std::int64_t step) {
 }
 
 json describe(const fs::path& file, std::uint32_t crc) {
-  return {{"bytes", fs::file_size(file)}, {"crc32c", crc}};
+  std::error_code status;
+  const std::uintmax_t bytes = fs::file_size(file, status);
+  if (status) throw Error("write-failed", "cannot write " + file.string() + ": " + status.message());
+  return {{"bytes", bytes}, {"crc32c", crc}};
 }
 
 void write_files(const fs::path& directory, const CheckpointState& state, const ParameterStore& store,
