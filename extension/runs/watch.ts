@@ -1,8 +1,10 @@
+import * as path from 'node:path';
+import { withLock } from './lock.js';
 import { isFinished, readStatusFile } from './status.js';
 import { knownDirectories } from './store.js';
 import { targetOf } from './targets/open.js';
 import { tellTrouble } from './targets/mirror.js';
-import { readNews, readRecord } from './targets/record.js';
+import { MIRROR_FILES, readNews, readRecord } from './targets/record.js';
 import type { Target } from './targets/target.js';
 
 export interface WatchOptions {
@@ -88,15 +90,21 @@ async function look(pace: Pace, runs: Run[], { onChange }: WatchOptions, signal:
   const waited = runs.every(({ isQueued }) => isQueued) ? pace.waited + 1 : 0;
   const interval = Math.min(LAST_QUEUED_MS, ACTIVE_MS * QUEUED_GROWTH ** waited);
   // Another process hears for this one too.
-  if (runs.every(({ heardAt }) => Date.now() - heardAt < 0.9 * interval)) return;
+  const isFresh = (heardAt: number) => Date.now() - heardAt < 0.9 * interval;
+  if (runs.every(({ heardAt }) => isFresh(heardAt))) return;
   pace.isBusy = true;
-  const directories = runs.map(({ directory }) => directory);
+  const directories = runs.map(({ directory }) => directory).sort();
   try {
-    pace.target ??= await openedFor(directories);
-    await pace.target.observe(directories, signal);
-    pace.failures = 0;
-    pace.waited = waited;
-    pace.nextAt = Date.now() + interval;
+    // One process at a time: who had to wait finds what the other has heard.
+    await withLock(path.join(directories[0]!, MIRROR_FILES.turn), async () => {
+      const heard = await Promise.all(directories.map(readNews));
+      if (heard.every(({ heardAt }) => isFresh(heardMs(heardAt)))) return;
+      pace.target ??= await openedFor(directories);
+      await pace.target.observe(directories, signal);
+      pace.failures = 0;
+      pace.waited = waited;
+      pace.nextAt = Date.now() + interval;
+    });
   } catch {
     // The mirrors say what is wrong. The user's settings may be what has to change.
     pace.target = null;
@@ -106,6 +114,11 @@ async function look(pace: Pace, runs: Run[], { onChange }: WatchOptions, signal:
     pace.isBusy = false;
   }
   if (!signal.aborted) onChange?.();
+}
+
+/** In ms since the Unix epoch; 0: never. */
+function heardMs(heardAt: string | null): number {
+  return heardAt === null ? 0 : Date.parse(heardAt);
 }
 
 /** The target of runs; where it cannot be opened, their mirrors say why. */
@@ -144,9 +157,8 @@ async function aliveElsewhere(
           skips.set(directory, now + ENDED_RECHECK_MS);
           return [];
         }
-        const news = await readNews(directory);
-        const heardAt = news.heardAt === null ? 0 : Date.parse(news.heardAt);
-        return [{ directory, target: record.target, heardAt, isQueued: news.waits }];
+        const { heardAt, waits } = await readNews(directory);
+        return [{ directory, target: record.target, heardAt: heardMs(heardAt), isQueued: waits }];
       }),
   );
   return runs.flat();

@@ -31,7 +31,13 @@ export interface RemoteNews {
   clockAhead: number;
 }
 
-export const MIRROR_FILES = { record: 'target.json', news: 'remote.json', lock: '.mirror.lock' } as const;
+export const MIRROR_FILES = {
+  record: 'target.json',
+  news: 'remote.json',
+  lock: '.mirror.lock',
+  /** Held by the process that looks at the other side. */
+  turn: '.turn.lock',
+} as const;
 
 const NO_NEWS: RemoteNews = { heardAt: null, trouble: '', situation: '', waits: false, clockAhead: 0 };
 const ID = /^[0-9a-f]{32}$/;
