@@ -11,12 +11,14 @@
 #include "core/device_buffer.h"
 #include "parallel/context_attention.h"
 #include "parallel/counting_communicator.h"
+#include "relative_error.h"
 #include "striped/error.h"
 
 namespace context_checks {
 
 using namespace striped;
 using namespace striped::parallel;
+using test_values::relative_error;
 using Values = std::vector<double>;
 using Named = std::map<std::string, Values>;
 
@@ -109,17 +111,6 @@ inline Values gather(Communicator& ranks, const Values& local, const Sharding& s
     }
   }
   return whole;
-}
-
-inline double relative_error(const Values& actual, const Values& expected) {
-  if (actual.size() != expected.size()) return INFINITY;
-  double worst = 0, scale = 0;
-  for (std::size_t i = 0; i < actual.size(); ++i) {
-    const double difference = std::abs(actual[i] - expected[i]);
-    worst = std::isnan(difference) ? INFINITY : std::max(worst, difference);
-    scale = std::max(scale, std::abs(expected[i]));
-  }
-  return worst == 0 ? 0 : worst / std::max(scale, 1e-30);
 }
 
 inline double tolerance(const Backend& backend) {

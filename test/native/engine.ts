@@ -1,10 +1,10 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Plan } from '../../language/plan/plan.js';
+import { outcome, type Outcome } from '../support/outcome.js';
 import { tinyPlan } from '../support/tiny-run.js';
 
 export const RUNNER = fileURLToPath(new URL('../../build/native/striped-runner', import.meta.url));
@@ -12,34 +12,17 @@ export const RUNNER = fileURLToPath(new URL('../../build/native/striped-runner',
 /** The last argument of `memory` and others that computes on the CPU, two threads. */
 export const ON_CPU = ['--backend', 'cpu', '--threads', '2'];
 
-export interface Ended {
-  code: number | null;
-  signal: string | null;
-  stdout: string;
-  stderr: string;
-}
-
 /** Starts the runner; `ended` resolves when it has. */
-export function start(...parameters: string[]): { process: ChildProcess; ended: Promise<Ended> } {
+export function start(...parameters: string[]): { process: ChildProcess; ended: Promise<Outcome> } {
   const child = spawn(RUNNER, parameters, { stdio: ['ignore', 'pipe', 'pipe'] });
-  let stdout = '';
-  let stderr = '';
-  child.stdout.on('data', (text: Buffer) => (stdout += text.toString()));
-  child.stderr.on('data', (text: Buffer) => (stderr += text.toString()));
-  const ended = once(child, 'close').then(([code, signal]) => ({
-    code: code as number | null,
-    signal: signal as string | null,
-    stdout,
-    stderr,
-  }));
-  return { process: child, ended };
+  return { process: child, ended: outcome(child) };
 }
 
-export function runner(...parameters: string[]): Promise<Ended> {
+export function runner(...parameters: string[]): Promise<Outcome> {
   return start(...parameters).ended;
 }
 
-export function train(plan: string, out: string, ...parameters: string[]): Promise<Ended> {
+export function train(plan: string, out: string, ...parameters: string[]): Promise<Outcome> {
   return runner('train', '--plan', plan, '--out', out, ...ON_CPU, ...parameters);
 }
 

@@ -3,8 +3,9 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import type { Plan } from '../../language/plan/plan.js';
 import { eventually } from '../support/eventually.js';
+import type { Outcome } from '../support/outcome.js';
 import { curveOf, eventsOf, genome, statusOf } from '../support/tiny-run.js';
-import { RUNNER, Scratch, type Ended } from './engine.js';
+import { RUNNER, Scratch } from './engine.js';
 import { startMpirun } from './mpi.js';
 import { ONE, laidOut, rankCount, splittable, title, type Parallel } from './parallel-layouts.js';
 
@@ -42,7 +43,7 @@ describe('runs of several ranks that go wrong', function () {
   ];
 
   /** One line from one rank, every rank ends, and the run directory says the same. */
-  function failed(ended: Ended, message: RegExp): void {
+  function failed(ended: Outcome, message: RegExp): void {
     assert.notEqual(ended.code, 0);
     assert.equal(ended.stdout, '');
     const said = ended.stderr.split('\n').filter((line) => line.startsWith('striped-runner: error:'));
@@ -130,7 +131,7 @@ describe('runs of several ranks that go wrong', function () {
       await eventually('a checkpoint', () => Promise.resolve(existsSync(state)));
       return started;
     }
-    async function endsInTime(ended: Promise<Ended>): Promise<Ended> {
+    async function endsInTime(ended: Promise<Outcome>): Promise<Outcome> {
       const start = Date.now();
       const result = await ended;
       assert.ok(Date.now() - start < BOUND_MS, `it took ${Date.now() - start} ms to end`);

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import type { Plan } from '../../language/plan/plan.js';
+import type { Outcome } from '../support/outcome.js';
 import { curveOf, eventsOf, genome, statusOf } from '../support/tiny-run.js';
-import { RUNNER, Scratch, train, type Ended } from './engine.js';
+import { RUNNER, Scratch, train } from './engine.js';
 import { mpirun } from './mpi.js';
 import {
   EXCHANGED,
@@ -65,7 +66,7 @@ describe('parallel training equals one device', function () {
     return scratch.move(file, `${name}.json`);
   }
 
-  const trainOn = (parallel: Parallel, file: string, out: string, ...more: string[]): Promise<Ended> =>
+  const trainOn = (parallel: Parallel, file: string, out: string, ...more: string[]): Promise<Outcome> =>
     mpirun(
       rankCount(parallel),
       ...[RUNNER, 'train', '--plan', file, '--out', scratch.file(out), ...ON_ONE_THREAD, ...more],

@@ -11,6 +11,7 @@
 
 #include <doctest/doctest.h>
 
+#include "../relative_error.h"
 #include "operators.h"
 #include "striped/backend.h"
 
@@ -104,16 +105,9 @@ class Workspace {
   DeviceArray array_;
 };
 
-// Largest difference over the largest expected magnitude; NaN counts as infinite.
 inline double relative_error(const Values& actual, const Values& expected) {
   REQUIRE(actual.size() == expected.size());
-  double worst = 0, scale = 0;
-  for (std::size_t i = 0; i < actual.size(); ++i) {
-    const double difference = std::abs(actual[i] - expected[i]);
-    worst = std::isnan(difference) ? INFINITY : std::max(worst, difference);
-    scale = std::max(scale, std::abs(expected[i]));
-  }
-  return worst == 0 ? 0 : worst / std::max(scale, 1e-30);
+  return test_values::relative_error(actual, expected);
 }
 
 // What an operator must hold to in each precision (relative to the reference in float64).

@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { RunEvent } from '../../../extension/runs/run-directory.js';
-import { LAYOUT, outcome, Sandbox } from './cli.js';
+import { outcome } from '../../support/outcome.js';
+import { LAYOUT, Sandbox } from './cli.js';
 
 describe('striped on runs', () => {
   let sandbox: Sandbox;

@@ -17,23 +17,27 @@ import {
   type Tell,
 } from '../../../extension/runs/index.js';
 import type { Plan } from '../../../language/plan/plan.js';
-import { LAYOUT, outcome } from '../cli/cli.js';
+import { LAYOUT } from '../cli/cli.js';
 import { eventually } from '../../support/eventually.js';
-import { hasSshd, Sshd } from '../../support/sshd.js';
+import { outcome } from '../../support/outcome.js';
+import { hasSshd, type Sshd } from '../../support/sshd.js';
 import { eventsOf, statusOf } from '../../support/tiny-run.js';
 import {
+  CPU,
   Desk,
+  ENDLESS,
   directoryThere,
   enginesOf,
   INSTALLATION,
   makeInstallation,
   requireParts,
+  sshTarget,
+  trained,
 } from './remote-fixtures.js';
 
 const WAIT_MS = 30_000;
 const LOOK_MS = 10_000;
-const ENDLESS = 1_000_000;
-const CPU = { installation: INSTALLATION, backend: 'cpu', threads: 1 } as const;
+const TRAIN = ['train', 'small.striped', '--on', 'box', '--backend', 'cpu', '--threads', '1', '--send-data'];
 
 describe('runs over ssh, when things go wrong', function () {
   this.timeout(180_000);
@@ -43,8 +47,7 @@ describe('runs over ssh, when things go wrong', function () {
   before(async function () {
     requireParts(this, { 'openssh-server': hasSshd(), rsync: existsSync('/usr/bin/rsync') });
     desk = new Desk();
-    mkdirSync(join(desk.root, 'sshd'));
-    sshd = await Sshd.start(join(desk.root, 'sshd'));
+    sshd = await desk.sshd();
     writeFileSync(join(desk.root, 'work', 'small.striped'), LAYOUT.replace('data.txt', 'genome.fa'));
   });
   beforeEach(() => target());
@@ -53,8 +56,8 @@ describe('runs over ssh, when things go wrong', function () {
     await desk?.remove();
   });
 
-  const settings = () => ({ kind: 'ssh', host: sshd.host, sshConfig: sshd.config });
-  const target = (more: Record<string, unknown> = {}) => desk.targets({ box: { ...settings(), ...more } });
+  const target = (more: Record<string, unknown> = {}) =>
+    desk.targets({ box: { ...sshTarget(sshd), ...more } });
   const launch = (steps = ENDLESS) =>
     launchRun({ ...CPU, plan: desk.plan(), on: 'box', sendData: true, steps });
   const striped = (...words: string[]): ChildProcess =>
@@ -63,26 +66,13 @@ describe('runs over ssh, when things go wrong', function () {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
   const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-  const trained = (directory: string, steps: number) =>
-    eventually(`${steps} steps are mirrored`, async () => eventsOf(directory).length > steps, WAIT_MS);
 
   it('whoever launches may die at any moment: what is known here is what is there', async () => {
     const work = join(desk.root, 'work');
-    const train = [
-      'train',
-      'small.striped',
-      '--on',
-      'box',
-      '--backend',
-      'cpu',
-      '--threads',
-      '1',
-      '--send-data',
-    ];
     for (let death = 0; death < 8; death++) {
       // The data is sent anew each time, so that deaths come while it is sent too.
       rmSync(join(sshd.home, '.cache', 'striped', 'data'), { recursive: true, force: true });
-      const child = striped(...train, '--steps', String(ENDLESS));
+      const child = striped(...TRAIN, '--steps', String(ENDLESS));
       await wait(300 + death * 150 + Math.random() * 150);
       child.kill('SIGKILL');
     }
@@ -102,24 +92,13 @@ describe('runs over ssh, when things go wrong', function () {
     const engines = there.flatMap((name) => enginesOf(join(sshd.home, 'striped', name)));
     assert.equal(engines.length, alive.length, 'every engine over there is known here');
     for (const directory of alive) await killRun(directory);
-    const after = await outcome(striped(...train, '--out', join(work, 'at last')));
+    const after = await outcome(striped(...TRAIN, '--out', join(work, 'at last')));
     assert.equal(after.code, 0, after.stderr);
   });
 
   it('who follows a run may be killed; the next one finds every step', async () => {
     const out = join(desk.root, 'work', 'followed');
-    const train = [
-      'train',
-      'small.striped',
-      '--on',
-      'box',
-      '--backend',
-      'cpu',
-      '--threads',
-      '1',
-      '--send-data',
-    ];
-    const child = striped(...train, '--steps', String(ENDLESS), '--out', out);
+    const child = striped(...TRAIN, '--steps', String(ENDLESS), '--out', out);
     await trained(out, 5);
     child.kill('SIGKILL');
     const seen = eventsOf(out).length;
@@ -277,7 +256,7 @@ describe('runs over ssh, when things go wrong', function () {
 
     it('once a second at all runs of a host, however many windows look, and seldomer when it is away', async () => {
       const { program, count } = counted();
-      desk.targets({ box: settings() }, { ssh: program });
+      desk.targets({ box: sshTarget(sshd) }, { ssh: program });
       const runs = await Promise.all([1, 2, 3, 4].map(() => launch()));
       const directories = runs.map(({ directory }) => directory);
       const watches = [1, 2, 3].map(() => watchRuns({ directories }));

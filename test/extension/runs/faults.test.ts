@@ -12,8 +12,8 @@ import {
   waitForEnd,
 } from '../../../extension/runs/index.js';
 import type { Plan } from '../../../language/plan/plan.js';
-import { outcome } from '../cli/cli.js';
 import { eventually } from '../../support/eventually.js';
+import { outcome } from '../../support/outcome.js';
 import { eventsOf, statusOf } from '../../support/tiny-run.js';
 import { Desk, enginesOf, INSTALLATION } from './remote-fixtures.js';
 

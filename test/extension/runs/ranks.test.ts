@@ -16,8 +16,8 @@ import { gpusIn, spread, withGpus } from '../../../extension/runs/targets/ranks.
 import type { Plan } from '../../../language/plan/plan.js';
 import { eventually } from '../../support/eventually.js';
 import { hasSlurm, Slurm } from '../../support/slurm.js';
-import { hasSshd, Sshd } from '../../support/sshd.js';
-import { Desk, directoryThere, processesNaming, requireParts } from './remote-fixtures.js';
+import { hasSshd } from '../../support/sshd.js';
+import { Desk, directoryThere, processesNaming, requireParts, sshTarget } from './remote-fixtures.js';
 
 const WAIT_MS = 30_000;
 const RUNNER = fileURLToPath(new URL('rank-runner.mjs', import.meta.url));
@@ -135,10 +135,9 @@ describe('several ranks', function () {
 
     it('over ssh', async function () {
       requireParts(this, { 'openssh-server': hasSshd(), rsync: existsSync('/usr/bin/rsync') });
-      mkdirSync(join(desk.root, 'sshd'));
-      const sshd = await Sshd.start(join(desk.root, 'sshd'));
+      const sshd = await desk.sshd();
       try {
-        desk.targets({ box: { kind: 'ssh', host: sshd.host, sshConfig: sshd.config } });
+        desk.targets({ box: sshTarget(sshd) });
         const ranks = await goesThroughItsLife('box', 2);
         assert.deepEqual(numbers(ranks, 'rank'), [0, 1]);
         assert.deepEqual(numbers(ranks, 'local'), [0, 1]);

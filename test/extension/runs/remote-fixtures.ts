@@ -3,10 +3,22 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { readRecord } from '../../../extension/runs/targets/record.js';
 import { eventually } from '../../support/eventually.js';
-import { genome, tinyPlan } from '../../support/tiny-run.js';
+import { Sshd } from '../../support/sshd.js';
+import { eventsOf, genome, tinyPlan } from '../../support/tiny-run.js';
 import type { Plan } from '../../../language/plan/plan.js';
 
 export const INSTALLATION = fileURLToPath(new URL('../../..', import.meta.url));
+
+/** More steps than any test waits for. */
+export const ENDLESS = 1_000_000;
+export const CPU = { installation: INSTALLATION, backend: 'cpu', threads: 1 } as const;
+
+/** Waits until more than so many events of a run have been mirrored here. */
+export const trained = (directory: string, steps: number, timeoutMs?: number): Promise<void> =>
+  eventually(`${steps} steps are mirrored`, async () => eventsOf(directory).length > steps, timeoutMs);
+
+/** What the user's targets say of a machine that this sshd stands for. */
+export const sshTarget = ({ host, config }: Sshd) => ({ kind: 'ssh', host, sshConfig: config });
 
 /** What tests need that this machine lacks; loud, because such tests prove nothing then. */
 export function requireParts(context: Mocha.Context, parts: Record<string, boolean>): void {
@@ -34,6 +46,13 @@ export class Desk {
     mkdirSync(join(this.root, 'home'));
     mkdirSync(join(this.root, 'work'));
     writeFileSync(join(this.root, 'work', 'genome.fa'), genome(20_000));
+  }
+
+  /** A real sshd, the other side. */
+  sshd(environment?: Record<string, string>): Promise<Sshd> {
+    const folder = join(this.root, 'sshd');
+    mkdirSync(folder);
+    return Sshd.start(folder, environment);
   }
 
   targets(targets: Record<string, unknown>, programs: Record<string, string> = {}): void {

@@ -13,13 +13,20 @@ import {
 } from '../../../extension/runs/index.js';
 import { eventually } from '../../support/eventually.js';
 import { hasSlurm, Slurm } from '../../support/slurm.js';
-import { hasSshd, Sshd } from '../../support/sshd.js';
+import { hasSshd } from '../../support/sshd.js';
 import { eventsOf, statusOf } from '../../support/tiny-run.js';
-import { Desk, directoryThere, INSTALLATION, requireParts } from './remote-fixtures.js';
+import {
+  CPU,
+  Desk,
+  directoryThere,
+  ENDLESS,
+  INSTALLATION,
+  requireParts,
+  sshTarget,
+  trained,
+} from './remote-fixtures.js';
 
 const WAIT_MS = 40_000;
-const ENDLESS = 1_000_000;
-const CPU = { installation: INSTALLATION, backend: 'cpu', threads: 1 } as const;
 
 describe('runs on a Slurm cluster', function () {
   this.timeout(180_000);
@@ -42,10 +49,6 @@ describe('runs on a Slurm cluster', function () {
   const launch = (steps?: number) =>
     launchRun({ ...CPU, plan: desk.plan(), on: 'here', ...(steps ? { steps } : {}) });
   const job = async (directory: string) => (await readRun(directory))!.remote!.job!;
-
-  async function trained(directory: string, steps: number): Promise<void> {
-    await eventually(`${steps} steps are mirrored`, async () => eventsOf(directory).length > steps, WAIT_MS);
-  }
 
   it('checks Slurm', async () => {
     const findings = await (await openTarget('here', null, INSTALLATION)).probe();
@@ -80,12 +83,11 @@ describe('runs on a Slurm cluster', function () {
 
   it('over ssh, as from a log-in node', async function () {
     requireParts(this, { 'openssh-server': hasSshd() });
-    mkdirSync(join(desk.root, 'sshd'));
-    const sshd = await Sshd.start(join(desk.root, 'sshd'), { SLURM_CONF: slurm.config });
+    const sshd = await desk.sshd({ SLURM_CONF: slurm.config });
     try {
       desk.targets({
         here: { kind: 'slurm', directory: join(desk.root, "clust er's") },
-        login: { kind: 'slurm', host: sshd.host, sshConfig: sshd.config },
+        login: { ...sshTarget(sshd), kind: 'slurm' },
       });
       const { directory } = await launchRun({ ...CPU, plan: desk.plan(), on: 'login', sendData: true });
       const status = await waitForEnd(directory, WAIT_MS);
@@ -100,7 +102,7 @@ describe('runs on a Slurm cluster', function () {
     const { directory } = await launch(ENDLESS);
     const watch = watchRuns({ directories: [directory] });
     try {
-      await trained(directory, 5);
+      await trained(directory, 5, WAIT_MS);
       assert.match((await readRun(directory))!.remote!.situation, /^job \d+ on n[12]$/);
       const first = await job(directory);
       await stopRun(directory);
@@ -108,7 +110,7 @@ describe('runs on a Slurm cluster', function () {
       const steps = eventsOf(directory).length;
       await resumeRun({ ...CPU, directory, steps: ENDLESS });
       assert.notEqual(await job(directory), first);
-      await trained(directory, steps + 5);
+      await trained(directory, steps + 5, WAIT_MS);
       await killRun(directory);
       const status = await waitForEnd(directory, WAIT_MS);
       assert.match(status?.exitReason ?? '', /^killed on request/);
@@ -121,7 +123,7 @@ describe('runs on a Slurm cluster', function () {
     const { directory } = await launch(ENDLESS);
     const watch = watchRuns({ directories: [directory] });
     try {
-      await trained(directory, 5);
+      await trained(directory, 5, WAIT_MS);
       // What Slurm does on its own so many seconds before the limit, as the script asks it to.
       slurm.says('scancel', ['--signal=TERM', '--batch', await job(directory)]);
       await eventually(
@@ -146,7 +148,7 @@ describe('runs on a Slurm cluster', function () {
     const { directory } = await launch(ENDLESS);
     const watch = watchRuns();
     try {
-      await trained(directory, 5);
+      await trained(directory, 5, WAIT_MS);
       slurm.says('scontrol', ['update', 'PartitionName=debug', 'State=DOWN']);
       const waiting = (await launch()).directory;
       await eventually(

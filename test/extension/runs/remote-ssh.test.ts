@@ -26,21 +26,22 @@ import {
 } from '../../../extension/runs/index.js';
 import { LAYOUT } from '../cli/cli.js';
 import { eventually } from '../../support/eventually.js';
-import { hasSshd, Sshd } from '../../support/sshd.js';
+import { hasSshd, type Sshd } from '../../support/sshd.js';
 import { eventsOf, statusOf } from '../../support/tiny-run.js';
 import {
+  CPU,
   Desk,
+  ENDLESS,
   directoryThere,
   enginesOf,
   INSTALLATION,
   makeInstallation,
   requireParts,
+  sshTarget,
+  trained,
 } from './remote-fixtures.js';
 
 const WAIT_MS = 30_000;
-/** More steps than any test waits for. */
-const ENDLESS = 1_000_000;
-const CPU = { installation: INSTALLATION, backend: 'cpu', threads: 1 } as const;
 
 describe('runs over ssh', function () {
   this.timeout(180_000);
@@ -50,8 +51,7 @@ describe('runs over ssh', function () {
   before(async function () {
     requireParts(this, { 'openssh-server': hasSshd(), rsync: existsSync('/usr/bin/rsync') });
     desk = new Desk();
-    mkdirSync(join(desk.root, 'sshd'));
-    sshd = await Sshd.start(join(desk.root, 'sshd'));
+    sshd = await desk.sshd();
   });
   beforeEach(() => target());
   after(async () => {
@@ -60,7 +60,7 @@ describe('runs over ssh', function () {
   });
 
   function target(more: Record<string, unknown> = {}): void {
-    desk.targets({ box: { kind: 'ssh', host: sshd.host, sshConfig: sshd.config, ...more } });
+    desk.targets({ box: { ...sshTarget(sshd), ...more } });
   }
 
   async function launch(steps?: number) {
@@ -70,10 +70,6 @@ describe('runs over ssh', function () {
   const bytesThere = async (directory: string) =>
     readFileSync(join(await directoryThere(directory), 'events.jsonl'));
   const bytesHere = (directory: string) => readFileSync(join(directory, 'events.jsonl'));
-
-  async function trained(directory: string, steps: number): Promise<void> {
-    await eventually(`${steps} steps are mirrored`, async () => eventsOf(directory).length > steps, WAIT_MS);
-  }
 
   it('checks the machine and says what is there', async () => {
     const findings = await (await openTarget('box', null, INSTALLATION)).probe();
@@ -133,7 +129,9 @@ describe('runs over ssh', function () {
   });
 
   it('is asked to stop before the engine listens, and several times: it ends with a checkpoint', async () => {
-    const { directory } = await launch(ENDLESS);
+    // Steps long enough that all who ask are heard before the first of them has had its way.
+    const slow = desk.plan(({ model }) => (model.vocab = 50_000));
+    const { directory } = await launchRun({ ...CPU, plan: slow, on: 'box', sendData: true, steps: ENDLESS });
     await Promise.all([stopRun(directory), stopRun(directory), stopRun(directory)]);
     const status = await waitForEnd(directory, WAIT_MS);
     assert.equal(status?.state, 'stopped', status?.exitReason);
