@@ -329,10 +329,8 @@ describe('the monitor page, in a browser', function () {
     });
     await firstError.click();
     await log.locator('mark', { hasText: 'the disk is full' }).waitFor();
-    assert.ok(
-      !(await page.getByRole('checkbox', { name: 'Follow' }).isChecked()),
-      'who reads does not follow',
-    );
+    const follow = page.getByRole('checkbox', { name: 'Follow' });
+    await eventually('who reads does not follow', async () => !(await follow.isChecked()));
     // Where it is no longer among the lines shown, the whole log is opened at it.
     await tell({ type: 'log', reset: false, lines: ['further on'], count: 1002, firstBad: 17 });
     await firstError.click();

@@ -121,7 +121,14 @@ Plan shared_plan(const TrainOptions& options, const parallel::Launch& launch) {
 BackendChoice choose_rank_backend(const std::string& name, const std::string& precision, int threads,
                                   int device, const parallel::Launch& launch) {
   BackendChoice choice;
-  launch.together([&] { choice = choose_backend(name, precision, threads, device); });
+  launch.together([&] {
+    choice = choose_backend(name, precision, threads, device);
+    // MPI moves memory of the host.
+    if (launch.size() > 1 && choice.backend->name() != "cpu")
+      throw Error("parallel-device", "several ranks train on the CPU only so far, and the backend is " +
+                                         choice.backend->name() +
+                                         "; use --backend cpu, or compile the run for one device");
+  });
   return choice;
 }
 
