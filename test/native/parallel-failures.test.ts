@@ -24,9 +24,11 @@ describe('runs of several ranks that go wrong', function () {
     scratch = new Scratch();
     scratch.write('genome.fa', genome(20_000));
   });
-  afterEach(() => {
+  afterEach(async () => {
     // Has ended, unless a test failed.
     started?.process.kill('SIGTERM');
+    await started?.ended;
+    started = undefined;
     scratch.remove();
   });
   let started: ReturnType<typeof startMpirun> | undefined;
@@ -125,6 +127,14 @@ describe('runs of several ranks that go wrong', function () {
     };
     const pidOf = (rank: number): number => processes().find((pid) => rankOf(pid) === rank)!;
 
+    /** Acts while none of the processes writes: a checkpoint would come into the folder that is taken away. */
+    async function whileHalted(pids: number[], act: () => void): Promise<void> {
+      for (const pid of pids) process.kill(pid, 'SIGSTOP');
+      const halted = (pid: number) => / T /.test(readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/.*\)/, ''));
+      await eventually('halted ranks', () => Promise.resolve(pids.every(halted)));
+      act();
+      for (const pid of pids) process.kill(pid, 'SIGCONT');
+    }
     async function training(parallel: Parallel, environment: Record<string, string> = {}) {
       started = startMpirun(['-n', String(rankCount(parallel)), ...words(plan(parallel, long))], environment);
       const state = scratch.file('run', 'checkpoints', 'step-000005', 'state.json');
@@ -185,8 +195,10 @@ describe('runs of several ranks that go wrong', function () {
 
     it('a first rank that fails alone ends the others', async () => {
       const run = await training(PAIR);
-      rmSync(scratch.file('run', 'checkpoints'), { recursive: true });
-      writeFileSync(scratch.file('run', 'checkpoints'), 'in the way');
+      await whileHalted(processes(), () => {
+        rmSync(scratch.file('run', 'checkpoints'), { recursive: true });
+        writeFileSync(scratch.file('run', 'checkpoints'), 'in the way');
+      });
       failed(await endsInTime(run.ended), /cannot .*checkpoints.*\[write-failed\]/);
     });
 
