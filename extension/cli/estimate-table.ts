@@ -69,6 +69,14 @@ function memory(estimate: Estimate): string {
   return table([...rows, ['total', formatBytes(total)]], '<>');
 }
 
+function errorLines({ stepTimeError }: Estimate): string[] {
+  if (!stepTimeError) return [];
+  const { median, most, runs } = stepTimeError;
+  return [
+    `                ${runs} held-out runs like this: half within ${percent(median)}, all within ${percent(most)}`,
+  ];
+}
+
 /** The estimate of one configuration, for people. */
 export function estimateText(name: string, estimate: Estimate): string {
   const { model, comparedWith } = estimate;
@@ -78,6 +86,7 @@ export function estimateText(name: string, estimate: Estimate): string {
     `on ${estimate.hardware} in ${estimate.precision}, micro-batch of ${batch}${estimate.engine === 'striped' ? '' : `, with ${estimate.engine}`}`,
     '',
     `step time       ${formatMs(estimate.stepTimeMs)} (${estimate.stepTimeMsRange.map(formatMs).join(' to ')})`,
+    ...errorLines(estimate),
     `throughput      ${formatCount(estimate.tokensPerSecond)} tokens/s (${formatCount(estimate.tokensPerSecondPerGpu)} a device)`,
     `model FLOPs     ${formatCount(estimate.modelFlopsPerToken)} a token, MFU ${percent(estimate.mfu)}`,
     '',

@@ -11,8 +11,9 @@ import { memoryOf } from './memory.js';
 import { modelFlopsPerToken } from './model-flops.js';
 import { blockWork, edgeWork, shardOf, type Shard } from './operators.js';
 import { optimizerWorks } from './optimizer-work.js';
-import { outsideMeasured } from './range.js';
-import { costOf, curveOf, deviceFor, type Device, type Work } from './roofline.js';
+import { statedError } from './judged.js';
+import { PER_DOUBLING } from './range.js';
+import { costOf, deviceFor, type Device, type Work } from './roofline.js';
 
 /** The hardware asked for is not known; the message lists what is. */
 export class UnknownHardwareError extends Error {
@@ -145,7 +146,9 @@ interface StepCost {
   optimizer: CostItem[];
   communication: CostItem[];
   stepTimeMs: number;
+  /** Errors of kernels and traffic, and of traffic alone. */
   spreadMs: number;
+  networkSpreadMs: number;
   missingLinks: string[];
 }
 
@@ -154,14 +157,15 @@ function stepCost(on: Device, plan: Plan): StepCost {
   const optimizer = optimizerWorks(on, plan).map((work) => costOf(on, work));
   const network = communicationOf(on, plan, shardOf(plan), stack.backwardMs / 1e3);
   const micro = stack.forwardMs + stack.backwardMs + milliseconds(network.perMicroBatch);
+  const networkSpreadMs =
+    sums(network.perMicroBatch).spreadMs * plan.run.accumulation + sums(network.perStep).spreadMs;
   return {
     stack,
     optimizer,
     communication: [...network.perMicroBatch, ...network.perStep],
     stepTimeMs: micro * plan.run.accumulation + milliseconds([...optimizer, ...network.perStep]),
-    spreadMs:
-      (stack.spreadMs + sums(network.perMicroBatch).spreadMs) * plan.run.accumulation +
-      sums([...optimizer, ...network.perStep]).spreadMs,
+    spreadMs: stack.spreadMs * plan.run.accumulation + sums(optimizer).spreadMs + networkSpreadMs,
+    networkSpreadMs,
     missingLinks: network.missingLinks,
   };
 }
@@ -171,43 +175,52 @@ export function stepTimeMs(on: Device, plan: Plan): number {
   return stepCost(on, plan).stepTimeMs;
 }
 
-/** Kernels whose work lies outside of what was measured, by kind, with how far. */
-function outsideOf(on: Device, plan: Plan): string[] {
-  const farthest = new Map<string, number>();
-  const shard = shardOf(plan);
-  const ofKind = byBlock((block) => {
-    for (const work of blockWork(on, block, shard)) {
-      for (const direction of ['forward', 'backward'] as const) {
-        const curve = curveOf(on, work.kind, direction);
-        const doublings = outsideMeasured(work, direction, curve) ?? 0;
-        if (doublings > (farthest.get(work.kind) ?? 0.01)) farthest.set(work.kind, doublings);
-      }
-    }
-  });
-  plan.model.blocks.forEach(ofKind);
-  return [...farthest].map(
-    ([kind, doublings]) =>
-      `${kind === 'gemm' ? 'A matrix product' : kind} lies ${doublings.toFixed(1)} doublings outside of the measured sizes; the range is wider for it.`,
-  );
+/** Less is not worth a word. */
+const WORTH_SAYING = 0.01;
+
+/** Kernels that take a share of the step worth naming and lie outside of what was measured, with how far. */
+function outsideOf({ stack, stepTimeMs }: StepCost): string[] {
+  const farthest = new Map<string, { outside: number; ms: number }>();
+  for (const { kind, outside = 0, forwardMs, backwardMs } of stack.blocks.flat()) {
+    if (outside === 0) continue;
+    const known = farthest.get(kind) ?? { outside: 0, ms: 0 };
+    const ms = known.ms + forwardMs + backwardMs;
+    farthest.set(kind, { outside: Math.max(known.outside, outside), ms });
+  }
+  return [...farthest]
+    .filter(([, { outside, ms }]) => outside > WORTH_SAYING && ms > WORTH_SAYING * stepTimeMs)
+    .map(
+      ([kind, { outside }]) =>
+        `${kind === 'gemm' ? 'A matrix product' : kind} lies ${outside.toFixed(1)} doublings outside of the measured sizes; the range is wider for it.`,
+    );
+}
+
+/** What an operator's time rests on. */
+function sourceOf(on: Device): string[] {
+  const { profile, engine } = on;
+  if (engine.id !== DEFAULT_ENGINE.id) {
+    return [
+      `The engine is ${engine.name}: kernels of its kind were measured on an H200 (2026-11), the program itself was not.`,
+    ];
+  }
+  const gemm = profile.kernels?.[`gemm ${on.precision}`]?.forward.flopsPerSecond;
+  if (gemm?.origin === 'measured') return [`Kernels are fitted to training steps measured on: ${gemm.note}.`];
+  if (profile.kind === 'cpu') {
+    return [
+      'Operators run at rates that were chosen, not measured; `striped calibrate` measures this machine.',
+    ];
+  }
+  return [`Kernels of ${profile.name} are taken over from measurements on another device.`];
 }
 
 function assumptions(on: Device, plan: Plan, cost: StepCost): string[] {
   const { run } = plan;
-  const operators =
-    on.profile.kind === 'cpu'
-      ? ['Convolutions and attention run at a share of the dense rate that was chosen, not measured.']
-      : [
-          on.engine.id === DEFAULT_ENGINE.id
-            ? 'SE, MR and LI take a fixed time and a multiple of the byte floor of 11 values a token and channel, from kernels measured on an H200 (2026-11-23).'
-            : `The engine is ${on.engine.name}: kernels of its kind were measured on an H200 (2026-11), the program itself was not.`,
-          'Attention runs at the rate of a fused kernel measured on an H200; causal pairs are counted once.',
-        ];
   const said = [
-    ...operators,
+    ...sourceOf(on),
     `MFU counts the model’s own FLOPs (nothing recomputed) against the dense ${on.profile.peakFlops.bf16 ? 'bf16' : 'fp32'} peak.`,
     'Baselines have the same width, depth and feed-forward, and are costed with this engine’s operators.',
   ];
-  said.push(...outsideOf(on, plan));
+  said.push(...outsideOf(cost));
   if (recomputes(on, plan) && run.recompute === 'none') {
     said.push(`${on.engine.name} always recomputes blocks in the backward pass.`);
   }
@@ -236,6 +249,30 @@ function assumptions(on: Device, plan: Plan, cost: StepCost): string[] {
 /** The bf16 peak, or the device's own where it has no bf16. */
 function referencePeak(on: Device): number {
   return (on.profile.peakFlops.bf16 ?? on.profile.peakFlops.fp32)!.value;
+}
+
+/**
+ * What a step may take: as far off as measured runs like it, more for kernels outside of the measured sizes; where
+ * nothing was measured, the errors of all kernels as if they had the same sign.
+ */
+function rangeOf(
+  on: Device,
+  plan: Plan,
+  cost: StepCost,
+): Pick<Estimate, 'stepTimeMsRange' | 'stepTimeError'> {
+  const { stepTimeMs } = cost;
+  const around = (spread: number): [number, number] => [
+    Math.max(0, stepTimeMs - spread),
+    stepTimeMs + spread,
+  ];
+  const error = statedError(on, plan);
+  if (!error) return { stepTimeMsRange: around(cost.spreadMs) };
+  const { accumulation } = plan.run;
+  const outside = cost.stack.blocks
+    .flat()
+    .reduce((sum, item) => sum + (item.outside ?? 0) * (item.forwardMs + item.backwardMs), 0);
+  const spread = error.most * stepTimeMs + PER_DOUBLING * outside * accumulation + cost.networkSpreadMs;
+  return { stepTimeMsRange: around(spread), stepTimeError: error };
 }
 
 /**
@@ -272,7 +309,7 @@ export function estimatePlan(plan: Plan, options: EstimateOptions = {}): Estimat
     precision: on.precision,
     engine: on.engine.id,
     stepTimeMs: cost.stepTimeMs,
-    stepTimeMsRange: [cost.stepTimeMs - cost.spreadMs, cost.stepTimeMs + cost.spreadMs],
+    ...rangeOf(on, plan, cost),
     tokensPerSecond,
     tokensPerSecondPerGpu: tokensPerSecond / devices,
     modelFlopsPerToken: flopsPerToken,

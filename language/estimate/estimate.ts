@@ -1,4 +1,5 @@
 import type { Precision } from '../plan/plan.js';
+import type { StatedError } from './judged.js';
 
 /** What a plan costs on a device. Field names are the `striped estimate --json` contract. */
 export interface Estimate {
@@ -16,6 +17,8 @@ export interface Estimate {
   stepTimeMs: number;
   /** What the step may take by the errors seen on rows that were not fitted to; wider outside of them. */
   stepTimeMsRange: [low: number, high: number];
+  /** How far off measured runs like this one were; not there where none was measured. */
+  stepTimeError?: StatedError;
   tokensPerSecond: number;
   tokensPerSecondPerGpu: number;
   modelFlopsPerToken: number;
@@ -52,4 +55,6 @@ export interface CostItem {
   bound: 'compute' | 'memory' | 'network';
   /** Relative error to expect of the times. */
   uncertainty: number;
+  /** Doublings outside of the sizes that were measured; not there where it lies within, or nothing was. */
+  outside?: number;
 }

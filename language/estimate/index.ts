@@ -24,6 +24,7 @@ export {
 } from './hardware.js';
 export type { MeasuredStep } from './kernel-sums.js';
 export { measuredParts, predictedParts, type MeasuredCalls, type StepPart } from './parts.js';
+export type { StatedError } from './judged.js';
 export { generationOf, type Generation } from './generation.js';
 export { refusal } from './legal.js';
 export { searchPlans, withCandidate, type Candidate, type SearchResult } from './search.js';

@@ -2,7 +2,7 @@ import type { Curve, Figure, KernelCurve } from './hardware.js';
 import type { Device, Direction, Work } from './roofline.js';
 
 /** Added for each doubling outside of the measured sizes, and the most that is claimed in all. */
-const PER_DOUBLING = 0.05;
+export const PER_DOUBLING = 0.05;
 const MOST = 0.5;
 /** For figures that were taken over from another device or a datasheet. */
 const DERIVED = 0.15;

@@ -2,7 +2,7 @@ import type { Precision } from '../plan/plan.js';
 import type { CostItem } from './estimate.js';
 import { DEFAULT_ENGINE, type EngineProfile } from './engine.js';
 import { effectivePrecision, type Curve, type HardwareProfile, type KernelCurve } from './hardware.js';
-import { uncertaintyOf, uncertaintyOfKernel } from './range.js';
+import { outsideFitted, outsideMeasured, uncertaintyOf, uncertaintyOfKernel } from './range.js';
 
 /** What one pass of an operation does on one device. */
 export interface Pass {
@@ -124,6 +124,8 @@ interface PassCost {
   bound: 'compute' | 'memory';
   /** Relative. */
   uncertainty: number;
+  /** Doublings outside of the measured sizes. */
+  outside: number;
 }
 
 /** Waves of blocks that a kernel takes whose blocks own so many channels each. */
@@ -145,6 +147,7 @@ function kernelSeconds(device: Device, work: Work, direction: Direction, curve: 
     seconds: flops + moved > 0 ? compute + memory + fixed : 0,
     bound: compute > memory ? 'compute' : 'memory',
     uncertainty: uncertaintyOfKernel(work, direction, curve),
+    outside: outsideFitted(work, direction, curve),
   };
 }
 
@@ -169,6 +172,7 @@ export function passSeconds(device: Device, work: Work, direction: Direction): P
     seconds: Math.max(compute, memory) + casts + fixed,
     bound: compute > memory ? 'compute' : 'memory',
     uncertainty: uncertaintyOf(device, work, direction, curve),
+    outside: outsideMeasured(work, direction, curve) ?? 0,
   };
 }
 
@@ -182,6 +186,7 @@ export function costOf(device: Device, work: Work): CostItem {
   const forward = passSeconds(device, work, 'forward');
   const backward = passSeconds(device, work, 'backward');
   const seconds = forward.seconds + backward.seconds;
+  const outside = Math.max(forward.outside, backward.outside);
   const spread = forward.seconds * forward.uncertainty + backward.seconds * backward.uncertainty;
   return {
     name: work.name,
@@ -193,5 +198,6 @@ export function costOf(device: Device, work: Work): CostItem {
     flops: work.forward.flops + work.backward.flops,
     bound: (backward.seconds > forward.seconds ? backward : forward).bound,
     uncertainty: seconds > 0 ? spread / seconds : 0,
+    ...(outside > 0 ? { outside } : {}),
   };
 }

@@ -1,6 +1,6 @@
 /** Hovers of models, stripes, blocks, runs and clusters: shapes, parameters with the arithmetic, time. */
 import { AstUtils } from 'langium';
-import { estimatePlan, hardwareById } from '../estimate/index.js';
+import { estimatePlan, hardwareById, type Estimate } from '../estimate/index.js';
 import {
   isModel,
   type Block,
@@ -61,6 +61,15 @@ function whereText({ estimate, plan, run }: CostedModel): string {
   return `estimated for ${estimate.hardware}, ${lengthText(plan.run.sequence)} tokens × ${plan.run.microBatch}, ${estimate.precision}, ${source}`;
 }
 
+/** The time of a step, and how far off estimates of measured runs like it were. */
+function stepText({ stepTimeMs, stepTimeError }: Estimate, where = ''): string {
+  const text = `${millisecondsText(stepTimeMs)} a step${where}`;
+  if (!stepTimeError) return text;
+  const { median, most, runs } = stepTimeError;
+  const percent = (share: number) => `${Number((100 * share).toPrecision(2))}%`;
+  return `${text} (±${percent(median)}, at most ${percent(most)}, from ${runs} held-out runs like this)`;
+}
+
 export function hoverOfModel(model: Model, services: StripedServices): string {
   const costed = services.layout.Previews.costed(model, AstUtils.getDocument(model));
   const title = `**model ${model.name}**`;
@@ -74,7 +83,7 @@ export function hoverOfModel(model: Model, services: StripedServices): string {
   return [
     `${title} — ${parametersText(layout.parameters)} parameters`,
     `${layout.blocks.length} blocks (${mix}), width ${layout.width}, vocab ${layout.vocab}, ${layout.tiedEmbeddings ? 'tied' : 'untied'} embeddings`,
-    `${millisecondsText(estimate.stepTimeMs)} a step, ${grouped(Math.round(estimate.tokensPerSecond))} tokens/s, ${bytesText(estimate.memoryBytes.total)} a device; ${whereText(costed)}`,
+    `${stepText(estimate)}, ${grouped(Math.round(estimate.tokensPerSecond))} tokens/s, ${bytesText(estimate.memoryBytes.total)} a device; ${whereText(costed)}`,
     parameterSum(layout),
   ].join('\n\n');
 }
@@ -130,7 +139,7 @@ export function hoverOfRun(run: Run, services: StripedServices): string {
     const estimate = estimatePlan(compilePlan(model, layout, AstUtils.getDocument(run).uri));
     const days = (estimate.stepTimeMs * plan.steps) / 864e5;
     lines.push(
-      `${millisecondsText(estimate.stepTimeMs)} a step on ${plan.hardware}, ${grouped(Math.round(estimate.tokensPerSecond))} tokens/s, MFU ${(estimate.mfu * 100).toFixed(1)}%, all steps ${days >= 1 ? `${Number(days.toPrecision(3))} days` : millisecondsText(days * 864e5)}`,
+      `${stepText(estimate, ` on ${plan.hardware}`)}, ${grouped(Math.round(estimate.tokensPerSecond))} tokens/s, MFU ${(estimate.mfu * 100).toFixed(1)}%, all steps ${days >= 1 ? `${Number(days.toPrecision(3))} days` : millisecondsText(days * 864e5)}`,
       `memory ${bytesText(estimate.memoryBytes.total)} of ${bytesText(profile.memoryBytes.value)} a device`,
     );
   }
