@@ -33,8 +33,12 @@ function round(value: number, digits = 4): number {
   return Number(value.toPrecision(digits));
 }
 
-function rangeOf(values: number[]): Range {
-  return { from: Math.min(...values), to: Math.max(...values) };
+/** Of the smallest and the largest call. */
+function rangeOf(sums: KernelSum[], of: 'bytes' | 'flops'): Range {
+  return {
+    from: Math.min(...sums.map(({ smallest }) => smallest[of])),
+    to: Math.max(...sums.map(({ largest }) => largest[of])),
+  };
 }
 
 /** Seconds by a fit's coefficients. */
@@ -73,8 +77,8 @@ function curveOf(
     flopsPerSecond: fit.flops > 0 ? measured(round(1 / fit.flops)) : null,
     ...(fit.waves > 0 ? { waveSeconds: measured(round(fit.waves)) } : {}),
     error: judges ? error : { ...error, origin: 'derived', note: 'no steps but those fitted to' },
-    measuredBytes: rangeOf(sums.map(({ bytes, calls }) => bytes / calls)),
-    measuredFlops: rangeOf(sums.map(({ flops, calls }) => flops / calls)),
+    measuredBytes: rangeOf(sums, 'bytes'),
+    measuredFlops: rangeOf(sums, 'flops'),
   };
 }
 

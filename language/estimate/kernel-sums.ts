@@ -3,7 +3,7 @@ import type { HardwareProfile } from './hardware.js';
 import { blockWork, edgeWork, shardOf } from './operators.js';
 import { optimizerWorks } from './optimizer-work.js';
 import type { MeasuredCalls } from './parts.js';
-import { deviceFor, kernelName, wavesOf, type Device, type Work } from './roofline.js';
+import { deviceFor, kernelName, wavesOf, type Device, type Pass, type Work } from './roofline.js';
 
 /** What one plan's training step took on the machine. */
 export interface MeasuredStep {
@@ -25,6 +25,9 @@ export interface KernelSum {
   flops: number;
   waves: number;
   seconds: number;
+  /** Of single calls. */
+  smallest: Pass;
+  largest: Pass;
 }
 
 const DIRECTIONS = ['forward', 'backward'] as const;
@@ -66,6 +69,14 @@ function scaleOf({ stepTimeMs, calls }: MeasuredStep): number {
   return inside > 0 ? stepTimeMs / inside : 1;
 }
 
+function nothing(): Omit<KernelSum, 'seconds'> {
+  return {
+    ...{ calls: 0, bytes: 0, flops: 0, waves: 0 },
+    smallest: { bytes: Infinity, flops: Infinity },
+    largest: { bytes: 0, flops: 0 },
+  };
+}
+
 function sumsOf(on: Device, step: MeasuredStep): Map<string, KernelSum> {
   const measured = secondsOf(step.calls);
   const scale = scaleOf(step);
@@ -79,10 +90,16 @@ function sumsOf(on: Device, step: MeasuredStep): Map<string, KernelSum> {
       const [clock] = name.split(' ');
       const seconds = (measured.get(`${clock} ${direction}`) ?? 0) * scale;
       const key = `${name} ${direction}`;
-      const sum = sums.get(key) ?? { calls: 0, bytes: 0, flops: 0, waves: 0, seconds };
-      sum.calls += times * (work.calls?.[direction] ?? 1);
-      sum.bytes += times * (bytes + (work.extraBytes?.[index] ?? 0));
+      const sum = sums.get(key) ?? { ...nothing(), seconds };
+      const calls = work.calls?.[direction] ?? 1;
+      const moved = bytes + (work.extraBytes?.[index] ?? 0);
+      sum.calls += times * calls;
+      sum.bytes += times * moved;
       sum.flops += times * flops;
+      sum.smallest.bytes = Math.min(sum.smallest.bytes, bytes / calls);
+      sum.smallest.flops = Math.min(sum.smallest.flops, flops / calls);
+      sum.largest.bytes = Math.max(sum.largest.bytes, bytes / calls);
+      sum.largest.flops = Math.max(sum.largest.flops, flops / calls);
       sum.waves += times * wavesOf(on, work);
       sums.set(key, sum);
     }
