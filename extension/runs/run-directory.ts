@@ -72,8 +72,6 @@ export interface StepEvent extends EventCommon {
    * takes to fall to 1/e.
    */
   timeConstants?: { layer: number; tokens: number[] }[];
-  /** Every few steps: where the step's time went, in milliseconds by part, e.g. `forward`, `communication`. */
-  partsMs?: Record<string, number>;
 }
 
 export interface EvaluationEvent extends EventCommon {

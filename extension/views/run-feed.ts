@@ -35,8 +35,6 @@ export class RunFeed {
   async step(signal: AbortSignal): Promise<boolean> {
     const status = await readStatus(this.directory);
     if (!status) throw new Error(`${this.directory} has no status: the run was moved or removed`);
-    if (this.isFirst) await this.begin(status.backend);
-    this.isFirst = false;
     const { device, backend, step, steps, startedAt, updatedAt, exitReason, run, model, state } = status;
     const summary: RunSummary = {
       directory: this.directory,
@@ -45,13 +43,17 @@ export class RunFeed {
     const saying = JSON.stringify(summary);
     if (saying !== this.said) await this.post({ type: 'run', run: summary });
     this.said = saying;
+    if (this.isFirst) await this.begin(status.backend, signal);
+    this.isFirst = false;
     await this.events.step(signal);
     await this.log.step(signal);
     for (const other of this.compared) await other.step(signal);
     return !isFinished(state);
   }
 
-  private async begin(backend: string): Promise<void> {
+  /** What a reader waits for comes first. */
+  private async begin(backend: string, signal: AbortSignal): Promise<void> {
+    await this.events.showSample(signal);
     const runs = this.compared.map(({ directory }) => ({ directory, name: path.basename(directory) }));
     await this.post({ type: 'compared', runs });
     await this.post({ type: 'plan', plan: await planFacts(this.directory, backend) });
@@ -62,6 +64,7 @@ export class RunFeed {
 class EventFeed {
   private readonly tail: EventTail;
   private isFirst = true;
+  private isSampled = false;
 
   constructor(
     readonly directory: string,
@@ -70,12 +73,18 @@ class EventFeed {
     this.tail = new EventTail(directory);
   }
 
+  /** Once; does nothing for a short run. */
+  async showSample(signal: AbortSignal): Promise<void> {
+    if (this.isSampled) return;
+    this.isSampled = true;
+    const of = this.directory;
+    const sample = await sampleEvents(of);
+    if (sample && !signal.aborted) await this.post({ type: 'sample', of, events: packEvents(sample) });
+  }
+
   async step(signal: AbortSignal): Promise<void> {
     const of = this.directory;
-    if (this.isFirst) {
-      const sample = await sampleEvents(of);
-      if (sample && !signal.aborted) await this.post({ type: 'sample', of, events: packEvents(sample) });
-    }
+    await this.showSample(signal);
     for (let isWhole = false; !isWhole && !signal.aborted;) {
       const { events, reset, offset, size } = await this.tail.read(CHUNK_BYTES);
       if (signal.aborted) return;
@@ -148,6 +157,11 @@ function expectedOf(plan: Plan, backend: string): Expected | null {
     ...{ hardware, tokensPerSecond, mfu, stepTimeMs, stepTimeMsRange },
     // As the run counts it: without what driver and libraries hold.
     memoryBytes: memoryBytes.total - memoryBytes.context,
-    partsMs: estimate.communication.length > 0 ? { ...parts, communication: Math.max(0, rest) } : parts,
+    partsMs: {
+      step: stepTimeMs,
+      compute: parts.forward + parts.backward + parts.optimizer,
+      ...parts,
+      ...(estimate.communication.length > 0 && { communication: Math.max(0, rest) }),
+    },
   };
 }

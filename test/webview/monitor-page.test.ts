@@ -224,16 +224,18 @@ describe('the monitor page, in a browser', function () {
       stepTimeMs: 900,
       stepTimeMsRange: [800, 1_000] as [number, number],
       memoryBytes: 3e8,
-      partsMs: { forward: 300, backward: 600 },
+      partsMs: { step: 900, compute: 900, forward: 300, backward: 600 },
     };
     await tell({ type: 'plan', plan: { sequence: 128, expected } });
-    await tellEvents([{ ...stepEvent(5), partsMs: { data: 12, forward: 310, backward: 590 } }]);
+    await tellEvents([{ ...stepEvent(5), computeMs: 880, communicationMs: 120 }]);
     const rows = page.locator('#parts tbody tr');
-    await eventually('three parts', async () => (await rows.count()) === 3);
+    await eventually('all parts', async () => (await rows.count()) === 5);
     assert.deepEqual(await rows.allInnerTexts(), [
-      'data\t\t12 ms\t',
-      'forward\t\t310 ms\t300 ms',
-      'backward\t\t590 ms\t600 ms',
+      'step\t\t1 s\t900 ms',
+      'computing\t\t880 ms\t900 ms',
+      'of it forward\t\t\t300 ms',
+      'of it backward\t\t\t600 ms',
+      'waiting for other ranks\t\t120 ms\t',
     ]);
     await page.locator('.u-legend', { hasText: 'estimate (cpu)' }).first().waitFor();
   });
@@ -291,6 +293,14 @@ describe('the monitor page, in a browser', function () {
     assert.deepEqual(await harness.lastSent(), { type: 'branch' });
     await page.getByRole('button', { name: 'Write a checkpoint now' }).click();
     assert.deepEqual(await harness.lastSent(), { type: 'checkpoint' });
+  });
+
+  it('passes over messages that are none of the extension', async () => {
+    for (const message of [null, 7, 'run', {}, { type: 'executeCommand' }, ['run']])
+      await page.evaluate((data) => window.postMessage(data), message);
+    await tellEvents([stepEvent(5)]);
+    await page.locator('dd', { hasText: '5 / 100' }).waitFor();
+    assert.deepEqual(harness.complaints, []);
   });
 
   it('forgets what a reset takes back', async () => {
@@ -351,7 +361,7 @@ describe('the monitor page, in a browser', function () {
       await tell({ type: 'run', run: summary({ state: 'failed', exitReason: 'out of memory' }) });
       const layers = [{ layer: 2, tokens: [1, 2, 10, 1e3, 1e5] }];
       const norms = [{ layer: 1, norms: [3, 2, 1] }];
-      const reports = { filterNorms: norms, timeConstants: layers, partsMs: { forward: 300 } };
+      const reports = { filterNorms: norms, timeConstants: layers, computeMs: 300 };
       const checkpoint = { type: 'checkpoint', step: 4, time: 4, path: 'checkpoints/step-000004' };
       await tellEvents([{ ...stepEvent(4), ...reports }, checkpoint], { reset: true });
       await tell({

@@ -119,11 +119,11 @@ describe('curves of a run', () => {
     const odd = {
       filterNorms: [{ layer: 'x' }, { layer: 3, norms: null }],
       timeConstants: 'none',
-      partsMs: 7,
+      computeMs: 'x',
     };
     add(series, { ...stepEvent(3), ...odd } as unknown as RunEvent);
     assert.equal(series.filterNorms.size, 1);
-    assert.equal(series.partsMs, null);
+    assert.deepEqual(series.partsMs, { step: 400 });
   });
 
   it('finds the row of an evaluation that comes late', () => {

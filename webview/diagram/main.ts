@@ -4,7 +4,12 @@ import { button, chooser, registerControls } from '../shared/controls.js';
 import { adoptStyle, byId, make } from '../shared/dom.js';
 import { connectHost, initialState } from '../shared/host.js';
 import { t } from '../shared/l10n.js';
-import type { DiagramRequest, DiagramState, DiagramUpdate } from '../shared/messages.js';
+import {
+  isDiagramUpdate,
+  type DiagramRequest,
+  type DiagramState,
+  type DiagramUpdate,
+} from '../shared/messages.js';
 import { HEAT_NAMES, HEATS } from './heat.js';
 import { highlight } from './highlight.js';
 import { Inspector } from './inspector.js';
@@ -19,7 +24,7 @@ import './main.css';
 registerControls();
 adoptStyle(diagramStyle('css'));
 
-const host = connectHost<DiagramRequest, DiagramUpdate, DiagramState>();
+const host = connectHost<DiagramRequest, DiagramUpdate, DiagramState>(isDiagramUpdate);
 const state: DiagramState = host.state() ?? initialState<DiagramState>();
 const expanded = new Set(state.expanded);
 const banner = byId('banner');

@@ -6,13 +6,18 @@ import { byId } from '../shared/dom.js';
 import { formatCount, formatLength, formatMs } from '../shared/format.js';
 import { t } from '../shared/l10n.js';
 import { connectHost, initialState } from '../shared/host.js';
-import type { EstimateRequest, EstimateState, EstimateUpdate } from '../shared/messages.js';
+import {
+  isEstimateUpdate,
+  type EstimateRequest,
+  type EstimateState,
+  type EstimateUpdate,
+} from '../shared/messages.js';
 import { memoryBar, plansTable, roofline, sweepChart, timeTable } from './pictures.js';
 import './main.css';
 
 registerControls();
 
-const host = connectHost<EstimateRequest, EstimateUpdate, EstimateState>();
+const host = connectHost<EstimateRequest, EstimateUpdate, EstimateState>(isEstimateUpdate);
 const state: EstimateState = host.state() ?? initialState<EstimateState>();
 const names = chooser(t('Run or model'), (name) => host.post({ type: 'choose', name }));
 byId('toolbar').setAttribute('aria-label', t('Estimate'));

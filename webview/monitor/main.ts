@@ -3,12 +3,13 @@ import { button, registerControls, toggle } from '../shared/controls.js';
 import { byId, make } from '../shared/dom.js';
 import { connectHost, initialState } from '../shared/host.js';
 import { t } from '../shared/l10n.js';
-import type {
-  MonitorRequest,
-  MonitorState,
-  MonitorUpdate,
-  PlanFacts,
-  RunSummary,
+import {
+  isMonitorUpdate,
+  type MonitorRequest,
+  type MonitorState,
+  type MonitorUpdate,
+  type PlanFacts,
+  type RunSummary,
 } from '../shared/messages.js';
 import { onThemeChange } from '../shared/theme.js';
 import { Charts } from './charts.js';
@@ -25,7 +26,7 @@ import './main.css';
 
 registerControls();
 
-const host = connectHost<MonitorRequest, MonitorUpdate, MonitorState>();
+const host = connectHost<MonitorRequest, MonitorUpdate, MonitorState>(isMonitorUpdate);
 const kept: MonitorState = host.state() ?? initialState<MonitorState>();
 host.keep(kept);
 const post = (request: MonitorRequest) => host.post(request);
@@ -146,7 +147,7 @@ function draw(): void {
   levelsKnown = series.start !== null;
   profile.update(series.filterNorms);
   timeConstants.update(series.timeConstants, plan?.sequence ?? null);
-  parts.update(series.partsMs, plan?.expected?.partsMs ?? null);
+  parts.update(series.partsMs, plan?.expected?.partsMs ?? {});
   checkpoints.update(series.checkpoints);
   firstBad.setVisible(series.firstBadStep !== null);
   const share = Math.min(own.share, ...others.map((other) => other.share));

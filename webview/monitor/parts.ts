@@ -10,13 +10,14 @@ interface Row {
   predicted: number | null;
 }
 
-const NAMES: Record<string, string> = {
-  data: t('data'),
-  forward: t('forward'),
-  backward: t('backward'),
-  optimizer: t('optimizer'),
-  communication: t('communication'),
-  compute: t('compute'),
+/** The whole, its two halves, and what the estimate makes of the first. */
+const NAMES = {
+  step: t('step'),
+  compute: t('computing'),
+  forward: t('of it forward'),
+  backward: t('of it backward'),
+  optimizer: t('of it the optimizer'),
+  communication: t('waiting for other ranks'),
 };
 
 /** Where the time of a step goes: as it was measured, beside what the estimate says. */
@@ -25,20 +26,21 @@ export class StepParts {
 
   constructor(private readonly section: HTMLElement) {}
 
-  update(measured: Parts | null, predicted: Parts | null): void {
-    const rows = rowsOf(measured ?? {}, predicted ?? {});
-    this.section.hidden = measured === null || rows.length === 0;
+  update(measured: Parts, predicted: Parts): void {
+    const rows = rowsOf(measured, predicted);
+    // A step's time alone has a chart of its own.
+    this.section.hidden = rows.length < 2;
     const saying = JSON.stringify(rows);
     if (this.section.hidden || saying === this.said) return;
     this.said = saying;
     const most = Math.max(...rows.flatMap((row) => [row.measured ?? 0, row.predicted ?? 0]), 1e-9);
     const cells = (row: Row) => [
-      make('th', '', NAMES[row.name] ?? row.name),
+      make('th', '', row.name),
       make('td', '', bar(row, most)),
       make('td', 'number', row.measured === null ? '' : formatMs(row.measured)),
       make('td', 'number', row.predicted === null ? '' : formatMs(row.predicted)),
     ];
-    const head = ['', '', t('measured'), t('estimate')].map((name) => make('th', 'number', name));
+    const head = ['', '', t('measured'), t('estimate')].map((name) => make('td', 'number', name));
     this.section.replaceChildren(
       make('h2', '', t('Time of a step, by part')),
       make(
@@ -52,11 +54,11 @@ export class StepParts {
   }
 }
 
-/** Parts of either, in the order they were told; with all of them together where there are several. */
-export function rowsOf(measured: Parts, predicted: Parts): Row[] {
-  const names = [...new Set([...Object.keys(measured), ...Object.keys(predicted)])];
+function rowsOf(measured: Parts, predicted: Parts): Row[] {
   const of = (parts: Parts, name: string) => (Number.isFinite(parts[name]) ? parts[name]! : null);
-  return names.map((name) => ({ name, measured: of(measured, name), predicted: of(predicted, name) }));
+  return Object.entries(NAMES)
+    .map(([key, name]) => ({ name, measured: of(measured, key), predicted: of(predicted, key) }))
+    .filter((row) => row.measured !== null || row.predicted !== null);
 }
 
 /** The measured time as a bar, the predicted one as a mark. */

@@ -59,8 +59,8 @@ export class RunSeries {
   /** Norm of each tap of the filter, by MR layer; quantiles of the time constants, by LI layer; the newest. */
   filterNorms = new Map<number, number[]>();
   timeConstants = new Map<number, number[]>();
-  /** Where the time of a step went, the newest. */
-  partsMs: Record<string, number> | null = null;
+  /** Where the time of the newest step went, as far as the run tells. */
+  partsMs: Record<string, number> = {};
   checkpoints: Checkpoint[] = [];
 
   clear(): void {
@@ -145,6 +145,7 @@ export class RunSeries {
     }
     const newest = OF_STEP.map((name, index) => [name, values[index]![rows.count - 1]!]);
     this.last = { step: steps[rows.count - 1]!, ...Object.fromEntries(newest) } as LastStep;
+    this.partsMs.step = this.last.stepTimeMs;
     this.addReports(rows.reports);
   }
 
@@ -160,10 +161,11 @@ export class RunSeries {
       this.firstBadStep ??= this.columns.step[row]!;
   }
 
-  private addReports({ filterNorms, timeConstants, partsMs }: StepReports): void {
+  private addReports({ filterNorms, timeConstants, computeMs, communicationMs }: StepReports): void {
     for (const { layer, norms } of filterNorms ?? []) setNumbers(this.filterNorms, layer, norms);
     for (const { layer, tokens } of timeConstants ?? []) setNumbers(this.timeConstants, layer, tokens);
-    if (partsMs) this.partsMs = partsMs;
+    if (computeMs !== undefined) this.partsMs.compute = computeMs;
+    if (communicationMs !== undefined) this.partsMs.communication = communicationMs;
   }
 
   /** Evaluations may be reported after later steps: those find their row, or have none. */

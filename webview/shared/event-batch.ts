@@ -18,8 +18,8 @@ export const STEP_COLUMNS = [
 ] as const;
 export type StepColumn = (typeof STEP_COLUMNS)[number];
 
-/** What steps report now and then, the newest of each. */
-export type StepReports = Pick<StepEvent, 'filterNorms' | 'timeConstants' | 'partsMs'>;
+/** What not every step of every run reports, the newest of each. */
+export type StepReports = Pick<StepEvent, 'filterNorms' | 'timeConstants' | 'computeMs' | 'communicationMs'>;
 
 export interface StepRows {
   type: 'steps';
@@ -68,10 +68,11 @@ function packSteps(steps: StepEvent[]): StepRows {
 
 function reportsOf(steps: StepEvent[]): StepReports {
   const reports: StepReports = {};
-  for (const { filterNorms, timeConstants, partsMs } of steps) {
+  for (const { filterNorms, timeConstants, computeMs, communicationMs } of steps) {
     if (Array.isArray(filterNorms)) reports.filterNorms = filterNorms;
     if (Array.isArray(timeConstants)) reports.timeConstants = timeConstants;
-    if (typeof partsMs === 'object' && partsMs !== null) reports.partsMs = partsMs;
+    if (typeof computeMs === 'number') reports.computeMs = computeMs;
+    if (typeof communicationMs === 'number') reports.communicationMs = communicationMs;
   }
   return reports;
 }

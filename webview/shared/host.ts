@@ -15,12 +15,17 @@ export interface Host<Request, Update, State> {
   keep(state: State): void;
 }
 
-/** Connects to the extension. Once a page. */
-export function connectHost<Request, Update, State>(): Host<Request, Update, State> {
+/** Connects to the extension. Once a page. Messages that `isUpdate` does not let in are not the extension's. */
+export function connectHost<Request, Update, State>(
+  isUpdate: (message: unknown) => message is Update,
+): Host<Request, Update, State> {
   const api = acquireVsCodeApi();
   return {
     post: (request) => api.postMessage(request),
-    onUpdate: (listener) => window.addEventListener('message', (event) => listener(event.data as Update)),
+    onUpdate: (listener) =>
+      window.addEventListener('message', ({ data }: MessageEvent<unknown>) => {
+        if (isUpdate(data)) listener(data);
+      }),
     state: () => api.getState() as State | undefined,
     keep: (state) => api.setState(state),
   };

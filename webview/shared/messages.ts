@@ -1,6 +1,7 @@
 /**
  * Everything that webviews and the extension say to each other. Extension → webview messages are `…Update`,
- * webview → extension messages are `…Request`; the latter are checked where they arrive.
+ * webview → extension messages are `…Request`; both are checked where they arrive, the latter in every part: a page is
+ * trusted less than the extension that made it.
  */
 import type { RunState } from '../../extension/runs/run-directory.js';
 import type { EstimateResult, PreviewModel, TextRange } from '../../language/server/protocol.js';
@@ -172,6 +173,23 @@ function isEdit(value: unknown): value is DiagramEdit {
       return false;
   }
 }
+
+/** Whether a message is of one of the kinds that a page is told. */
+function isOneOf<Update extends { type: string }>(types: readonly Update['type'][]) {
+  return (value: unknown): value is Update => isObject(value) && types.some((type) => type === value.type);
+}
+
+export const isDiagramUpdate = isOneOf<DiagramUpdate>(['preview', 'cursor', 'broken']);
+export const isEstimateUpdate = isOneOf<EstimateUpdate>(['estimate']);
+export const isMonitorUpdate = isOneOf<MonitorUpdate>([
+  'run',
+  'events',
+  'sample',
+  'log',
+  'plan',
+  'compared',
+  'gone',
+]);
 
 export function isDiagramRequest(value: unknown): value is DiagramRequest {
   if (!isObject(value)) return false;
