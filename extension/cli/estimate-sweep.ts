@@ -1,6 +1,7 @@
 import { InvalidArgumentError } from 'commander';
 import { refusal } from '../../language/estimate/index.js';
 import type { Plan } from '../../language/plan/plan.js';
+import { withDegrees } from '../../language/plan/spread.js';
 import { size } from './values.js';
 
 const PARAMETERS = ['sequence', 'micro-batch', 'tensor', 'context'] as const;
@@ -72,7 +73,12 @@ export function atPoint(plan: Plan, point: Point): Plan | string {
   const next = reshaped(plan, {
     sequence: point.sequence ?? plan.run.sequence,
     microBatch: point['micro-batch'] ?? plan.run.microBatch,
-    parallel: { ...parallel, tensor, context, data, sequence },
+    parallel: withDegrees(
+      parallel,
+      { tensor, context, data, sequence },
+      plan.model.blocks,
+      point.sequence ?? plan.run.sequence,
+    ),
   });
   return refusal(next) ?? next;
 }

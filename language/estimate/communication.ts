@@ -1,4 +1,4 @@
-import type { Plan, PlanBlock, PlanCluster } from '../plan/plan.js';
+import type { Plan, PlanBlock, PlanCluster, PlanParallel } from '../plan/plan.js';
 import { byBlock } from './by-block.js';
 import type { CostItem } from './estimate.js';
 import type { HardwareProfile, LinkProfile } from './hardware.js';
@@ -149,13 +149,24 @@ function tensorItem(device: Device, plan: Plan, shard: Shard, link: Link): CostI
 }
 
 /** What one block passes between context ranks, seconds one way, and its bytes. */
-function contextCost(device: Device, block: PlanBlock, shard: Shard, ranks: number, link: Link) {
+function contextCost(device: Device, block: PlanBlock, shard: Shard, parallel: PlanParallel, link: Link) {
   const { mixer } = block;
+  const { context, spread } = parallel;
   const width = shard.width / shard.tensor;
-  if (mixer.operator === 'MHA' || device.engine.contextOfHyena === 'all-to-all') {
-    const columns = projectedWidth(mixer, shard.width) / shard.tensor + width;
+  if (mixer.operator === 'MHA' && spread?.MHA === 'ring') {
+    // Keys go only to ranks with later queries.
+    const share = spread.order === 'zig-zag' ? 0.75 : 0.5;
+    const keys = (2 * mixer.kvHeads * mixer.headDim * shard.rows * device.valueBytes) / shard.tensor;
+    const bytes = keys * (context - 1) * share;
+    return { bytes, seconds: sendSeconds(link, bytes) };
+  }
+  const fused = device.engine.contextOfHyena === 'all-to-all';
+  if (mixer.operator === 'MHA' || fused || spread?.[mixer.operator] === 'all-to-all') {
+    // Projections there and outputs back; with the gates outside, what is convolved and what comes of it.
+    const whole = mixer.operator === 'MHA' || fused;
+    const columns = (whole ? projectedWidth(mixer, shard.width) / shard.tensor : width) + width;
     const bytes = shard.rows * columns * device.valueBytes;
-    return { bytes, seconds: 2 * allToAllSeconds(link, ranks, bytes / 2) };
+    return { bytes, seconds: 2 * allToAllSeconds(link, context, bytes / 2) };
   }
   const featurizer = (mixer.featurizerTaps - 1) * 3 * width * device.valueBytes;
   const bytes =
@@ -165,9 +176,9 @@ function contextCost(device: Device, block: PlanBlock, shard: Shard, ranks: numb
   return { bytes: bytes * shard.batch, seconds: sendSeconds(link, bytes * shard.batch) };
 }
 
-/** Overlaps of FIR filters and states of LI to the neighbour; all-to-all over heads for attention. */
+/** What operators pass on over the context ranks. */
 function contextItem(device: Device, plan: Plan, shard: Shard, link: Link): CostItem {
-  const costOf = byBlock((block) => contextCost(device, block, shard, plan.run.parallel.context, link));
+  const costOf = byBlock((block) => contextCost(device, block, shard, plan.run.parallel, link));
   let bytes = 0;
   let seconds = 0;
   for (const block of plan.model.blocks) {
@@ -176,7 +187,7 @@ function contextItem(device: Device, plan: Plan, shard: Shard, link: Link): Cost
     seconds += cost.seconds;
   }
   const repeated = repeats(device, plan) ? 2 : 1;
-  const kind = 'all-to-all + point-to-point';
+  const kind = plan.run.parallel.spread?.MHA === 'ring' ? 'point-to-point' : 'all-to-all + point-to-point';
   return item(`context (${link.kind})`, kind, (1 + repeated) * bytes, seconds, repeated * seconds);
 }
 

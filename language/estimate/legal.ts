@@ -1,4 +1,5 @@
 import type { Plan, PlanBlock, PlanMixer, PlanParallel } from '../plan/plan.js';
+import { piecesOf } from '../plan/spread.js';
 
 /** What the rules look at of a model. */
 export interface Shape {
@@ -14,14 +15,15 @@ export interface Division {
   over: 'tensor' | 'tensor and context';
 }
 
-/** What must divide evenly; equal ones once. */
-export function divisionsOf({ vocab, blocks }: Shape): Division[] {
+/** What must divide evenly; equal ones once. Channels and heads that context ranks exchange are shared out by both. */
+export function divisionsOf({ vocab, blocks }: Shape, { spread }: PlanParallel): Division[] {
   const found = new Map<string, Division>();
   const add = (what: string, count: number, over: Division['over']) =>
     found.set(`${what}/${count}`, { what, count, over });
   const ofMixer = (mixer: PlanMixer, where = ''): void => {
-    if (mixer.operator === 'MHA') add('heads of keys and values of MHA', mixer.kvHeads, 'tensor');
-    else add(`groups of ${where}${mixer.operator}`, mixer.groups, 'tensor and context');
+    const over = spread?.[mixer.operator] === 'all-to-all' ? 'tensor and context' : 'tensor';
+    if (mixer.operator === 'MHA') add('heads of keys and values of MHA', mixer.kvHeads, over);
+    else add(`groups of ${where}${mixer.operator}`, mixer.groups, over);
   };
   add('rows of the vocabulary', vocab, 'tensor');
   for (const { mixer, ffn } of new Set(blocks)) {
@@ -33,11 +35,9 @@ export function divisionsOf({ vocab, blocks }: Shape): Division[] {
 }
 
 /** Divisions that do not come out even. */
-export function unevenDivisions(
-  shape: Shape,
-  { tensor, context }: PlanParallel,
-): (Division & { ranks: number })[] {
-  return divisionsOf(shape).flatMap((division) => {
+export function unevenDivisions(shape: Shape, parallel: PlanParallel): (Division & { ranks: number })[] {
+  const { tensor, context } = parallel;
+  return divisionsOf(shape, parallel).flatMap((division) => {
     const ranks = division.over === 'tensor' ? tensor : tensor * context;
     return division.count % ranks === 0 ? [] : [{ ...division, ranks }];
   });
@@ -46,46 +46,22 @@ export function unevenDivisions(
 /** Why a sequence cannot be cut as the degrees ask. */
 export type SequenceFlaw =
   | { kind: 'shards'; shards: number }
-  /** Attention shares out two pieces a context rank. */
-  | { kind: 'pieces'; pieces: number }
-  /** Filters reach beyond the neighbouring rank. */
-  | { kind: 'reach'; taps: number; tokens: number };
+  /** In zig-zag order there are two pieces a context rank. */
+  | { kind: 'pieces'; pieces: number };
 
-function longestFilter(mixers: PlanMixer[]): number {
-  return mixers.reduce((most, mixer) => Math.max(most, 'taps' in mixer ? mixer.taps : 0), 0);
-}
-
-/** All that is wrong with cutting the sequence; without a shape only what needs none. */
-export function sequenceFlaws(
-  shape: Shape | undefined,
-  sequence: number,
-  parallel: PlanParallel,
-): SequenceFlaw[] {
+/** What is wrong with cutting the sequence. */
+export function sequenceFlaw(sequence: number, parallel: PlanParallel): SequenceFlaw | undefined {
   const { tensor, context } = parallel;
   const shards = context * (parallel.sequence ? tensor : 1);
-  if (sequence % shards !== 0) return [{ kind: 'shards', shards }];
-  if (context === 1 || !shape) return [];
-  const mixers = [...new Set(shape.blocks)].flatMap(({ mixer, ffn }) =>
-    ffn.kind === 'hyena' ? [mixer, ffn.mixer] : [mixer],
-  );
-  const flaws: SequenceFlaw[] = [];
-  const attends = mixers.some(({ operator }) => operator === 'MHA');
-  if (attends && sequence % (2 * context) !== 0) flaws.push({ kind: 'pieces', pieces: 2 * context });
-  const taps = longestFilter(mixers);
-  const tokens = sequence / context;
-  if (taps - 1 > tokens) flaws.push({ kind: 'reach', taps, tokens });
-  return flaws;
+  if (sequence % shards !== 0) return { kind: 'shards', shards };
+  const pieces = piecesOf(parallel);
+  return sequence % pieces === 0 ? undefined : { kind: 'pieces', pieces };
 }
 
 function sequenceReason(flaw: SequenceFlaw, sequence: number): string {
-  switch (flaw.kind) {
-    case 'shards':
-      return `${sequence} tokens do not divide by ${flaw.shards} sequence shards`;
-    case 'pieces':
-      return `${sequence} tokens do not divide by ${flaw.pieces}, two pieces a context rank for attention`;
-    case 'reach':
-      return `filters of ${flaw.taps} taps reach beyond the ${flaw.tokens} tokens of the rank before`;
-  }
+  return flaw.kind === 'shards'
+    ? `${sequence} tokens do not divide by ${flaw.shards} sequence shards`
+    : `${sequence} tokens do not divide by ${flaw.pieces}, two pieces a context rank in zig-zag order`;
 }
 
 /**
@@ -96,6 +72,6 @@ export function refusal(plan: Plan): string | undefined {
   const { sequence, parallel } = plan.run;
   const [uneven] = unevenDivisions(plan.model, parallel);
   if (uneven) return `${uneven.count} ${uneven.what} do not divide by ${uneven.ranks} ranks`;
-  const [flaw] = sequenceFlaws(plan.model, sequence, parallel);
+  const flaw = sequenceFlaw(sequence, parallel);
   return flaw && sequenceReason(flaw, sequence);
 }

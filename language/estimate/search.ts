@@ -1,4 +1,5 @@
 import type { Plan, PlanParallel } from '../plan/plan.js';
+import { withDegrees } from '../plan/spread.js';
 import { deviceOf, estimatePlan, stepTimeMs, type EstimateOptions } from './estimate-plan.js';
 import type { Estimate } from './estimate.js';
 import { refusal } from './legal.js';
@@ -146,7 +147,8 @@ export function searchPlans(plan: Plan, options: EstimateOptions = {}): SearchRe
   for (const tensor of divisors(devices)) {
     for (const context of divisors(devices / tensor)) {
       const data = devices / tensor / context;
-      const parallel: PlanParallel = { tensor, context, data, sequence: tensor > 1, zero: 0 };
+      const degrees: PlanParallel = { tensor, context, data, sequence: tensor > 1, zero: 0 };
+      const parallel = withDegrees(plan.run.parallel, degrees, plan.model.blocks, sequence);
       const refuse = (reason: string) => refused.push({ tensor, context, reason });
       const reason = refusal({ ...plan, run: { ...plan.run, parallel } });
       if (reason) refuse(reason);

@@ -1,8 +1,18 @@
 import type { ClusterUse, ModelUse, Run, Section, Setting } from '../generated/ast.js';
 import { isClusterUse, isModelUse, isSection, isSetting } from '../generated/ast.js';
-import type { PlanAdamW, PlanData, PlanParallel, PlanRun, PlanSchedule, Precision } from '../plan/plan.js';
+import type {
+  PlanAdamW,
+  PlanData,
+  PlanParallel,
+  PlanRun,
+  PlanSchedule,
+  PlanSpread,
+  Precision,
+} from '../plan/plan.js';
+import { spreadOf } from '../plan/spread.js';
 import type { Assumption, ModelLayout } from './layout.js';
 import { resolveCluster, type ClusterLayout } from './resolve-cluster.js';
+import { distinctBlocks } from './resolve-model.js';
 import {
   argumentReads,
   callOf,
@@ -50,8 +60,8 @@ export function runClusterUse(run: Run): ClusterUse | undefined {
   return run.items.find(isClusterUse);
 }
 
-/** Resolves a run; `model` only lends its sequence length. */
-export function resolveRun(run: Run, model: Pick<ModelLayout, 'sequence'> | undefined): RunLayout {
+/** Resolves a run; `model` lends its sequence length and what its operators allow. */
+export function resolveRun(run: Run, model: ModelLayout | undefined): RunLayout {
   const settings = readSettings(runSettings(run), 'run', []);
   const parallelSettings = readSettings(parallelSection(run)?.settings ?? [], 'parallel', []);
   const clusterNode = runClusterUse(run)?.cluster?.ref;
@@ -65,7 +75,8 @@ export function resolveRun(run: Run, model: Pick<ModelLayout, 'sequence'> | unde
 
   const sequence = numberOf(settings, 'sequence') ?? model?.sequence ?? assume('sequence', DEFAULT_SEQUENCE);
   const microBatch = numberOf(settings, 'micro-batch') ?? assume('micro-batch', 1);
-  const parallel = resolveParallel(parallelSettings, devices);
+  const degrees = resolveParallel(parallelSettings, devices);
+  const parallel = { ...degrees, ...resolveSpread(parallelSettings, degrees, sequence, model) };
   const requestedBatch = batchTokens(settings, sequence);
   const share = sequence * microBatch * parallel.data;
   const accumulation = Math.max(1, Math.round((requestedBatch ?? share) / share));
@@ -149,6 +160,23 @@ function resolveParallel(settings: SettingReads, devices: number | undefined): P
     sequence: flagOf(settings, 'sequence') ?? false,
     zero: (numberOf(settings, 'zero') ?? (data > 1 ? 1 : 0)) as PlanParallel['zero'],
   };
+}
+
+/** Nothing where there is one context rank. */
+function resolveSpread(
+  settings: SettingReads,
+  degrees: PlanParallel,
+  sequence: number,
+  model: ModelLayout | undefined,
+): { spread?: PlanSpread } {
+  if (degrees.context === 1) return {};
+  const call = callOf(settings, 'spread');
+  const written: Record<string, string> = call ? { order: call.callee } : {};
+  for (const [key, { readings }] of argumentReads(call)) {
+    if (readings[0]?.kind === 'word') written[key] = readings[0].word;
+  }
+  const blocks = model ? distinctBlocks(model) : [];
+  return { spread: spreadOf(blocks, sequence, degrees, written as Partial<PlanSpread>) };
 }
 
 function resolveData(settings: SettingReads): PlanData {

@@ -1,3 +1,4 @@
+import type { PlanSpread } from '../plan/plan.js';
 import {
   flag,
   LIMITS,
@@ -181,10 +182,44 @@ export const RUN_SETTINGS: SettingSpec[] = [
 
 const DEGREE = whole(1, 1 << 20);
 
+const ALL_TO_ALL = word('all-to-all', 'Every rank has whole sequences of some channels, or heads.');
+const P2P = word('p2p', 'What the filter reaches beyond a piece goes to the next rank.');
+const STRATEGIES = [
+  setting('SE', 'Short filters over context ranks.', [P2P, ALL_TO_ALL], 'p2p'),
+  setting('MR', 'Medium filters over context ranks.', [P2P, ALL_TO_ALL], 'p2p'),
+  setting(
+    'LI',
+    'Long filters over context ranks.',
+    [word('state', 'Their states go from piece to piece.'), ALL_TO_ALL],
+    'state',
+  ),
+  setting(
+    'MHA',
+    'Attention over context ranks.',
+    [word('ring', 'Keys and values go round; queries stay.'), ALL_TO_ALL],
+    'all-to-all where the heads divide by the ranks, else ring',
+  ),
+];
+const order = (callee: PlanSpread['order'], doc: string): CallSpec => ({
+  kind: 'call',
+  callee,
+  doc,
+  parameters: STRATEGIES,
+});
+
 export const PARALLEL_SETTINGS: SettingSpec[] = [
   setting('tensor', 'Ranks that split every projection; heads and filter groups stay whole.', DEGREE, '1'),
   flag('sequence', 'Sequence parallel: norms on sequence shards of the tensor group.', 'no'),
   setting('context', 'Ranks that split the sequence.', DEGREE, '1'),
+  setting(
+    'spread',
+    'How sequences lie over the context ranks, and how each operator works over them.',
+    [
+      order('contiguous', 'A piece a rank, one after the other.'),
+      order('zig-zag', 'Two pieces a rank, the first with the last, so that causal attention is even work.'),
+    ],
+    'contiguous; zig-zag where keys of attention go round',
+  ),
   setting(
     'data',
     'Replicas, each with batches of its own.',

@@ -1,6 +1,7 @@
 import { DocumentState, type LangiumDocument } from 'langium';
-import { estimatePlan, hardwareById, type CostItem } from '../estimate/index.js';
+import { estimatePlan, hardwareById, refusal, type CostItem } from '../estimate/index.js';
 import type { Plan } from '../plan/plan.js';
+import { piecesOf, withDegrees } from '../plan/spread.js';
 import { compileRun, modelsOf, runsOf } from './compile.js';
 import type { EstimateParams, EstimateResult, EstimateView } from './protocol.js';
 import type { StripedServices } from './striped-module.js';
@@ -76,7 +77,7 @@ function byPart(items: readonly CostItem[]): CostItem[] {
 /** One micro-batch of the same number of sequences, of another length. */
 function sweepPoint(plan: Plan, sequence: number): EstimateView['sweep'] {
   const { run } = plan;
-  if (sequence % (run.parallel.context * 2) !== 0) return [];
+  if (sequence % piecesOf(run.parallel) !== 0) return [];
   const tokens = sequence * run.microBatch * run.accumulation * run.parallel.data;
   const estimate = estimatePlan({ ...plan, run: { ...run, sequence, globalBatchTokens: tokens } });
   const rate = (stepTimeMs: number) => (tokens / stepTimeMs) * 1e3;
@@ -100,8 +101,9 @@ function plansFor(plan: Plan, deviceBytes: number): EstimateView['plans'] {
       const data = devices / (tensor * context);
       const accumulation = run.globalBatchTokens / (run.sequence * run.microBatch * data);
       if (!Number.isInteger(data) || !Number.isInteger(accumulation) || accumulation < 1) return [];
-      if (!divides(plan, tensor, context)) return [];
-      const parallel = { ...run.parallel, tensor, context, data };
+      const degrees = { tensor, context, data };
+      const parallel = withDegrees(run.parallel, degrees, plan.model.blocks, run.sequence);
+      if (refusal({ ...plan, run: { ...run, parallel } })) return [];
       return (['none', 'blocks'] as const).map((recompute) => ({ parallel, recompute, accumulation }));
     }),
   );
@@ -126,15 +128,4 @@ function plansFor(plan: Plan, deviceBytes: number): EstimateView['plans'] {
     })
     .sort((a, b) => Number(b.fits) - Number(a.fits) || b.tokensPerSecond - a.tokensPerSecond)
     .filter((candidate, position) => position < PLANS_SHOWN || candidate.isChosen);
-}
-
-/** Whether heads, groups and the sequence can be shared out so. */
-function divides(plan: Plan, tensor: number, context: number): boolean {
-  const ranks = tensor * context;
-  if (plan.run.sequence % (2 * context) !== 0) return false;
-  return plan.model.blocks.every(({ mixer }) =>
-    mixer.operator === 'MHA'
-      ? mixer.heads % ranks === 0 && mixer.kvHeads % tensor === 0
-      : mixer.groups % ranks === 0,
-  );
 }

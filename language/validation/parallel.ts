@@ -4,7 +4,7 @@ import { linkFor } from '../estimate/communication.js';
 import { hardwareById, hardwareProfiles } from '../estimate/hardware.js';
 import {
   divisionsOf,
-  sequenceFlaws,
+  sequenceFlaw,
   unevenDivisions,
   type Division,
   type SequenceFlaw,
@@ -109,7 +109,7 @@ function checkNodes(layout: RunLayout, { node, plan }: ClusterLayout): Finding[]
 }
 
 /** Shards of the sequence. */
-export function checkShards(layout: RunLayout, model: ModelLayout | undefined): Finding[] {
+export function checkShards(layout: RunLayout): Finding[] {
   const { sequence, parallel } = layout.plan;
   const { tensor } = parallel;
   const node = layout.parallelSettings.get('context')?.node ?? parallelNode(layout);
@@ -127,20 +127,31 @@ export function checkShards(layout: RunLayout, model: ModelLayout | undefined): 
       node: layout.parallelSettings.get('sequence')?.node ?? node,
     });
   }
-  const shape = model && { vocab: model.vocab, blocks: distinctBlocks(model) };
-  const broken = sequenceFlaws(shape, sequence, parallel).map((flaw) => flawText(flaw, sequence));
-  return [...findings, ...broken.flatMap(refuse)];
+  findings.push(...checkSpread(layout));
+  const flaw = sequenceFlaw(sequence, parallel);
+  return flaw ? [...findings, ...refuse(flawText(flaw, sequence))] : findings;
+}
+
+/** Spreads that do nothing, or leave ranks idle. */
+function checkSpread({ plan, parallelSettings }: RunLayout): Finding[] {
+  const node = parallelSettings.get('spread')?.node;
+  if (!node) return [];
+  const warn = (message: string): Finding[] => [
+    { severity: 'warning', code: 'striped/parallel', message, node },
+  ];
+  const { context, spread } = plan.parallel;
+  if (!spread) return warn('The spread is over context ranks; with context 1 it changes nothing.');
+  if (spread.MHA !== 'ring' || spread.order === 'zig-zag') return [];
+  // A rank attends to half of its own piece, on average, and to all before it.
+  return warn(
+    `In contiguous order later queries see more keys: in a ring the last rank works ${2 * context - 1} times as long as the first. In zig-zag order every rank has as much to do.`,
+  );
 }
 
 function flawText(flaw: SequenceFlaw, sequence: number): string {
-  switch (flaw.kind) {
-    case 'shards':
-      return `Sequences of ${grouped(sequence)} tokens do not divide by ${flaw.shards} sequence shards.`;
-    case 'pieces':
-      return `Attention shares the sequence out in zig-zag, two pieces a context rank: ${grouped(sequence)} tokens do not divide by ${flaw.pieces}.`;
-    case 'reach':
-      return `A context rank has ${grouped(flaw.tokens)} tokens, and filters of ${grouped(flaw.taps)} taps reach back beyond its neighbour.`;
-  }
+  return flaw.kind === 'shards'
+    ? `Sequences of ${grouped(sequence)} tokens do not divide by ${flaw.shards} sequence shards.`
+    : `In zig-zag order a context rank has two pieces of a sequence: ${grouped(sequence)} tokens do not divide by ${flaw.pieces}.`;
 }
 
 /** Heads, filter groups and inner widths are never split across ranks. */
@@ -149,7 +160,7 @@ export function checkTensorSplit(layout: RunLayout, model: ModelLayout): Finding
   const ranks = tensor * context;
   if (ranks === 1) return [];
   const shape = { vocab: model.vocab, blocks: distinctBlocks(model) };
-  const divisions = divisionsOf(shape);
+  const divisions = divisionsOf(shape, layout.plan.parallel);
   const uneven = unevenDivisions(shape, layout.plan.parallel);
   // Without context ranks it is the tensor ranks alone that do not fit.
   const keyOf = ({ over }: Division) => (over === 'tensor' || context === 1 ? 'tensor' : 'context');
