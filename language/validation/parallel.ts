@@ -10,13 +10,14 @@ import {
   type SequenceFlaw,
 } from '../estimate/legal.js';
 import type { Cluster } from '../generated/ast.js';
-import type { Finding } from '../layout/finding.js';
+import type { Finding, Fix } from '../layout/finding.js';
 import type { ModelLayout } from '../layout/layout.js';
 import { grouped, parseNumber } from '../layout/numbers.js';
 import { clusterNode, type ClusterLayout } from '../layout/resolve-cluster.js';
 import { distinctBlocks } from '../layout/resolve-model.js';
 import { parallelSection, type RunLayout } from '../layout/resolve-run.js';
 import { nearest, suggestion } from '../layout/suggest.js';
+import { mixersOf } from '../plan/spread.js';
 
 export function checkCluster(cluster: Cluster): Finding[] {
   const node = clusterNode(cluster);
@@ -109,7 +110,7 @@ function checkNodes(layout: RunLayout, { node, plan }: ClusterLayout): Finding[]
 }
 
 /** Shards of the sequence. */
-export function checkShards(layout: RunLayout): Finding[] {
+export function checkShards(layout: RunLayout, model: ModelLayout | undefined): Finding[] {
   const { sequence, parallel } = layout.plan;
   const { tensor } = parallel;
   const node = layout.parallelSettings.get('context')?.node ?? parallelNode(layout);
@@ -127,24 +128,29 @@ export function checkShards(layout: RunLayout): Finding[] {
       node: layout.parallelSettings.get('sequence')?.node ?? node,
     });
   }
-  findings.push(...checkSpread(layout));
+  findings.push(...checkSpread(layout, model));
   const flaw = sequenceFlaw(sequence, parallel);
   return flaw ? [...findings, ...refuse(flawText(flaw, sequence))] : findings;
 }
 
 /** Spreads that do nothing, or leave ranks idle. */
-function checkSpread({ plan, parallelSettings }: RunLayout): Finding[] {
+function checkSpread({ plan, parallelSettings }: RunLayout, model: ModelLayout | undefined): Finding[] {
   const node = parallelSettings.get('spread')?.node;
   if (!node) return [];
-  const warn = (message: string): Finding[] => [
-    { severity: 'warning', code: 'striped/parallel', message, node },
+  const warn = (message: string, fixes?: Fix[]): Finding[] => [
+    { severity: 'warning', code: 'striped/parallel', message, node, fixes },
   ];
   const { context, spread } = plan.parallel;
   if (!spread) return warn('The spread is over context ranks; with context 1 it changes nothing.');
-  if (spread.MHA !== 'ring' || spread.order === 'zig-zag') return [];
+  const attends = model && mixersOf(distinctBlocks(model)).some(({ operator }) => operator === 'MHA');
+  if (!attends || spread.MHA !== 'ring' || spread.order === 'zig-zag') return [];
+  const written = node.$cstNode?.text ?? '';
+  const newText = written.replace(/\bcontiguous\b/, 'zig-zag');
+  const mends = newText !== written && plan.sequence % (2 * context) === 0;
   // A rank attends to half of its own piece, on average, and to all before it.
   return warn(
     `In contiguous order later queries see more keys: in a ring the last rank works ${2 * context - 1} times as long as the first. In zig-zag order every rank has as much to do.`,
+    mends ? [{ title: 'Change to `zig-zag`', newText }] : undefined,
   );
 }
 

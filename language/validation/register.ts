@@ -99,7 +99,7 @@ function checkRun(run: Run, services: StripedServices): Finding[] {
     ...checkBatch(layout),
     ...checkSchedule(layout),
     ...checkDevices(layout),
-    ...checkShards(layout),
+    ...checkShards(layout, model),
     ...checkPrecision(layout, model),
     ...(model ? [...checkRunAgainstModel(layout, model), ...checkTensorSplit(layout, model)] : []),
   ];

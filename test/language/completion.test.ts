@@ -40,7 +40,26 @@ const CASES: [title: string, text: string, present: string[], absent: string[]][
     ['sequence', 'batch', 'model', 'on', 'parallel', 'optimizer'],
     ['width', 'layout', 'tensor'],
   ],
-  ['settings of parallel', 'run r { parallel { | } }', ['tensor', 'context', 'zero'], ['steps', 'model']],
+  [
+    'settings of parallel',
+    'run r { parallel { | } }',
+    ['tensor', 'context', 'spread', 'zero'],
+    ['steps', 'model'],
+  ],
+  ['orders of a spread', 'run r { parallel { spread | } }', ['contiguous', 'zig-zag'], ['data', 'p2p']],
+  [
+    'operators of a spread',
+    'run r { parallel { context 2 spread zig-zag(SE: p2p, |) } }',
+    ['MR', 'LI', 'MHA'],
+    ['context', 'p2p'],
+  ],
+  [
+    'strategies of LI',
+    'run r { parallel { spread zig-zag(LI: |) } }',
+    ['state', 'all-to-all'],
+    ['p2p', 'ring', 'MHA'],
+  ],
+  ['strategies of MHA', 'run r { parallel { spread zig-zag(MHA: |) } }', ['ring', 'all-to-all'], ['state']],
   ['settings of a cluster', 'cluster c { | }', ['node', 'nodes', 'link', 'via'], ['steps']],
   [
     'blocks and stripes in a layout',

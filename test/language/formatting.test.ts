@@ -34,6 +34,11 @@ const CASES: [title: string, text: string, formatted: string][] = [
     'model M { MR { decay(0,2) } MHA { rope (base: 1e6) } }',
     'model M { MR { decay (0, 2) } MHA { rope(base: 1e6) } }\n',
   ],
+  [
+    'a spread',
+    'run r { parallel { context 2 spread zig-zag (MHA :ring,LI:state)data 1 } }',
+    'run r { parallel { context 2 spread zig-zag(MHA: ring, LI: state) data 1 } }\n',
+  ],
   ['several blank lines', '\n\n\nmodel M { }\n\n\n\nrun r { }\n\n', 'model M { }\n\nrun r { }\n'],
   ['definitions on one line', 'model M { } run r { }', 'model M { }\nrun r { }\n'],
   [

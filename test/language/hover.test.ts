@@ -29,6 +29,14 @@ const CASES: [title: string, text: string, says: RegExp[]][] = [
   ['an override', 'model M { layout SE(fil|ter: 5) }', [/Taps of the inner filter/]],
   ['hardware', 'cluster c { node gpu h100|-sxm }', [/\*\*h100-sxm\*\*/, /TFLOP\/s/]],
   ['a call', 'run r { schedule cos|ine(warmup: 5) }', [/down to `min`/, /`warmup`/]],
+  [
+    'a spread',
+    'run r { parallel { spr|ead zig-zag } }',
+    [/over the context ranks/, /Takes contiguous\(…\), or zig-zag/],
+  ],
+  ['an order', 'run r { parallel { spread zig|-zag(SE: p2p) } }', [/Two pieces a rank/, /`MHA`/]],
+  ['a strategy', 'run r { parallel { spread zig-zag(MHA: ri|ng) } }', [/queries stay/]],
+  ['an operator of a spread', 'run r { parallel { spread zig-zag(L|I: state) } }', [/[Ll]ong filters over/]],
   ['an operator’s settings', 'model M { S|E { } }', [/short explicit/]],
   ['a statement word', 'model M { lay|out SE }', [/first to the last/]],
   [

@@ -89,7 +89,14 @@ describe('plans', () => {
       'on c sequence 8K batch 4M tokens parallel { tensor 2 context 2 recompute blocks }',
       cluster,
     );
-    assert.deepEqual(run.parallel, { tensor: 2, context: 2, data: 8, sequence: false, zero: 1 });
+    assert.deepEqual(run.parallel, {
+      tensor: 2,
+      context: 2,
+      data: 8,
+      sequence: false,
+      zero: 1,
+      spread: { order: 'contiguous', SE: 'p2p', MR: 'p2p', LI: 'state', MHA: 'all-to-all' },
+    });
     assert.equal(run.accumulation, 64);
     assert.equal(run.recompute, 'blocks');
     assert.equal(run.hardware, 'h200-sxm');

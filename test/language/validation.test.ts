@@ -503,7 +503,7 @@ const CASES: Case[] = [
   },
   {
     title: 'groups that context ranks exchange',
-    text: run('parallel { context 8 spread contiguous(SE: all-to-all) data 1 }').replace('SE MR LI', 'SE LI'),
+    text: run('parallel { context 8 spread zig-zag(SE: all-to-all) data 1 }').replace('SE MR LI', 'SE LI'),
     code: 'striped/parallel',
     says: /4 groups of SE do not divide by 8 ranks \(tensor 1 × context 8\)/,
     fixes: ['context 4'],
@@ -531,6 +531,7 @@ const CASES: Case[] = [
     text: run('parallel { context 4 spread contiguous(MHA: ring) data 1 }'),
     code: 'striped/parallel',
     says: /the last rank works 7 times as long as the first.*zig-zag/,
+    fixes: ['spread zig-zag(MHA: ring)'],
   },
   {
     title: 'a strategy of another operator',
