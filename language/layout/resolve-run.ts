@@ -176,7 +176,7 @@ function resolveSpread(
     if (readings[0]?.kind === 'word') written[key] = readings[0].word;
   }
   const blocks = model ? distinctBlocks(model) : [];
-  return { spread: spreadOf(blocks, sequence, degrees, written as Partial<PlanSpread>) };
+  return { spread: spreadOf(blocks, sequence, degrees, written) };
 }
 
 function resolveData(settings: SettingReads): PlanData {
