@@ -2,9 +2,9 @@ import type { Plan, PlanBlock, PlanCluster, PlanParallel } from '../plan/plan.js
 import { byBlock } from './by-block.js';
 import type { CostItem } from './estimate.js';
 import type { HardwareProfile, LinkProfile } from './hardware.js';
-import { projectedWidth, type Shard } from './operators.js';
+import { blockWork, projectedWidth, type Shard } from './operators.js';
 import { rankParameters } from './memory.js';
-import type { Device } from './roofline.js';
+import { passSeconds, type Device } from './roofline.js';
 
 /** A link as a collective sees it. */
 export interface Link {
@@ -148,22 +148,38 @@ function tensorItem(device: Device, plan: Plan, shard: Shard, link: Link): CostI
   );
 }
 
+/** Seconds of one pass round the ring that attention to the keys already there does not hide. */
+function exposedRingSeconds(
+  device: Device,
+  block: PlanBlock,
+  shard: Shard,
+  link: Link,
+  bytes: number,
+): number {
+  const attention = blockWork(device, block, shard).find(({ name }) => name === 'mixer.inner')!;
+  return Math.max(0, sendSeconds(link, bytes) - passSeconds(device, attention, 'forward').seconds);
+}
+
 /** What one block passes between context ranks, seconds one way, and its bytes. */
 function contextCost(device: Device, block: PlanBlock, shard: Shard, parallel: PlanParallel, link: Link) {
   const { mixer } = block;
-  const { context, spread } = parallel;
+  const { context } = parallel;
+  const own = device.engine.spread;
+  const spread = own ?? parallel.spread;
   const width = shard.width / shard.tensor;
   if (mixer.operator === 'MHA' && spread?.MHA === 'ring') {
-    // Keys go only to ranks with later queries.
-    const share = spread.order === 'zig-zag' ? 0.75 : 0.5;
     const keys = (2 * mixer.kvHeads * mixer.headDim * shard.rows * device.valueBytes) / shard.tensor;
-    const bytes = keys * (context - 1) * share;
+    if (own) {
+      const bytes = keys * (context - 1);
+      return { bytes, seconds: exposedRingSeconds(device, block, shard, link, bytes) };
+    }
+    // Keys go only to ranks with later queries.
+    const bytes = keys * (context - 1) * (spread.order === 'zig-zag' ? 0.75 : 0.5);
     return { bytes, seconds: sendSeconds(link, bytes) };
   }
-  const fused = device.engine.contextOfHyena === 'all-to-all';
-  if (mixer.operator === 'MHA' || fused || spread?.[mixer.operator] === 'all-to-all') {
+  if (mixer.operator === 'MHA' || spread?.[mixer.operator] === 'all-to-all') {
     // Projections there and outputs back; with the gates outside, what is convolved and what comes of it.
-    const whole = mixer.operator === 'MHA' || fused;
+    const whole = mixer.operator === 'MHA' || own;
     const columns = (whole ? projectedWidth(mixer, shard.width) / shard.tensor : width) + width;
     const bytes = shard.rows * columns * device.valueBytes;
     return { bytes, seconds: 2 * allToAllSeconds(link, context, bytes / 2) };
@@ -187,7 +203,8 @@ function contextItem(device: Device, plan: Plan, shard: Shard, link: Link): Cost
     seconds += cost.seconds;
   }
   const repeated = repeats(device, plan) ? 2 : 1;
-  const kind = plan.run.parallel.spread?.MHA === 'ring' ? 'point-to-point' : 'all-to-all + point-to-point';
+  const spread = device.engine.spread ?? plan.run.parallel.spread;
+  const kind = spread?.MHA === 'ring' ? 'point-to-point' : 'all-to-all + point-to-point';
   return item(`context (${link.kind})`, kind, (1 + repeated) * bytes, seconds, repeated * seconds);
 }
 

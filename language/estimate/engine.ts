@@ -1,3 +1,4 @@
+import type { PlanSpread } from '../plan/plan.js';
 import savanna from './engines/savanna.json' with { type: 'json' };
 import striped from './engines/striped.json' with { type: 'json' };
 import type { Curve, Figure } from './hardware.js';
@@ -8,6 +9,11 @@ export interface EngineProfile {
   name: string;
   /** Kernels that are not those of the hardware profile, which are this project's. */
   operators: Record<string, { forward: Curve; backward: Curve }>;
+  /**
+   * Bytes moved to make a value of a long filter, where the filter is made apart: at full length on every context rank,
+   * once a micro-batch. null: LI makes none.
+   */
+  longFilterBytes: { forward: Figure; backward: Figure } | null;
   /** Attention as a share of the bf16 peak; null: the vendor's kernel of the hardware profile. */
   attentionShare: { forward: Figure; backward: Figure } | null;
   /** What a reproducible order of sums costs attention's backward pass. */
@@ -18,8 +24,11 @@ export interface EngineProfile {
   recomputesLastProjection: boolean;
   /** Reductions over the tensor ranks are repeated with the recomputed forward pass. */
   recomputesCommunication: boolean;
-  /** What Hyena passes between context ranks: overlaps and states, or all of q, k and v. */
-  contextOfHyena: 'neighbour' | 'all-to-all';
+  /**
+   * How it works over context ranks, whatever the plan says: operators have their gates inside of exchanges, and keys go
+   * round a ring behind the attention to those that have come. null: as the plan says.
+   */
+  spread: PlanSpread | null;
   /** Share of the gradients' reduction that hides behind the backward pass. */
   gradientOverlap: Figure;
 }

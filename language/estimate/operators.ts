@@ -90,7 +90,16 @@ function innerHyena(device: Device, name: string, mixer: PlanHyena, shard: Shard
     launches: mixer.operator === 'LI' ? [3, 6] : [1, 3],
     columns: (shard.width / shard.tensor) * shard.batch,
     ...(mixer.operator === 'LI' ? longFilterWay(device, shard) : {}),
+    ...(mixer.operator === 'LI' ? longFilterMade(device, mixer, shard) : {}),
   };
+}
+
+/** What it moves to make the filter, in programs that do; all sequences of a micro-batch share it. */
+function longFilterMade(device: Device, mixer: PlanHyena, shard: Shard): Pick<Work, 'extraBytes'> {
+  const { longFilterBytes } = device.engine;
+  if (!longFilterBytes) return {};
+  const values = (shard.sequence * mixer.groups) / shard.tensor;
+  return { extraBytes: [longFilterBytes.forward.value * values, longFilterBytes.backward.value * values] };
 }
 
 function longFilterWay(device: Device, shard: Shard): Pick<Work, 'blocks' | 'kernel'> {

@@ -32,7 +32,7 @@ export interface Work {
   kernel?: Partial<Record<Direction, string>>;
   /** Blocks of a kernel whose blocks own channels, of all sequences of a micro-batch. */
   blocks?: number;
-  /** Bytes of kernels of their own before or after the arithmetic, forward and backward: the casts of FP8. */
+  /** Bytes of kernels of their own beside the arithmetic, forward and backward: casts of FP8, making a filter. */
   extraBytes?: [number, number];
 }
 

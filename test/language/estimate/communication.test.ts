@@ -7,7 +7,7 @@ import {
 } from '../../../language/estimate/communication.js';
 import { estimatePlan, hardwareById } from '../../../language/estimate/index.js';
 import type { PlanCluster, PlanParallel } from '../../../language/plan/plan.js';
-import { LI, makePlan, MHA, SE } from './plans.js';
+import { LI, makePlan, MHA, MR, SE } from './plans.js';
 
 const NONE: PlanParallel = { tensor: 1, context: 1, data: 1, sequence: false, zero: 0 };
 const CLUSTER: PlanCluster = {
@@ -87,6 +87,24 @@ describe('communication', () => {
     assert.equal(bytes(SE), 2 * (2 * 3 * 4096 * 2 + 6 * 4096 * 2));
     assert.equal(bytes(LI), 2 * (2 * 3 * 4096 * 2 + 16 * 4096 * 4));
     assert.equal(bytes(MHA), 2 * (8192 / 2) * 4 * 4096 * 2);
+  });
+
+  it('of the paper’s program: whole projections of MR and LI, overlaps of SE, keys behind attention', () => {
+    const network = (mixer: typeof SE, gbps: number) => {
+      const links = [{ kind: 'infiniband', gbps }];
+      const cluster = { ...CLUSTER, gpusPerNode: 1, links };
+      const run = { sequence: 65536, parallel: { ...NONE, context: 2 }, cluster };
+      const plan = makePlan({ mixers: [mixer], run });
+      const { communication } = estimatePlan(plan, { engine: 'savanna' });
+      return communication.find(({ name }) => name.startsWith('context'))!;
+    };
+    const rows = 65536 / 2;
+    // Forward, again for the recomputed blocks, and backward.
+    for (const mixer of [MR, LI]) assert.equal(network(mixer, 400).bytes, 3 * rows * 4 * 4096 * 2);
+    assert.equal(network(SE, 400).bytes, 3 * (2 * 3 * 4096 * 2 + 6 * 4096 * 2));
+    assert.equal(network(MHA, 400).bytes, 3 * rows * 2 * 4096 * 2);
+    assert.equal(network(MHA, 400).forwardMs, 0);
+    assert.ok(network(MHA, 4).forwardMs > 0, 'a slow link takes longer than attention');
   });
 
   it('scales throughput with data ranks, less what the reduction costs', () => {

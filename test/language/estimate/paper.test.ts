@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { estimatePlan } from '../../../language/estimate/index.js';
-import type { PlanMixer } from '../../../language/plan/plan.js';
+import type { PlanMixer, PlanRun } from '../../../language/plan/plan.js';
 import { LI, makePlan, MHA, MR, SE } from './plans.js';
 
 interface Figure {
@@ -30,7 +30,8 @@ function iterations(index: number) {
     mixers: LAYOUT,
     run: {
       sequence,
-      accumulation: Math.max(1, BATCH_TOKENS / sequence / data),
+      // As in the public configurations of the figure: all sequences of a rank at once.
+      microBatch: BATCH_TOKENS / sequence / data,
       precision: 'fp8',
       parallel: { tensor, context, data, sequence: true, zero: 1 },
       hardware: 'h100-sxm',
@@ -56,13 +57,12 @@ function iterations(index: number) {
 
 /** What is reached, not what is wanted, which is 15% everywhere: docs/estimates.md says what is missing. */
 function overTransformer(sequence: number): number {
-  if (sequence <= 131072) return 0.15;
-  return sequence === 262144 ? 0.16 : 0.35;
+  return sequence <= 262144 ? 0.15 : 0.3;
 }
 
 /**
  * Figure 2.2 of the paper. No number of the model was adjusted to it, but which measured kernels stand for the
- * paper's was decided with the figure in view (docs/estimates.md), so it judges less strictly than unseen data.
+ * paper's was first decided with the figure in view, before its configurations were found (docs/estimates.md).
  */
 describe('the training program of the paper, against its Figure 2.2', () => {
   for (const [index, sequence] of paper.sequence_length.entries()) {
@@ -75,17 +75,42 @@ describe('the training program of the paper, against its Figure 2.2', () => {
       assert.ok(Math.abs(ratio - 1) < bar, String(ratio));
     });
 
-    it(`foresees the speed-up over StripedHyena 1 at ${sequence / 1024}K within 15%`, () => {
+    it(`foresees the speed-up over StripedHyena 1 at ${sequence / 1024}K within 10%`, () => {
       const { stripedhyena_1, stripedhyena_2 } = iterations(index);
       const ratio = stripedhyena_1 / stripedhyena_2 / over_stripedhyena_1[index]!;
-      assert.ok(Math.abs(ratio - 1) < 0.15, String(ratio));
+      assert.ok(Math.abs(ratio - 1) < 0.1, String(ratio));
     });
 
-    it(`stays near the iteration times at ${sequence / 1024}K: Transformer within 19%, hybrids within 32%`, () => {
+    it(`stays near the iteration times at ${sequence / 1024}K: Transformer within 19%, hybrids within 26%`, () => {
       for (const [name, seconds] of Object.entries(iterations(index))) {
         const ratio = seconds / paper.iteration_time_s[name as keyof Figure['iteration_time_s']][index]!;
-        assert.ok(Math.abs(ratio - 1) < (name === 'transformer' ? 0.19 : 0.32), `${name}: ${ratio}`);
+        assert.ok(Math.abs(ratio - 1) < (name === 'transformer' ? 0.19 : 0.26), `${name}: ${ratio}`);
       }
     });
   }
+});
+
+describe('a long filter that is made apart', () => {
+  const milliseconds = (mixer: PlanMixer, run: Partial<PlanRun>) => {
+    const { breakdown } = estimatePlan(makePlan({ mixers: [mixer], run }), { engine: 'savanna' });
+    const { forwardMs, backwardMs } = breakdown.find(({ name }) => name === 'blocks.0.mixer.inner')!;
+    return forwardMs + backwardMs;
+  };
+  const near = (actual: number, expected: number) =>
+    assert.ok(Math.abs(actual / expected - 1) < 0.02, `${actual} is not near ${expected}`);
+  const whole = { tensor: 1, context: 1, data: 1, sequence: false, zero: 0 } as const;
+  const sequence = 262144;
+
+  it('is shared by the sequences of a micro-batch', () => {
+    const [one, two] = [1, 2].map((microBatch) => milliseconds(LI, { sequence, microBatch }));
+    const filter = 2 * one! - two!;
+    assert.ok(filter > 0.4 * one! && filter < 0.6 * one!, String(filter / one!));
+    near(milliseconds(SE, { sequence, microBatch: 2 }), 2 * milliseconds(SE, { sequence }));
+  });
+
+  it('is made at full length by every context rank, while all else is shared out', () => {
+    const [one, two] = [1, 2].map((microBatch) => milliseconds(LI, { sequence, microBatch }));
+    const half = milliseconds(LI, { sequence, parallel: { ...whole, context: 2 } });
+    near(half, (two! - one!) / 2 + (2 * one! - two!));
+  });
 });
