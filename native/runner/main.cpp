@@ -1,14 +1,12 @@
 // striped-runner: the engine as a program, for remote nodes and scripts.
 // Exit codes: 0 done (also when stopped on request), 1 failure, 2 wrong usage.
 #include <atomic>
-#include <chrono>
 #include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
 #include <set>
-#include <thread>
 
 #include "arguments.h"
 #include "bench.h"
@@ -36,8 +34,6 @@ constexpr const char* kUsage =
     "       striped-runner devices\n"
     "       striped-runner memory --plan PLAN [--backend auto|cpu|cuda]\n"
     "       striped-runner --version\n";
-
-constexpr std::chrono::seconds kTimeToTell{3};
 
 std::atomic<bool> stop{false};
 static_assert(std::atomic<bool>::is_always_lock_free);
@@ -148,8 +144,6 @@ int main(int count, char** values) {
     std::fprintf(stderr, "striped-runner: error: %s [usage]\n%s", error.what(), kUsage);
     return 2;
   } catch (const striped::AlreadyTold&) {
-    // mpirun ends all ranks at the first that fails: the one that tells goes first.
-    std::this_thread::sleep_for(kTimeToTell);
     return 1;
   } catch (const striped::Error& error) {
     std::fprintf(stderr, "striped-runner: error: %s [%s]\n", error.what(), error.code().c_str());

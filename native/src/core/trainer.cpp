@@ -1,5 +1,6 @@
 #include "core/trainer.h"
 
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <limits>
@@ -327,12 +328,17 @@ void Trainer::notice(const std::string& text) {
 TrainResult train(const TrainOptions& options) {
   parallel::Launch launch;
   std::optional<Trainer> trainer;
-  launch.together([&] { trainer.emplace(options, launch); });
+  std::atomic<Trainer*> records{nullptr};
   const auto lost = [&](const std::string& code, const std::string& text) {
-    end_of(options.lost)(code, text.empty() || !launch.first() ? text : trainer->lose(text));
+    const bool tells = launch.first() && !text.empty() && records != nullptr;
+    end_of(options.lost)(code, tells ? records.load()->lose(text) : text);
   };
   TrainResult result{};
-  launch.under_watch(lost, [&](parallel::Lifeline* lifeline) { result = trainer->run(lifeline); });
+  launch.under_watch(lost, [&](parallel::Lifeline* lifeline) {
+    launch.together([&] { trainer.emplace(options, launch); });
+    records = &*trainer;
+    result = trainer->run(lifeline);
+  });
   return result;
 }
 

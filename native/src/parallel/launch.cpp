@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <thread>
 
 #include "striped/error.h"
 
@@ -39,9 +40,9 @@ Launch::Launch() {
     world_ = MpiCommunicator::world();
   } catch (const Error& error) {
     // Without MPI, only the launcher's word tells who speaks.
-    if (number("OMPI_COMM_WORLD_RANK") > 0 || number("PMIX_RANK") > 0 || number("PMI_RANK") > 0)
-      throw AlreadyTold(error.code(), error.what());
-    throw;
+    if (number("OMPI_COMM_WORLD_RANK") <= 0 && number("PMIX_RANK") <= 0 && number("PMI_RANK") <= 0) throw;
+    std::this_thread::sleep_for(kTimeToTell);
+    throw AlreadyTold(error.code(), error.what());
   }
   hosts_ = gather(host_name());
   processes_ = gather(std::to_string(::getpid()));
@@ -128,6 +129,7 @@ void Launch::under_watch(const Lifeline::Lost& lost, const std::function<void(Li
     work(&line);
   } catch (const AlreadyTold&) {
     abandoned_ = true;
+    line.follow_first();
     throw;
   } catch (const Error& error) {
     give_up(line, error);

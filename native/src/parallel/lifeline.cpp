@@ -126,6 +126,9 @@ Lifeline::~Lifeline() {
   over_ = true;
   if (rank_ != 0) first_.send("bye");
   if (thread_.joinable()) thread_.join();
+  if (!gave_up_) return;
+  static std::vector<Member> until_this_process_ends;
+  until_this_process_ends = std::move(members_);
 }
 
 void Lifeline::watch_members() {
@@ -212,7 +215,7 @@ void Lifeline::watch_first() {
     }
     for (const std::string& line : first_.receive()) {
       if (line == "bye") return;
-      if (line == "end") lost_("", "");
+      if (line == "end") end_behind_first();
     }
   }
   if (over_) return;
@@ -220,13 +223,27 @@ void Lifeline::watch_first() {
   lost_("rank-lost", rank_ == 1 ? names_[0] + " ended without a word" : "");
 }
 
+void Lifeline::end_behind_first() {
+  for (const auto start = Clock::now(); first_.is_open() && Clock::now() - start < kLastWords;) {
+    pollfd wait{first_.descriptor(), POLLIN, 0};
+    ::poll(&wait, 1, kLookMs);
+    first_.receive();
+  }
+  lost_("", "");
+}
+
 void Lifeline::give_up(const std::string& code, const std::string& text) {
   if (rank_ == 0) {
+    gave_up_ = true;
     if (!over_.exchange(true)) end_members();
     return;
   }
   first_.send("fail " + code + kSeparator + one_line(text));
-  std::this_thread::sleep_for(first_.is_open() ? kLastWords : std::chrono::seconds(0));
+  follow_first();
+}
+
+void Lifeline::follow_first() const {
+  std::this_thread::sleep_for(first_.is_open() ? kLastWords : kTimeToTell);
 }
 
 }  // namespace striped::parallel

@@ -1,9 +1,11 @@
 // How a run of several ranks ends when one of them fails, is killed or hangs, whatever the others are waiting
 // in. Every rank has a connection to the first one and a thread that watches it. The first rank says which
-// rank was lost, and every process ends.
+// rank was lost, and every process ends. mpirun ends all ranks at the first that fails: the others wait until
+// the first rank's connection closes, as that process ends with everything told.
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -15,6 +17,9 @@
 namespace striped::parallel {
 
 class Launch;
+
+// What a rank that no connection tells of the first rank's end leaves it to tell the user.
+inline constexpr std::chrono::seconds kTimeToTell{3};
 
 class Lifeline {
  public:
@@ -34,9 +39,12 @@ class Lifeline {
   // From now on, a run in which no rank goes on for the time limit has hung. STRIPED_RANK_TIMEOUT gives the
   // limit in seconds.
   void expect_progress() { expects_progress_ = true; }
-  // This rank cannot go on. On the first rank the others are ended, and the caller tells the user. On another
-  // rank the first one tells; does not return before this process is ended, or the first rank is gone.
+  // This rank cannot go on. On the first rank the caller tells the user and ends the process, and the others
+  // end behind it. On another rank the first one tells: follow_first().
   void give_up(const std::string& code, const std::string& text);
+  // This rank cannot go on, and the first one tells why. Ends this process behind that one; returns where it
+  // cannot, late enough.
+  void follow_first() const;
 
  private:
   struct Member;
@@ -48,6 +56,7 @@ class Lifeline {
   void look_for_hangs();
   void lose(const std::string& code, const std::string& text);
   void end_members();
+  void end_behind_first();
 
   std::vector<std::string> names_;  // by rank
   int rank_;
@@ -57,7 +66,7 @@ class Lifeline {
   std::unique_ptr<Listener> listener_;
   std::vector<Member> members_;  // by rank; on the first rank
   LineSocket first_;             // on the others
-  std::atomic<bool> expects_progress_{false}, over_{false};
+  std::atomic<bool> expects_progress_{false}, over_{false}, gave_up_{false};
   std::thread thread_;
 };
 
