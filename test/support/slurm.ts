@@ -14,7 +14,8 @@ export function hasSlurm(): boolean {
 
 /** A real Slurm on this machine: a controller and two nodes. */
 export class Slurm {
-  private readonly daemons: ChildProcess[] = [];
+  /** By what they serve: a node's name, or their own. */
+  private readonly daemons = new Map<string, ChildProcess>();
 
   private constructor(private readonly root: string) {}
 
@@ -34,15 +35,14 @@ export class Slurm {
     writeFileSync(join(root, 'gres.conf'), `NodeName=n[1-2] Name=gpu File=${join(root, 'gpu[0-1]')}\n`);
     const munge = (name: string) => join(root, 'munge', name);
     writeFileSync(munge('key'), randomBytes(1024), { mode: 0o400 });
-    slurm.daemon('munged', [
+    slurm.spawn('munged', 'munged', [
       '-F',
       '--force',
       ...['-S', munge('sock'), `--key-file=${munge('key')}`, `--pid-file=${munge('pid')}`],
       ...[`--log-file=${munge('log')}`, `--seed-file=${munge('seed')}`],
     ]);
     await eventually('munged listens', () => Promise.resolve(existsSync(munge('sock'))));
-    slurm.daemon('slurmctld', ['-D', '-f', slurm.config]);
-    for (const node of ['n1', 'n2']) slurm.daemon('slurmd', ['-D', '-N', node, '-f', slurm.config]);
+    for (const name of ['slurmctld', 'n1', 'n2']) slurm.startDaemon(name);
     await eventually(
       'two nodes are idle',
       async () => slurm.says('sinfo', ['-h', '-o', '%D %T']).trim() === '2 idle',
@@ -66,18 +66,29 @@ export class Slurm {
     await eventually('no job is left', async () => this.says('squeue', ['-h']).trim() === '', 15_000).catch(
       () => undefined,
     );
-    for (const daemon of this.daemons.reverse()) {
-      const ended = new Promise((done) => daemon.once('exit', done));
-      daemon.kill('SIGTERM');
-      const timer = setTimeout(() => daemon.kill('SIGKILL'), 5_000);
-      await ended;
-      clearTimeout(timer);
-    }
+    for (const name of [...this.daemons.keys()].reverse()) await this.stopDaemon(name);
   }
 
-  private daemon(name: string, args: string[]): void {
+  /** Starts the controller (`slurmctld`), or the daemon of a node. */
+  startDaemon(name: string): void {
+    if (name === 'slurmctld') this.spawn(name, 'slurmctld', ['-D', '-f', this.config]);
+    else this.spawn(name, 'slurmd', ['-D', '-N', name, '-f', this.config]);
+  }
+
+  /** Ends a daemon; what it started goes on. */
+  async stopDaemon(name: string, signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+    const daemon = this.daemons.get(name);
+    if (!daemon || daemon.exitCode !== null || daemon.signalCode !== null) return;
+    const ended = new Promise((done) => daemon.once('exit', done));
+    daemon.kill(signal);
+    const timer = setTimeout(() => daemon.kill('SIGKILL'), 5_000);
+    await ended;
+    clearTimeout(timer);
+  }
+
+  private spawn(name: string, program: string, args: string[]): void {
     const env = { ...process.env, SLURM_CONF: this.config };
-    this.daemons.push(spawn(`/usr/sbin/${name}`, args, { stdio: 'ignore', env, detached: true }));
+    this.daemons.set(name, spawn(`/usr/sbin/${program}`, args, { stdio: 'ignore', env, detached: true }));
   }
 }
 
@@ -110,6 +121,9 @@ GresTypes=gpu
 KillWait=2
 ${node('n1', first)}
 ${node('n2', second)}
-PartitionName=debug Nodes=n1,n2 Default=YES
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=debug Nodes=n1,n2 Default=YES PriorityTier=1
+PartitionName=urgent Nodes=n1,n2 PriorityTier=10
 `;
 }

@@ -28,6 +28,8 @@ export interface ScriptParts {
   head: string;
   /** Runs once the shell listens. */
   before?: string;
+  /** Runs when the engine was started, as `$child`. */
+  during?: string;
   /** A command that starts the one behind it on every rank; empty: there is one. */
   launcher: string;
   /** Runs when the engine has ended. */
@@ -40,7 +42,7 @@ export interface ScriptParts {
  */
 export function engineScript(
   { settings, runner, directory, args, ranks }: EngineCall,
-  { head, before = '', launcher, after = '' }: ScriptParts,
+  { head, before = '', during = '', launcher, after = '' }: ScriptParts,
 ): string {
   const plan = `${directory}/${RUN_FILES.plan}`;
   const words = quoteAll([runner, 'train', '--plan', plan, '--out', directory, ...args]);
@@ -59,6 +61,7 @@ cd -- ${quote(directory)} || exit 1
 ${environment.map(([name, value]) => `export ${name}=${value}`).join('\n')}
 ${launcher} ${words} "$@" </dev/null >>${RUN_FILES.log} 2>&1 &
 child=$!
+${during}
 [ -z "$asked" ] || ask_once
 wait "$child"
 code=$?

@@ -22,6 +22,23 @@ job_state=
 const LIVE =
   'PENDING | RUNNING | CONFIGURING | COMPLETING | SUSPENDED | REQUEUED | REQUEUE_HOLD | RESIZING | SIGNALING | STAGE_OUT | STOPPED | SPECIAL_EXIT';
 
+/** How often a job looks whether the run is still its own, seconds. */
+const OWNER_LOOK_S = 5;
+
+/**
+ * A job whose node was given up for lost may live on while another has taken its place: the newest owns the run, and
+ * waits until an older one that did not end by itself has had the time to see that.
+ */
+const CLAIM = `owner="$SLURM_JOB_ID.\${SLURM_RESTART_COUNT:-0}"
+printf '%s\\n' "$owner" >${LAUNCH}/owner
+[ "\${SLURM_RESTART_COUNT:-0}" -eq 0 ] || [ -e ${LAUNCH}/left ] || sleep ${OWNER_LOOK_S + 3}
+rm -f ${LAUNCH}/left
+owns() { [ "$(cat ${LAUNCH}/owner)" = "$owner" ]; }`;
+
+const GIVE_WAY = `while sleep ${OWNER_LOOK_S} && kill -0 "$child" 2>/dev/null; do
+  owns || { kill -s TERM $(pgrep -P "$child"); kill -s KILL "$child"; } 2>/dev/null
+done &`;
+
 /** The options of sbatch that the settings and the ranks ask for. */
 function asked({ settings, wantsGpu, ranks }: EngineCall): SlurmOptions {
   // The ranks are spread by that already.
@@ -70,14 +87,16 @@ export class SlurmStarter implements Starter {
       '# the job goes back into the queue to resume from that checkpoint.',
       `[ "\${SLURM_RESTART_COUNT:-0}" -eq 0 ] || set -- --resume`,
     ].join('\n');
-    const after = `if [ -n "$asked" ] && [ "$code" -eq 0 ] && [ ! -e ${LAUNCH}/stop ] &&
+    const before = [CLAIM, ranks.total > 1 ? onEveryRank(call) : ''].join('\n');
+    const after = `owns || exit "$code"
+: >${LAUNCH}/left
+if [ -n "$asked" ] && [ "$code" -eq 0 ] && [ ! -e ${LAUNCH}/stop ] &&
   ! grep -q '"state":"completed"' ${RUN_FILES.status} &&
   [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then
   scontrol requeue "$SLURM_JOB_ID" && sleep 60
 fi`;
-    const before = ranks.total > 1 ? onEveryRank(call) : '';
     const launcher = ranks.total > 1 ? 'on_every_rank' : '';
-    return { name: SCRIPT, text: engineScript(call, { head, before, launcher, after }) };
+    return { name: SCRIPT, text: engineScript(call, { head, before, during: GIVE_WAY, launcher, after }) };
   }
 
   aliveScript(): string {
