@@ -1,7 +1,7 @@
 import { access, readdir, stat } from 'node:fs/promises';
 import * as path from 'node:path';
 import { RunError } from '../errors.js';
-import { cacheDirectory, hashOf, shellOk, tryRunner } from './engine-cache.js';
+import { cacheDirectory, hashOf, placeEngine, RUNNER, shellOk, tryRunner } from './engine-cache.js';
 import { missingBuildTools } from './probe.js';
 import { quote, quoteAll } from './quote.js';
 import type { Place } from './runner.js';
@@ -38,12 +38,12 @@ export async function bringBuilt(
   why: string,
   watching: Watching,
 ): Promise<string> {
-  const { shell, facts, setup } = place;
+  const { shell, facts } = place;
   const sources = await readSources(installation);
   // One that is built for the very processor of this machine is not for its neighbours with the same home.
   const fits = place.isShared ? 'any' : facts.host.replaceAll(/[^\w.-]/g, '_');
-  const runner = `${cacheDirectory(facts)}/runners/${sources.hash}-${fits}/striped-runner`;
-  if ((await tryRunner(shell, setup, runner, watching.signal)) === null) return runner;
+  const runner = `${cacheDirectory(facts)}/runners/${sources.hash}-${fits}/${RUNNER}`;
+  if ((await tryRunner(place, runner, watching.signal)) === null) return runner;
   const missing = missingBuildTools(facts);
   if (missing.length > 0) {
     throw new RunError(
@@ -55,7 +55,13 @@ export async function bringBuilt(
   const there = `${cacheDirectory(facts)}/source/${sources.hash}`;
   await sendSources(place, installation, sources, there, watching);
   await build(place, there, runner, watching);
-  return runner;
+  const reason = await tryRunner(place, runner, watching.signal);
+  if (reason === null) return runner;
+  throw new RunError(
+    'target/engine',
+    `the engine that was built on ${shell.where} cannot train on several ranks: ${reason}; install an MPI with its ` +
+      'headers there (Debian: libopenmpi-dev), or load its module in "setup" of this target',
+  );
 }
 
 async function sendSources(
@@ -81,7 +87,7 @@ async function build(
   there: string,
   runner: string,
   watching: Watching,
-) {
+): Promise<void> {
   const { tell, signal } = watching;
   tell?.('building the engine', 0);
   const options = [...OPTIONS, ...PARTS_LEFT_OUT, ...(isShared ? ['-DSTRIPED_NATIVE_ARCH=OFF'] : [])];
@@ -93,7 +99,7 @@ trap 'rm -rf -- "$build"' EXIT
 cmake -S ${quote(`${there}/native`)} -B "$build" ${options.join(' ')} 2>&1 || exit 1
 cmake --build "$build" --target striped-runner --parallel ${facts.processors} 2>&1 || exit 1
 "$build/striped-runner" --version 2>&1 || exit 1
-mkdir -p -- ${quote(path.posix.dirname(runner))} && mv -f -- "$build/striped-runner" ${quote(runner)}`;
+${placeEngine('"$build"', path.posix.dirname(runner))}`;
   const { code, stdout } = await shell.run(script, {
     signal,
     timeoutMs: BUILD_TIMEOUT_MS,

@@ -82,7 +82,8 @@ async function prepare(site: Site, plan: Plan, options: EngineOptions): Promise<
   const facts = await usableFacts(site, options.signal);
   const ranks = ranksThere(plan, settings, facts, options.backend);
   const isShared = settings.kind === 'slurm';
-  const place = { shell: patient(shell), facts, setup: settings.setup, isShared };
+  const needsMpi = ranks.total > 1;
+  const place = { shell: patient(shell), facts, setup: settings.setup, isShared, needsMpi };
   return { facts, ranks, runner: await bringRunner(place, options.installation, options) };
 }
 

@@ -1,14 +1,25 @@
 import { execFile } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { access, readFile } from 'node:fs/promises';
 import * as path from 'node:path';
 import { promisify } from 'node:util';
 import type { Facts } from './facts.js';
 import { bringBuilt } from './engine-build.js';
-import { cacheDirectory, hashOf, shellOk, tryRunner } from './engine-cache.js';
+import {
+  cacheDirectory,
+  hashOf,
+  MPI_MODULE,
+  placeEngine,
+  RUNNER,
+  shellOk,
+  tryRunner,
+} from './engine-cache.js';
 import { quote } from './quote.js';
 import type { Shell } from './shell.js';
 import type { Tell, Watching } from './target.js';
 import { send } from './transfer.js';
+
+/** A folder that something was sent into and that is as old is nobody's any more. */
+const STALE_MINUTES = 24 * 60;
 
 /** A machine that is to have an engine. */
 export interface Place {
@@ -17,6 +28,8 @@ export interface Place {
   setup: string;
   /** Also for other machines than the one that builds, as on a cluster. */
   isShared: boolean;
+  /** It is to train on several ranks. */
+  needsMpi: boolean;
 }
 
 /**
@@ -39,19 +52,30 @@ export async function bringRunner(place: Place, installation: string, watching: 
 }
 
 interface Prebuilt {
-  file: string;
+  /** The runner, and its module for MPI where there is one. */
+  files: string[];
   hash: string;
   version: string;
 }
 
 async function prebuiltRunner(installation: string): Promise<Prebuilt | null> {
-  const file = path.join(installation, 'build', 'native', 'striped-runner');
+  const [runner, module] = [RUNNER, MPI_MODULE].map((name) =>
+    path.join(installation, 'build', 'native', name),
+  ) as [string, string];
   try {
-    const { stdout } = await promisify(execFile)(file, ['--version'], { timeout: 20_000 });
-    return { file, hash: await hashOf([file]), version: stdout.trim() };
+    const { stdout } = await promisify(execFile)(runner, ['--version'], { timeout: 20_000 });
+    const files = (await isThere(module)) ? [module, runner] : [runner];
+    return { files, hash: await hashOf(files), version: stdout.trim() };
   } catch {
     return null;
   }
+}
+
+function isThere(file: string): Promise<boolean> {
+  return access(file).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** Why the prebuilt engine is not worth a try over there; null when it is. */
@@ -72,30 +96,34 @@ async function whyNotPrebuilt(facts: Facts, { version }: Prebuilt): Promise<stri
 }
 
 async function bringPrebuilt(
-  { shell, facts, setup }: Place,
+  place: Place,
   prebuilt: Prebuilt,
   tell: Tell,
   signal: AbortSignal | undefined,
 ): Promise<{ path: string | null; reason: string }> {
+  const { shell, facts } = place;
   const directory = `${cacheDirectory(facts)}/runners/${prebuilt.hash}`;
-  const runner = `${directory}/striped-runner`;
-  if ((await tryRunner(shell, setup, runner, signal)) === null) return { path: runner, reason: '' };
+  const runner = `${directory}/${RUNNER}`;
+  if ((await tryRunner(place, runner, signal)) === null) return { path: runner, reason: '' };
   tell('sending the engine', 0);
-  const incoming = `${directory}/incoming/`;
-  await shellOk(shell, `umask 077; mkdir -p -- ${quote(incoming)}`, 'make the folder for the engine', signal);
-  await send(shell, [prebuilt.file], incoming, {
-    flags: ['-p'],
-    signal,
-    onProgress: (share) => tell('sending the engine', share),
-  });
-  const reason = await tryRunner(shell, setup, `${incoming}striped-runner`, signal);
-  if (reason !== null) return { path: null, reason };
-  // Renamed once it is seen to work, so that what lies there under its hash is whole.
-  await shellOk(
-    shell,
-    `mv -f -- ${quote(`${incoming}striped-runner`)} ${quote(runner)}`,
-    'place the engine',
-    signal,
-  );
-  return { path: runner, reason: '' };
+  // A folder of its own for each that sends: two at once do not meet. Those of whoever died are swept up later.
+  const makeFolder = `umask 077
+mkdir -p -- ${quote(directory)} || exit 1
+find ${quote(directory)} -name 'incoming.*' -prune -mmin +${STALE_MINUTES} -exec rm -rf {} + 2>/dev/null
+mktemp -d ${quote(`${directory}/incoming.XXXXXX`)}`;
+  const made = await shellOk(shell, makeFolder, 'make the folder for the engine', signal);
+  const incoming = `${directory}/${path.posix.basename(made.trimEnd())}`;
+  try {
+    await send(shell, prebuilt.files, `${incoming}/`, {
+      flags: ['-p'],
+      signal,
+      onProgress: (share) => tell('sending the engine', share),
+    });
+    const reason = await tryRunner(place, `${incoming}/${RUNNER}`, signal);
+    if (reason !== null) return { path: null, reason };
+    await shellOk(shell, placeEngine(quote(incoming), directory), 'place the engine', signal);
+    return { path: runner, reason: '' };
+  } finally {
+    await shell.run(`rm -rf -- ${quote(incoming)}`).catch(() => undefined);
+  }
 }

@@ -110,6 +110,21 @@ describe('runs over ssh', function () {
     assert.ok(!(await listRuns()).some((candidate) => candidate.directory === directory));
   });
 
+  it('first launches at once bring the engine, one as good as the other, and all train', async () => {
+    const runners = join(sshd.home, '.cache', 'striped', 'runners');
+    rmSync(runners, { recursive: true, force: true });
+    const handles = await Promise.all([1, 2, 3, 4].map(() => launch()));
+    for (const { directory } of handles) {
+      const status = await waitForEnd(directory, WAIT_MS);
+      assert.equal(status?.state, 'completed', status?.exitReason);
+    }
+    const left = readdirSync(runners).flatMap((name) => readdirSync(join(runners, name)));
+    assert.deepEqual(
+      left.filter((name) => name !== 'libstriped_mpi.so'),
+      ['striped-runner'],
+    );
+  });
+
   it('stops with a checkpoint, resumes there, and rewound events are mirrored anew', async () => {
     const { directory } = await launch(ENDLESS);
     const watch = watchRuns();
