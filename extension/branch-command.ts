@@ -7,6 +7,7 @@ import { planDifferences } from './plan-differences.js';
 import { launchRun, readPlan, type RunInfo } from './runs/index.js';
 import { RUN_FILES } from './runs/run-directory.js';
 import { backendSetting, requireTrust } from './settings.js';
+import { withSteps } from './working.js';
 
 const STEM = 'step-';
 const CHECKPOINT = /^step-\d+$/;
@@ -30,14 +31,13 @@ export async function branchRun(parts: LaunchParts, run: RunInfo, checkpoint?: s
   await vscode.workspace.openTextDocument(layout);
   const compiled = await compileFromEditor(parts.client, layout, before.name);
   if (!compiled || !(await confirm(before, compiled.plan, from, layout))) return;
-  const handle = await launchRun({
-    plan: compiled.plan,
-    installation: parts.installation,
-    backend: backendSetting(),
-    from: path.join(run.directory, from),
-  });
+  const { plan } = compiled;
+  const launch = { plan, installation: parts.installation, backend: backendSetting() };
+  const handle = await withSteps(vscode.l10n.t('Launching {0}', plan.name), (watching) =>
+    launchRun({ ...launch, from: path.join(run.directory, from), ...watching }),
+  );
   await parts.runs.refresh();
-  parts.monitors.open(handle.directory);
+  if (handle) parts.monitors.open(handle.directory);
 }
 
 /** Relative to the run directory; the newest first. */

@@ -1,14 +1,15 @@
-import * as path from 'node:path';
 import * as vscode from 'vscode';
 import type { Estimate } from '../language/estimate/estimate.js';
 import type { Plan } from '../language/plan/plan.js';
 import type { CompileResult } from '../language/server/protocol.js';
 import { formatCount, formatLength } from '../webview/shared/format.js';
 import type { StripedClient } from './language-client.js';
-import { defaultParent, launchRun, type Backend, type Tell } from './runs/index.js';
+import { choosePlace, describePlace, type LaunchPlace } from './launch-place.js';
+import { launchRun, LOCAL, type Backend } from './runs/index.js';
 import { backendSetting, requireTrust } from './settings.js';
 import type { MonitorPanels } from './views/monitor-panel.js';
 import type { RunsModel } from './views/runs-model.js';
+import { withSteps } from './working.js';
 
 export interface LaunchParts {
   /** The extension's directory, which holds the engine. */
@@ -35,18 +36,16 @@ export async function launchFromEditor(parts: LaunchParts, uri: vscode.Uri, name
   const compiled = await compileFromEditor(parts.client, uri, run);
   if (!compiled) return;
   const { plan, estimate } = compiled;
+  const place = await choosePlace(plan);
+  if (!place) return;
   const backend = backendSetting();
-  if (!(await confirm(plan, estimate, backend))) return;
-  const handle = await vscode.window.withProgress(
-    { location: vscode.ProgressLocation.Window, title: vscode.l10n.t('Launching {0}', run) },
-    (progress) => {
-      const tell: Tell = (step, share) =>
-        progress.report({ message: share === undefined ? step : `${step}, ${Math.round(100 * share)}%` });
-      return launchRun({ plan, installation: parts.installation, backend, tell });
-    },
+  if (!(await confirm(plan, estimate, backend, place))) return;
+  const { target, ...data } = place;
+  const handle = await withSteps(vscode.l10n.t('Launching {0}', run), (watching) =>
+    launchRun({ plan, installation: parts.installation, backend, on: target.name, ...data, ...watching }),
   );
   await parts.runs.refresh();
-  parts.monitors.open(handle.directory);
+  if (handle) parts.monitors.open(handle.directory);
 }
 
 /** The plan of a run by the text as it is now; undefined where it has errors, which the user is shown. */
@@ -95,12 +94,17 @@ async function showError(run: string, errors: CompileResult['errors']): Promise<
   });
 }
 
-async function confirm(plan: Plan, estimate: Estimate | undefined, backend: Backend): Promise<boolean> {
+async function confirm(
+  plan: Plan,
+  estimate: Estimate | undefined,
+  backend: Backend,
+  place: LaunchPlace,
+): Promise<boolean> {
   const settings = vscode.workspace.getConfiguration('striped');
   if (!settings.get<boolean>('confirmLaunch', true)) return true;
   const launch = vscode.l10n.t('Launch');
   const always = vscode.l10n.t("Launch, Don't Ask Again");
-  const detail = describeLaunch(plan, estimate, backend);
+  const detail = describeLaunch(plan, estimate, backend, place);
   const choice = await vscode.window.showInformationMessage(
     vscode.l10n.t('Launch run {0}?', plan.name),
     { modal: true, detail },
@@ -112,7 +116,12 @@ async function confirm(plan: Plan, estimate: Estimate | undefined, backend: Back
 }
 
 /** What will be executed, line by line. */
-function describeLaunch(plan: Plan, estimate: Estimate | undefined, backend: Backend): string {
+function describeLaunch(
+  plan: Plan,
+  estimate: Estimate | undefined,
+  backend: Backend,
+  place: LaunchPlace,
+): string {
   const { model, run } = plan;
   const tokens = run.globalBatchTokens * run.steps;
   return [
@@ -129,8 +138,8 @@ function describeLaunch(plan: Plan, estimate: Estimate | undefined, backend: Bac
       formatCount(tokens),
       formatLength(run.sequence),
     ),
-    vscode.l10n.t('Data: {0} in {1}', run.data.files.join(', '), run.data.root),
-    vscode.l10n.t('Backend: {0}, on this machine', backendWords(backend)),
+    vscode.l10n.t('Backend: {0}', backendWords(backend)),
+    ...describePlace(plan, place),
     ...(estimate
       ? [
           vscode.l10n.t(
@@ -140,8 +149,9 @@ function describeLaunch(plan: Plan, estimate: Estimate | undefined, backend: Bac
           ),
         ]
       : []),
-    vscode.l10n.t('Run directory: {0}', path.join(defaultParent(plan), `${plan.name}-…`)),
     '',
-    vscode.l10n.t('The run is a process of its own and goes on when this window is closed.'),
+    place.target.name === LOCAL
+      ? vscode.l10n.t('The run is a process of its own and goes on when this window is closed.')
+      : vscode.l10n.t('The run goes on when this window is closed and when the connection is gone.'),
   ].join('\n');
 }

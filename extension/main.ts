@@ -5,6 +5,7 @@ import { registerCommands } from './command-table.js';
 import { StripedClient } from './language-client.js';
 import { layoutCommands } from './layout-commands.js';
 import { runCommands } from './run-commands.js';
+import { targetCommands } from './target-commands.js';
 import { EstimatePanels } from './views/estimate-panel.js';
 import { MonitorPanels } from './views/monitor-panel.js';
 import { PreviewPanels } from './views/preview-panel.js';
@@ -36,6 +37,7 @@ export function activate(context: vscode.ExtensionContext): void {
     new StatusBar(runs),
     registerCommands({
       ...layoutCommands({ client, previews, estimates }),
+      ...targetCommands({ installation: context.extensionPath, runs }),
       ...runCommands({ installation: context.extensionPath, client, runs, tree, monitors }),
     }),
   );

@@ -1,11 +1,16 @@
 import * as path from 'node:path';
 import * as vscode from 'vscode';
+import { formatBytes } from '../webview/shared/format.js';
 import { branchRun } from './branch-command.js';
 import type { CommandTable } from './command-table.js';
 import { launchFromEditor, type LaunchParts } from './launch-command.js';
 import { layoutUri } from './layout-commands.js';
 import {
+  cleanRun,
+  deletionsOf,
+  fetchCheckpoints,
   isFinished,
+  killRun,
   readRun,
   removeFromIndex,
   requestCheckpoint,
@@ -18,6 +23,7 @@ import { backendSetting, requireTrust } from './settings.js';
 import type { RunsModel } from './views/runs-model.js';
 import type { RunsTree } from './views/runs-tree.js';
 import { describeRun } from './views/run-words.js';
+import { withSteps } from './working.js';
 
 export interface RunParts extends LaunchParts {
   tree: RunsTree;
@@ -71,27 +77,81 @@ type OnRun = <Rest extends unknown[]>(
 function controlCommands(parts: RunParts, onRun: OnRun): CommandTable {
   const { runs, monitors } = parts;
   return {
+    ...lastingCommands(parts, onRun),
     stopRun: onRun('alive', async (run) => {
-      await stopRun(run.directory);
+      await asked(vscode.l10n.t('Stopping {0}', run.run), () => stopRun(run.directory));
+      await runs.refresh();
+    }),
+    killRun: onRun('alive', async (run) => {
+      const kill = vscode.l10n.t('Kill');
+      const choice = await vscode.window.showWarningMessage(
+        vscode.l10n.t('Kill run {0}?', run.run),
+        { modal: true, detail: vscode.l10n.t('What came after its newest checkpoint is lost.') },
+        kill,
+      );
+      if (choice !== kill) return;
+      await asked(vscode.l10n.t('Killing {0}', run.run), () => killRun(run.directory));
       await runs.refresh();
     }),
     checkpointRun: onRun('alive', async (run) => {
-      await requestCheckpoint(run.directory);
+      await asked(vscode.l10n.t('Asking {0}', run.run), () => requestCheckpoint(run.directory));
       const said = vscode.l10n.t('Run {0} will write a checkpoint after its present step', run.run);
       vscode.window.setStatusBarMessage(said, 3_000);
     }),
     resumeRun: onRun('ended', async (run) => {
       if (!(await requireTrust(vscode.l10n.t('Resuming a run')))) return;
-      await resumeRun({
+      const resume = {
         directory: run.directory,
         installation: parts.installation,
         backend: backendSetting(),
-      });
+      };
+      const handle = await withSteps(vscode.l10n.t('Resuming {0}', run.run), (watching) =>
+        resumeRun({ ...resume, ...watching }),
+      );
       await runs.refresh();
-      monitors.open(run.directory);
+      if (handle) monitors.open(run.directory);
     }),
     branchRun: onRun<[checkpoint: string]>('any', (run, checkpoint) => branchRun(parts, run, checkpoint)),
   };
+}
+
+/** What brings or deletes files. */
+function lastingCommands({ runs }: RunParts, onRun: OnRun): CommandTable {
+  return {
+    fetchCheckpoints: onRun('elsewhere', async (run) => {
+      const fetched = await withSteps(vscode.l10n.t('Fetching checkpoints of {0}', run.run), (watching) =>
+        fetchCheckpoints(run.directory, watching),
+      );
+      if (!fetched) return;
+      const said =
+        fetched.length === 0
+          ? vscode.l10n.t('There is no checkpoint of {0} that is not here already.', run.run)
+          : vscode.l10n.t('Fetched {0} of {1}.', fetched.join(', '), run.run);
+      void vscode.window.showInformationMessage(said);
+    }),
+    cleanRun: onRun('ended', async (run) => {
+      const measuring = vscode.l10n.t('Measuring {0}', run.run);
+      const deletions = await asked(measuring, () => deletionsOf(run.directory));
+      const lines = deletions.map(
+        ({ where, path: place, bytes }) =>
+          `${place}\n${where}${bytes === null ? '' : `, ${formatBytes(bytes)}`}`,
+      );
+      const remove = vscode.l10n.t('Delete');
+      const choice = await vscode.window.showWarningMessage(
+        vscode.l10n.t('Delete run {0} for good?', run.run),
+        { modal: true, detail: lines.join('\n\n') },
+        remove,
+      );
+      if (choice !== remove) return;
+      await asked(vscode.l10n.t('Deleting {0}', run.run), () => cleanRun(run.directory));
+      await runs.refresh();
+    }),
+  };
+}
+
+/** Says in the window's status bar what is waited for: the other side may be slow to answer. */
+function asked<T>(title: string, action: () => Promise<T>): Thenable<T> {
+  return vscode.window.withProgress({ location: vscode.ProgressLocation.Window, title }, action);
 }
 
 /** Opens the newest run of a name, or of any. They are told by name: a run may outlive its layout. */
@@ -106,7 +166,14 @@ async function openLastRun({ runs, monitors }: RunParts, name: unknown): Promise
   void vscode.window.showInformationMessage(message);
 }
 
-type RunFilter = 'any' | 'alive' | 'ended';
+type RunFilter = 'any' | 'alive' | 'ended' | 'elsewhere';
+
+const FITS: Record<RunFilter, (run: RunInfo) => boolean> = {
+  any: () => true,
+  alive: ({ state }) => !isFinished(state),
+  ended: ({ state }) => isFinished(state),
+  elsewhere: ({ remote }) => remote !== null,
+};
 
 async function resolveRun(
   runs: RunsModel,
@@ -120,14 +187,13 @@ async function resolveRun(
     throw new Error(vscode.l10n.t('{0} is not a run directory any more: it was moved or removed', directory));
   }
   await runs.refresh();
-  const fitting = runs.runs.filter(
-    (run) => wanted === 'any' || isFinished(run.state) === (wanted === 'ended'),
-  );
+  const fitting = runs.runs.filter(FITS[wanted]);
   if (fitting.length === 0) {
     const none = {
       any: vscode.l10n.t('There is no run yet.'),
       alive: vscode.l10n.t('There is no run that is alive.'),
       ended: vscode.l10n.t('There is no run that has ended.'),
+      elsewhere: vscode.l10n.t('There is no run on another machine.'),
     };
     void vscode.window.showInformationMessage(none[wanted]);
     return undefined;

@@ -1,7 +1,8 @@
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import {
   describeRemote,
+  findRunsOn,
   followEvents,
   isFinished,
   LineTail,
@@ -18,6 +19,7 @@ import { print, printJson, table } from './output.js';
 import { findRun } from './find-run.js';
 import { shortPath } from './paths.js';
 import { addControlCommands } from './runs-control.js';
+import { cancellable } from './steps.js';
 import { backendOption, train, type TrainOptions } from './train.js';
 import { count } from './values.js';
 
@@ -118,6 +120,16 @@ async function printLog(run: RunInfo, follow = false): Promise<void> {
   }
 }
 
+async function find(target: string, { into, json }: { into: string; json?: boolean }): Promise<void> {
+  const found = await cancellable(json ?? false, ({ tell, signal }) => {
+    tell?.(`looking for runs on ${target}`);
+    return findRunsOn(target, resolve(into), signal);
+  });
+  if (json) return printJson(found);
+  if (found.length === 0) print(`no run on ${target} that is not known here`);
+  for (const directory of found) print(`found ${shortPath(directory)}`);
+}
+
 export function runsCommand(): Command {
   const runs = new Command('runs').description('look at, stop, resume, fetch and delete runs');
   const which = 'run directory, or the name of a run (its newest)';
@@ -126,6 +138,13 @@ export function runsCommand(): Command {
     .description('the known runs and those below this directory, newest first')
     .option('--json', 'as JSON')
     .action(list);
+  runs
+    .command('find')
+    .description('make runs of a target known here that are not (any more)')
+    .argument('<target>', 'one of `striped targets list`')
+    .option('--into <directory>', 'where their directories go here', 'runs')
+    .option('--json', 'as JSON')
+    .action(find);
   runs
     .command('show')
     .description('what is known of a run')

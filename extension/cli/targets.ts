@@ -1,7 +1,7 @@
 import { Command } from 'commander';
-import { openTarget, readTargets, targetsFile, type TargetSettings } from '../runs/index.js';
+import { addTarget, openTarget, readTargets, targetsFile, type TargetSettings } from '../runs/index.js';
 import { INSTALLATION } from './installation.js';
-import { EXIT, print, printJson, table } from './output.js';
+import { EXIT, print, printJson, table, usageError } from './output.js';
 
 function row({ name, kind, host, directory, slurm }: TargetSettings): string[] {
   const options = Object.entries(slurm).map(([option, value]) => `${option}=${value}`);
@@ -36,6 +36,18 @@ async function check(name: string, options: { json?: boolean }): Promise<void> {
   if (mends.length > 0) print(`\n${mends.map(({ about, mend }) => `${about}: ${mend}`).join('\n')}`);
 }
 
+async function add(name: string, { ssh, slurm }: { ssh?: string; slurm?: string | true }): Promise<void> {
+  if ((ssh === undefined) === (slurm === undefined)) {
+    throw usageError('say what the target is: --ssh HOST, or --slurm [HOST]');
+  }
+  const kind = ssh === undefined ? 'slurm' : 'ssh';
+  const host = ssh ?? slurm;
+  await addTarget(name, { kind, ...(typeof host === 'string' ? { host } : {}) });
+  print(
+    `added to ${targetsFile()}, where more can be set up; look at it with: striped targets check ${name}`,
+  );
+}
+
 export function targetsCommand(): Command {
   const targets = new Command('targets').description('where runs can be trained');
   targets
@@ -43,6 +55,13 @@ export function targetsCommand(): Command {
     .description('this machine and the targets that you set up')
     .option('--json', 'as JSON')
     .action(list);
+  targets
+    .command('add')
+    .description('set up a target')
+    .argument('<name>', 'what it will be called')
+    .option('--ssh <host>', 'a machine that ssh knows by this name')
+    .option('--slurm [host]', 'the cluster of this log-in node; without a host, of this machine')
+    .action(add);
   targets
     .command('check')
     .description('look at a target: what is there, what is missing, and how to mend it')

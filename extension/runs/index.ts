@@ -12,6 +12,7 @@ export {
   stopRun,
   waitForEnd,
 } from './dispatch.js';
+export { findRunsOn } from './find-there.js';
 export { defaultParent, readPlan, type RunHandle } from './launch.js';
 export { isFinished, readStatus, type ObservedState, type ObservedStatus } from './status.js';
 export {
@@ -19,6 +20,7 @@ export {
   findRunDirectories,
   indexFile,
   listRuns,
+  readRemote,
   readRun,
   removeFromIndex,
   stateDirectory,
@@ -29,7 +31,19 @@ export { RunCache } from './run-cache.js';
 export { sampleEvents } from './sample.js';
 export { EventTail, LineTail, fileChange, followEvents } from './tail.js';
 export { LOCAL, readTargets, targetsFile, type TargetSettings } from './targets/config.js';
+export { describeTarget, targetChoices } from './targets/choices.js';
+export { dataFiles } from './targets/data.js';
 export { openTarget } from './targets/open.js';
-export type { Deletion, Finding, Target, TargetLaunch, TargetResume, Tell } from './targets/target.js';
+export { rankCount } from './targets/ranks.js';
+export { addTarget, sshHosts } from './targets/settings-file.js';
+export type {
+  Deletion,
+  Finding,
+  Target,
+  TargetLaunch,
+  TargetResume,
+  Tell,
+  Watching,
+} from './targets/target.js';
 export { lookOnce, watchRuns } from './watch.js';
 export { describeRemote, lastHeard } from './remote-words.js';

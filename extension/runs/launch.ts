@@ -55,8 +55,8 @@ export async function launchLocalRun(options: LaunchOptions): Promise<RunHandle>
   const engine = await findEngine(options.installation, ranks);
   const directory = await newRunDirectory(options.plan, options.out);
   await writePlan(directory, options.plan);
-  await markStarting(directory, options.plan, options);
-  return start(engine, directory, { ...options, ...from, ranks }, false);
+  const mark = await markStarting(directory, options.plan, options);
+  return start(engine, directory, { ...options, ...from, ranks, mark }, false);
 }
 
 /** Makes the directory of a new run: `out`, which must be new or empty, or one beside the layout. Throws `RunError`. */
@@ -87,7 +87,7 @@ export async function resumeLocalRun(options: ResumeOptions): Promise<RunHandle>
   const ranks = rankCount(plan);
   const engine = await findEngine(options.installation, ranks);
   // Two that resume at once: the second finds it starting.
-  await withLock(path.join(directory, RESUME_LOCK), async () => {
+  const mark = await withLock(path.join(directory, RESUME_LOCK), async () => {
     const status = await readStatus(directory);
     if (status && !isFinished(status.state)) {
       throw new RunError(
@@ -95,9 +95,9 @@ export async function resumeLocalRun(options: ResumeOptions): Promise<RunHandle>
         `run ${status.run} is still ${status.state}; stop it before resuming it`,
       );
     }
-    await markStarting(directory, plan, options);
+    return markStarting(directory, plan, options);
   });
-  return start(engine, directory, { ...options, ranks }, true);
+  return start(engine, directory, { ...options, ranks, mark }, true);
 }
 
 /** Reads and checks a `plan.json`. Throws `RunError`. */
@@ -184,9 +184,12 @@ function timestamp(time: Date): string {
   return `${day}-${two(time.getHours())}${two(time.getMinutes())}${two(time.getSeconds())}`;
 }
 
-async function markStarting(directory: string, plan: Plan, options: EngineOptions): Promise<void> {
+/** Returns the time that tells this start from others of the directory. */
+async function markStarting(directory: string, plan: Plan, options: EngineOptions): Promise<string> {
+  const status = startingStatus(plan, options);
   try {
-    await writeStatus(directory, startingStatus(plan, options));
+    await writeStatus(directory, status);
+    return status.startedAt;
   } catch (error) {
     throw fileError('write the status in', directory, error);
   }
@@ -195,7 +198,7 @@ async function markStarting(directory: string, plan: Plan, options: EngineOption
 async function start(
   engine: Engine,
   directory: string,
-  options: EngineOptions & { ranks: number; from?: string },
+  options: EngineOptions & { ranks: number; mark: string; from?: string },
   resume: boolean,
 ): Promise<RunHandle> {
   const engineProcess = await spawnEngine(engine, directory, { ...options, resume });
@@ -205,7 +208,7 @@ async function start(
     pid: engineProcess.pid,
     engine: engine.kind,
     ended: engineProcess.ended.then(async ({ code, reason }) => {
-      await settleStatus(directory, reason);
+      await settleStatus(directory, options.mark, reason);
       return code;
     }),
   };
@@ -232,9 +235,11 @@ export function startingStatus(plan: Plan, options: Pick<EngineOptions, 'backend
 }
 
 /** An engine that died before its last word (killed, out of memory, never loaded) leaves a status that says so. */
-async function settleStatus(directory: string, reason: string): Promise<void> {
+async function settleStatus(directory: string, mark: string, reason: string): Promise<void> {
   const status = await readStatus(directory).catch(() => null);
-  if (!status || (isFinished(status.state) && status.state !== 'lost')) return;
+  // It may have been resumed meanwhile: then it is alive, or starts anew.
+  const isOurs = status?.state === 'lost' || (status?.pid === 0 && status.startedAt === mark);
+  if (!isOurs) return;
   const failed: ObservedStatus = {
     ...status,
     state: 'failed',

@@ -114,7 +114,8 @@ function paceOf(events: RunEvent[]): number | null {
   return pace > 0 ? pace : null;
 }
 
-async function readRemote(directory: string): Promise<RemoteInfo | null> {
+/** Where the run of a directory is; null: on this machine. */
+export async function readRemote(directory: string): Promise<RemoteInfo | null> {
   const record = await readRecord(directory).catch(() => null);
   if (!record) return null;
   const { target, directory: there, job } = record;

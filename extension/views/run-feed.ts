@@ -4,8 +4,17 @@ import type { Plan } from '../../language/plan/plan.js';
 import { packEvents } from '../../webview/shared/event-batch.js';
 import { isBadLine } from '../../webview/shared/log-lines.js';
 import type { Expected, MonitorUpdate, PlanFacts, RunSummary } from '../../webview/shared/messages.js';
-import { EventTail, LineTail, isFinished, readPlan, readStatus, sampleEvents } from '../runs/index.js';
+import {
+  EventTail,
+  LineTail,
+  isFinished,
+  readPlan,
+  readRemote,
+  readStatus,
+  sampleEvents,
+} from '../runs/index.js';
 import { RUN_FILES } from '../runs/run-directory.js';
+import { whereIsRun } from './run-words.js';
 
 /** Read and told at once, so that neither window nor page stands still for long. */
 const CHUNK_BYTES = 4 << 20;
@@ -36,8 +45,10 @@ export class RunFeed {
     const status = await readStatus(this.directory);
     if (!status) throw new Error(`${this.directory} has no status: the run was moved or removed`);
     const { device, backend, step, steps, startedAt, updatedAt, exitReason, run, model, state } = status;
+    const remote = status.isMirror ? await readRemote(this.directory) : null;
     const summary: RunSummary = {
       directory: this.directory,
+      where: whereIsRun({ remote, state }),
       ...{ run, model, state, backend, device, step, steps, startedAt, updatedAt, exitReason },
     };
     const saying = JSON.stringify(summary);

@@ -1,11 +1,16 @@
 import * as vscode from 'vscode';
 import { formatDuration } from '../../webview/shared/format.js';
-import { isFinished, type RunInfo } from '../runs/index.js';
+import { describeRemote, isFinished, type RunInfo } from '../runs/index.js';
 
 /** Seconds until the last step, at the pace of the newest ones; null where that is not known. */
 export function secondsLeft(run: RunInfo): number | null {
   if (!run.status || !run.step || run.secondsPerStep === null || isFinished(run.state)) return null;
   return Math.max(0, run.status.steps - run.step.step) * run.secondsPerStep;
+}
+
+/** Of a run elsewhere: where it is, how it stands there, and how old the news are; empty for one of this machine. */
+export function whereIsRun({ remote, state }: Pick<RunInfo, 'remote' | 'state'>): string {
+  return remote ? describeRemote(remote, !isFinished(state)) : '';
 }
 
 /** E.g. `running 120/200 · loss 1.324 · 3 min 05 s left`. */
@@ -15,6 +20,7 @@ export function describeRun(run: RunInfo): string {
   const left = secondsLeft(run);
   const parts = [
     run.status ? `${run.state} ${step}/${run.status.steps}` : run.state,
+    whereIsRun(run),
     typeof loss === 'number' ? vscode.l10n.t('loss {0}', loss.toFixed(3)) : '',
     left === null ? '' : vscode.l10n.t('{0} left', formatDuration(left)),
   ];
@@ -38,6 +44,7 @@ export function runTooltip(run: RunInfo): string {
       : '',
     status?.exitReason ?? '',
     run.directory,
+    run.remote ? vscode.l10n.t('{0} on {1}', run.remote.directory, run.remote.target) : '',
   ];
   return lines.filter((line) => line !== '').join('\n');
 }

@@ -8,8 +8,10 @@ import {
   listRuns,
   RunCache,
   stateDirectory,
+  watchRuns,
   type RunInfo,
 } from '../runs/index.js';
+import { whereIsRun } from './run-words.js';
 
 const ALIVE_POLL_MS = 1_000;
 const IDLE_POLL_MS = 10_000;
@@ -32,7 +34,10 @@ export class RunsModel implements vscode.Disposable {
     this.subscriptions = [
       vscode.workspace.onDidChangeWorkspaceFolders(() => void this.rescan()),
       vscode.window.onDidChangeWindowState(({ focused }) => focused && void this.refresh()),
+      vscode.workspace.onDidGrantWorkspaceTrust(() => this.watchElsewhere()),
     ];
+    // A folder may bring records of runs along: nothing is asked of another machine before it is trusted.
+    if (vscode.workspace.isTrusted) this.watchElsewhere();
     void this.watchIndex();
   }
 
@@ -76,7 +81,8 @@ export class RunsModel implements vscode.Disposable {
     clearTimeout(this.timer);
     this.known = await listRuns([], (directory) => this.cache.read(directory));
     if (this.isDisposed) return;
-    const saying = JSON.stringify(this.known);
+    // News grow old without a change of what is known.
+    const saying = JSON.stringify(this.known.map((run) => [run, whereIsRun(run)]));
     if (saying !== this.said) {
       this.said = saying;
       this.changed.fire();
@@ -85,6 +91,11 @@ export class RunsModel implements vscode.Disposable {
       () => void this.refresh(),
       this.alive().length > 0 ? ALIVE_POLL_MS : IDLE_POLL_MS,
     );
+  }
+
+  /** Keeps what is here of runs on other machines up to date. */
+  private watchElsewhere(): void {
+    this.subscriptions.push(watchRuns({ onChange: () => void this.refresh() }));
   }
 
   private async watchIndex(): Promise<void> {

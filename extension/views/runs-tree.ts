@@ -50,7 +50,12 @@ export class RunsTree implements vscode.TreeDataProvider<string>, vscode.Disposa
     item.id = directory;
     item.description = describeRun(run);
     item.iconPath = ICONS[run.state];
-    const words = ['run', isFinished(run.state) ? 'ended' : 'alive', ...(isStarred ? ['starred'] : [])];
+    const words = [
+      'run',
+      isFinished(run.state) ? 'ended' : 'alive',
+      ...(run.remote ? ['elsewhere'] : []),
+      ...(isStarred ? ['starred'] : []),
+    ];
     item.contextValue = words.join(' ');
     item.tooltip = runTooltip(run);
     const star = isStarred ? vscode.l10n.t('starred') : '';

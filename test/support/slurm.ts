@@ -94,8 +94,9 @@ export class Slurm {
 
 function configuration(root: string, [controller, first, second]: [number, number, number]): string {
   const host = hostname().split('.')[0]!;
-  const node = (name: string, port: number) =>
-    `NodeName=${name} NodeHostname=${host} NodeAddr=127.0.0.1 Port=${port} CPUs=4 Gres=gpu:2`;
+  // Jobs go to the first node as long as it has room.
+  const node = (name: string, port: number, weight: number) =>
+    `NodeName=${name} NodeHostname=${host} NodeAddr=127.0.0.1 Port=${port} CPUs=4 Gres=gpu:2 Weight=${weight}`;
   return `ClusterName=t
 SlurmctldHost=${host}(127.0.0.1)
 SlurmctldPort=${controller}
@@ -119,8 +120,9 @@ SelectTypeParameters=CR_Core
 SlurmdParameters=config_overrides
 GresTypes=gpu
 KillWait=2
-${node('n1', first)}
-${node('n2', second)}
+MessageTimeout=3
+${node('n1', first, 1)}
+${node('n2', second, 2)}
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 PartitionName=debug Nodes=n1,n2 Default=YES PriorityTier=1

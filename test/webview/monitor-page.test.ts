@@ -31,6 +31,7 @@ describe('the monitor page, in a browser', function () {
     startedAt: '2026-01-01T00:00:00Z',
     updatedAt: '2026-01-01T00:01:00Z',
     exitReason: '',
+    where: '',
     ...changes,
   });
   const stepEvent = (step: number) => ({

@@ -22,6 +22,7 @@ export function drawFacts(list: HTMLElement, run: RunSummary, series: RunSeries,
     [t('Memory'), last ? formatBytes(last.memoryBytes) : null],
     [t('Parameters'), start ? formatCount(start.parameters) : null],
     [t('Device'), start ? start.device || start.backend : null],
+    [t('Where'), run.where === '' ? null : run.where],
     [t('Time'), timeFact(run, series, step)],
   ];
   list.replaceChildren(...rows.flatMap(([name, value]) => (value === null ? [] : [fact(name, value)])));

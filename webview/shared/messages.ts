@@ -73,6 +73,8 @@ export interface RunSummary {
   startedAt: string;
   updatedAt: string;
   exitReason: string;
+  /** Of a run on another machine: where, how it stands there and how old the news are; empty for one of this machine. */
+  where: string;
 }
 
 /** What the estimate of the run's plan says, for the device that it runs on. */

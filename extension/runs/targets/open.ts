@@ -1,6 +1,7 @@
 import { homedir } from 'node:os';
 import * as path from 'node:path';
 import type { PlanCluster } from '../../../language/plan/plan.js';
+import { RunError } from '../errors.js';
 import { readPlan } from '../launch.js';
 import { RUN_FILES } from '../run-directory.js';
 import { LOCAL, resolveTarget, type TargetSettings } from './config.js';
@@ -8,6 +9,7 @@ import { DirectStarter } from './direct.js';
 import { LocalTarget } from './local.js';
 import { readRecord } from './record.js';
 import { RemoteTarget } from './remote.js';
+import type { Site } from './remote-launch.js';
 import { LocalShell, type Shell } from './shell.js';
 import { SlurmStarter } from './slurm-starter.js';
 import { SshShell } from './ssh-shell.js';
@@ -20,9 +22,15 @@ export async function openTarget(
   installation: string,
 ): Promise<Target> {
   if (name === LOCAL) return new LocalTarget(installation);
+  return new RemoteTarget(await openRemote(name, cluster));
+}
+
+/** A target other than this machine, to be worked with directly. Throws `RunError`. */
+export async function openRemote(name: string, cluster: PlanCluster | null = null): Promise<Site> {
   const settings = await resolveTarget(name, cluster);
+  if (settings.kind === 'local') throw new RunError('target/local', 'this machine is no other machine');
   const starter = settings.kind === 'slurm' ? new SlurmStarter() : new DirectStarter();
-  return new RemoteTarget({ settings, shell: await shellOf(settings), starter });
+  return { settings, shell: await shellOf(settings), starter };
 }
 
 /** The target that a run's directory belongs to. Throws `RunError`. */

@@ -11,7 +11,7 @@ export interface TargetRecord {
   target: string;
   /** Absolute path over there. */
   directory: string;
-  /** Number of the Slurm job that was submitted last. */
+  /** Number of the Slurm job that was submitted last; `JOB_TASK` for one of an array. */
   job: string | null;
   /** ISO 8601, by this machine's clock: the last launch or resume. */
   startedAt: string;
@@ -40,8 +40,8 @@ export const MIRROR_FILES = {
 } as const;
 
 const NO_NEWS: RemoteNews = { heardAt: null, trouble: '', situation: '', waits: false, clockAhead: 0 };
-const ID = /^[0-9a-f]{32}$/;
-const JOB = /^\d{1,12}$/;
+export const ID = /^[0-9a-f]{32}$/;
+export const JOB = /^\d{1,12}(_\d{1,6})?$/;
 
 /** The record of a run that is elsewhere; null for a run of this machine. Throws `RunError` on a damaged one. */
 export async function readRecord(directory: string): Promise<TargetRecord | null> {

@@ -39,6 +39,18 @@ const GIVE_WAY = `while sleep ${OWNER_LOOK_S} && kill -0 "$child" 2>/dev/null; d
   owns || { kill -s TERM $(pgrep -P "$child"); kill -s KILL "$child"; } 2>/dev/null
 done &`;
 
+/** A job that was cancelled is not put back. The controller may be away for a while. */
+const REQUEUE = `tries=0
+  while [ "$tries" -lt 60 ]; do
+    if job_state=$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T); then
+      [ "$job_state" = RUNNING ] || break
+      # The end of this script comes from Slurm, which must not find it ended before.
+      if scontrol requeue "$SLURM_JOB_ID"; then sleep 60; break; fi
+    fi
+    tries=$((tries + 1))
+    sleep 5
+  done`;
+
 /** The options of sbatch that the settings and the ranks ask for. */
 function asked({ settings, wantsGpu, ranks }: EngineCall): SlurmOptions {
   // The ranks are spread by that already.
@@ -91,9 +103,8 @@ export class SlurmStarter implements Starter {
     const after = `owns || exit "$code"
 : >${LAUNCH}/left
 if [ -n "$asked" ] && [ "$code" -eq 0 ] && [ ! -e ${LAUNCH}/stop ] &&
-  ! grep -q '"state":"completed"' ${RUN_FILES.status} &&
-  [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then
-  scontrol requeue "$SLURM_JOB_ID" && sleep 60
+  ! grep -q '"state":"completed"' ${RUN_FILES.status}; then
+  ${REQUEUE}
 fi`;
     const launcher = ranks.total > 1 ? 'on_every_rank' : '';
     return { name: SCRIPT, text: engineScript(call, { head, before, during: GIVE_WAY, launcher, after }) };

@@ -13,15 +13,12 @@ import {
 import { eventually } from '../../support/eventually.js';
 import { hasSlurm, Slurm } from '../../support/slurm.js';
 import { eventsOf, statusOf } from '../../support/tiny-run.js';
-import { Desk, directoryThere, enginesOf, INSTALLATION, requireParts } from './remote-fixtures.js';
+import { CPU, Desk, directoryThere, ENDLESS, enginesOf, requireParts, trained } from './remote-fixtures.js';
 
+/** Slurm looks at time limits every half minute. */
 const WAIT_MS = 60_000;
-/** Slurm looks at time limits, which are whole minutes, every half minute. */
-const LIMIT_MS = 130_000;
-const ENDLESS = 1_000_000;
-const CPU = { installation: INSTALLATION, backend: 'cpu', threads: 1 } as const;
 
-/** One story: the runs that have to wait for their time limit do so on one node while the other one fails. */
+/** One story: two runs near their time limit wait for Slurm to see it on one node while the other one fails. */
 describe('runs on a Slurm cluster, when things go wrong', function () {
   this.timeout(200_000);
   let desk: Desk;
@@ -40,13 +37,16 @@ describe('runs on a Slurm cluster, when things go wrong', function () {
     desk.targets({
       here,
       first: { ...here, nodelist: 'n1', time: '10:00' },
-      short: { ...here, nodelist: 'n2', time: '1:00', warning: 20 },
+      second: { ...here, nodelist: 'n2', time: '10:00', warning: 20 },
     });
     watch = watchRuns();
-    late = await launch('short');
-    deaf = await launch('short');
-    await trained(deaf, 5);
+    late = await launch('second');
+    deaf = await launch('second');
+    for (const directory of [late, deaf]) await trained(directory, 5);
     for (const pid of enginesOf(await directoryThere(deaf))) process.kill(pid, 'SIGSTOP');
+    // As if most of their time were over: limits are whole minutes otherwise.
+    await endsIn(late, 45);
+    await endsIn(deaf, 1);
   });
   after(async () => {
     watch?.dispose();
@@ -56,8 +56,12 @@ describe('runs on a Slurm cluster, when things go wrong', function () {
 
   const launch = async (on: string) =>
     (await launchRun({ ...CPU, plan: desk.plan(), on, steps: ENDLESS })).directory;
-  const trained = (directory: string, steps: number) =>
-    eventually(`${steps} steps are mirrored`, async () => eventsOf(directory).length > steps, WAIT_MS);
+  const endsIn = async (directory: string, seconds: number) =>
+    slurm.says('scontrol', [
+      'update',
+      `JobId=${(await readRun(directory))!.remote!.job}`,
+      `EndTime=now+${seconds}`,
+    ]);
   const situation = async (directory: string) => (await readRun(directory))?.remote?.situation ?? '';
   const resumed = (directory: string) =>
     eventually(
@@ -79,7 +83,7 @@ describe('runs on a Slurm cluster, when things go wrong', function () {
       '--exclusive',
       '--nodelist=n1',
       '--output=/dev/null',
-      '--wrap=sleep 4',
+      '--wrap=sleep 2',
     ];
     slurm.says('sbatch', urgent);
     await eventually('it waits', async () => /waiting/.test(await situation(directory)), WAIT_MS);
@@ -100,7 +104,7 @@ describe('runs on a Slurm cluster, when things go wrong', function () {
     const there = await directoryThere(directory);
     await trained(directory, 5);
     await checkpointed(directory);
-    assert.match(await situation(directory), /on n1$/);
+    await eventually('it is on the first node', async () => /on n1$/.test(await situation(directory)));
     const [old] = enginesOf(there);
     // As a node that is cut off: what runs there runs on.
     await slurm.stopDaemon('n1', 'SIGKILL');
@@ -118,10 +122,28 @@ describe('runs on a Slurm cluster, when things go wrong', function () {
     }
   });
 
+  it('before its time limit a run writes a checkpoint and is put back into the queue', async () => {
+    await eventually(
+      'it has resumed',
+      async () => eventsOf(late).some((event) => event.type === 'start' && event.resumed),
+      WAIT_MS,
+    );
+    const events = eventsOf(late);
+    const start = events.findLastIndex(({ type }) => type === 'start');
+    const checkpoint = events.slice(0, start).findLast(({ type }) => type === 'checkpoint');
+    assert.equal(checkpoint?.step, events[start]!.step);
+    await killRun(late);
+  });
+
+  it('says that a job reached its time limit', async () => {
+    const status = await waitForEnd(deaf, WAIT_MS);
+    assert.match(status?.exitReason ?? '', /^its job reached its time limit, job \d+/);
+  });
+
   it('says that Slurm does not answer, and goes on when it does again', async () => {
     const directory = await launch('here');
     await trained(directory, 5);
-    await slurm.stopDaemon('slurmctld', 'SIGKILL');
+    await slurm.stopDaemon('slurmctld');
     await eventually(
       'it is said',
       async () => /Slurm does not answer/.test(await situation(directory)),
@@ -140,23 +162,5 @@ describe('runs on a Slurm cluster, when things go wrong', function () {
     await trained(directory, steps + 5);
     await stopRun(directory);
     assert.equal((await waitForEnd(directory, WAIT_MS))?.state, 'stopped');
-  });
-
-  it('before its time limit a run writes a checkpoint and is put back into the queue', async () => {
-    await eventually(
-      'it has resumed',
-      async () => eventsOf(late).some((event) => event.type === 'start' && event.resumed),
-      LIMIT_MS,
-    );
-    const events = eventsOf(late);
-    const start = events.findLastIndex(({ type }) => type === 'start');
-    const checkpoint = events.slice(0, start).findLast(({ type }) => type === 'checkpoint');
-    assert.equal(checkpoint?.step, events[start]!.step);
-    await killRun(late);
-  });
-
-  it('says that a job reached its time limit', async () => {
-    const status = await waitForEnd(deaf, LIMIT_MS);
-    assert.match(status?.exitReason ?? '', /^its job reached its time limit, job \d+/);
   });
 });

@@ -312,6 +312,10 @@ describe('runs over ssh', function () {
         cwd: join(desk.root, 'work'),
         encoding: 'utf8',
       });
+    assert.equal(striped('targets', 'add', 'one more', '--slurm').status, 1);
+    assert.equal(striped('targets', 'add', 'more').status, 2);
+    assert.equal(striped('targets', 'add', 'more', '--slurm', 'login').status, 0);
+    assert.match(striped('targets', 'list').stdout, /^more +slurm +login/m);
     assert.match(striped('targets', 'list').stdout, /^box +ssh +striped-test-host +~\/striped/m);
     assert.match(striped('targets', 'check', 'box').stdout, /^ok +rsync/m);
     const train = ['train', 'small.striped', '--on', 'box', '--backend', 'cpu', '--threads', '1'];
@@ -337,8 +341,33 @@ describe('runs over ssh', function () {
     assert.ok(!existsSync(join(desk.root, 'work', 'out')));
     assert.match(
       striped('train', 'small.striped', '--on', 'moon').stderr,
-      /no target "moon"; known are local, box/,
+      /no target "moon"; known are local, box, more/,
     );
+  });
+
+  it('finds runs over there that this machine has forgotten, once, and goes on with them', async () => {
+    const { directory } = await launch(ENDLESS);
+    const there = await directoryThere(directory);
+    await trained(there, 5);
+    rmSync(directory, { recursive: true });
+    const state = process.env.STRIPED_STATE!;
+    rmSync(state, { recursive: true });
+    const striped = (...words: string[]) =>
+      spawnSync(process.execPath, [join(INSTALLATION, 'dist', 'striped.mjs'), ...words], {
+        cwd: join(desk.root, 'work'),
+        encoding: 'utf8',
+      });
+    const found = striped('runs', 'find', 'box', '--into', 'found', '--json');
+    const again = (JSON.parse(found.stdout) as string[]).find((one) => basename(one) === basename(there))!;
+    const run = await readRun(again);
+    assert.equal(run?.state, 'running', found.stderr);
+    assert.equal(run.remote!.directory, there);
+    assert.match(striped('runs', 'find', 'box').stdout, /no run on box that is not known here/);
+    await stopRun(again);
+    assert.equal((await waitForEnd(again, WAIT_MS))?.state, 'stopped');
+    assert.deepEqual(bytesHere(again), await bytesThere(again));
+    await resumeRun({ ...CPU, directory: again, steps: statusOf(again).step + 5 });
+    assert.equal((await waitForEnd(again, WAIT_MS))?.state, 'completed');
   });
 
   it('says that the disk over there is full', async () => {

@@ -1,0 +1,195 @@
+import assert from 'node:assert/strict';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import * as path from 'node:path';
+import type { Locator } from 'playwright-core';
+import { findRunDirectories } from '../../extension/runs/index.js';
+import {
+  directoryThere,
+  enginesOf,
+  processesNaming,
+  requireParts,
+  sshTarget,
+} from '../extension/runs/remote-fixtures.js';
+import { eventually } from '../support/eventually.js';
+import { hasSlurm, Slurm } from '../support/slurm.js';
+import { hasSshd, Sshd } from '../support/sshd.js';
+import { Workbench } from './workbench.js';
+
+const LAYOUT = 'genome.striped';
+const WAIT_MS = 45_000;
+
+/** One window, one story, on a real sshd and a real Slurm. */
+describe('runs elsewhere, from the editor', function () {
+  this.timeout(120_000);
+  this.bail(true);
+  let root: string;
+  let sshd: Sshd;
+  let slurm: Slurm;
+  let workbench: Workbench;
+  let run: string;
+
+  before(async function () {
+    this.timeout(300_000);
+    requireParts(this, {
+      'openssh-server': hasSshd(),
+      rsync: existsSync('/usr/bin/rsync'),
+      'slurmctld, slurmd and munge': hasSlurm(),
+    });
+    root = mkdtempSync('/tmp/striped-elsewhere-');
+    for (const name of ['sshd', 'slurm']) mkdirSync(path.join(root, name));
+    sshd = await Sshd.start(path.join(root, 'sshd'));
+    slurm = await Slurm.start(path.join(root, 'slurm'));
+    delete process.env.XDG_CONFIG_HOME;
+    workbench = await Workbench.start(LAYOUT, {
+      edit: (text) => text.replace(/\bsteps \d+/, 'steps 200000'),
+      settings: { 'striped.backend': 'cpu' },
+      prepare: async ({ home }) => {
+        const folder = path.join(home, '.config', 'striped');
+        mkdirSync(folder, { recursive: true });
+        writeFileSync(path.join(folder, 'targets.json'), JSON.stringify({ targets: targets() }));
+      },
+    });
+    await workbench.command('View: Show Striped');
+  });
+  after(async () => {
+    await workbench?.stop();
+    await slurm?.stop();
+    await sshd?.stop();
+    for (const pid of root ? processesNaming(root) : []) process.kill(pid, 'SIGKILL');
+    if (root) rmSync(root, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
+  });
+  afterEach(async function () {
+    if (this.currentTest?.state === 'failed') await workbench?.screenshot('failed-elsewhere');
+  });
+
+  const targets = () => ({
+    box: sshTarget(sshd),
+    slow: { ...sshTarget(sshd), setup: 'sleep 4' },
+    lab: {
+      kind: 'slurm',
+      directory: path.join(root, "clust er's"),
+      setup: `export SLURM_CONF='${slurm.config}'`,
+    },
+  });
+  const pick = (text: RegExp): Promise<void> =>
+    workbench.page.locator('.quick-input-list .monaco-list-row', { hasText: text }).first().click();
+  const dialog = () => workbench.page.locator('.monaco-dialog-box');
+  const press = (name: string) => dialog().getByRole('button', { name, exact: true }).click();
+  const row = (text: RegExp): Locator =>
+    workbench.page.locator('.pane-body .monaco-list-row[role=treeitem]', { hasText: text });
+  const stepOf = async () =>
+    Number(
+      / (\d+)\/\d+/.exec(
+        await row(/\d+\/\d+/)
+          .first()
+          .innerText(),
+      )?.[1] ?? 0,
+    );
+  const runs = () => findRunDirectories(workbench.folder);
+
+  async function launchOn(target: RegExp, data: RegExp): Promise<void> {
+    await workbench.codeLens('Run').click();
+    await pick(target);
+    await pick(data);
+  }
+
+  it('a launch is cancelled while it looks at the machine', async () => {
+    await launchOn(/^slow/, /Send the Data/);
+    await press('Launch');
+    const toast = workbench.page.locator('.notification-toast', { hasText: /Launching .*looking at/ });
+    await toast.waitFor();
+    await toast.hover();
+    await toast.getByRole('button', { name: 'Cancel' }).click();
+    await toast.waitFor({ state: 'hidden' });
+    assert.deepEqual(await runs(), []);
+  });
+
+  it('launches over ssh, once it was said where and how the data gets there', async () => {
+    await launchOn(/^box/, /Send the Data/);
+    await dialog().getByText('Where: box, process on striped-test-host, by ssh').waitFor();
+    await dialog()
+      .getByText(/Run directory there: ~\/striped\//)
+      .waitFor();
+    await workbench.screenshot('20-launch-elsewhere');
+    await press('Launch');
+    const monitor = await workbench.webviewWith('#charts canvas');
+    await row(/running \d+\/\d+ · on box · loss/).waitFor({ timeout: WAIT_MS });
+    await monitor.locator('.fact', { hasText: 'on box' }).waitFor();
+    [run] = (await runs()) as [string];
+    assert.equal(enginesOf(await directoryThere(run)).length, 1);
+    await workbench.screenshot('21-monitor-elsewhere');
+  });
+
+  it('says how old the news are while nothing is heard, and goes on when it is heard again', async () => {
+    await sshd.stop();
+    await row(/last heard \d+ s ago; .*refuses connections/).waitFor({ timeout: WAIT_MS });
+    const before = await stepOf();
+    await sshd.start();
+    await row(/running \d+\/\d+ · on box · loss/).waitFor({ timeout: WAIT_MS });
+    await eventually('later steps', async () => (await stepOf()) > before);
+  });
+
+  it('the extension host may be killed: the run goes on, and the next window finds it', async () => {
+    const [engine] = enginesOf(await directoryThere(run));
+    const hosts = processesNaming('--type=extensionHost').filter((pid) =>
+      readFileSync(`/proc/${pid}/environ`, 'utf8').includes(`HOME=${workbench.home}\0`),
+    );
+    assert.equal(hosts.length, 1);
+    const before = await stepOf();
+    process.kill(hosts[0]!, 'SIGKILL');
+    await workbench.load(LAYOUT);
+    await workbench.command('View: Show Striped');
+    await row(/running \d+\/\d+ · on box · loss/).waitFor({ timeout: WAIT_MS });
+    await eventually('later steps', async () => (await stepOf()) > before);
+    assert.deepEqual(enginesOf(await directoryThere(run)), [engine]);
+  });
+
+  it('stops it, fetches its checkpoints, resumes and kills it', async () => {
+    const there = await directoryThere(run);
+    await workbench.command('Striped: Stop Run');
+    await row(/stopped \d+\/\d+ · on box/).waitFor({ timeout: WAIT_MS });
+    await workbench.command('Striped: Fetch Checkpoints');
+    await workbench.page.locator('.notification-toast', { hasText: /Fetched step-\d+ of/ }).waitFor();
+    const fetched = readdirSync(path.join(run, 'checkpoints'));
+    assert.deepEqual(fetched, readdirSync(path.join(there, 'checkpoints')));
+    await workbench.command('Striped: Resume Run');
+    await row(/running \d+\/\d+ · on box · loss/).waitFor({ timeout: WAIT_MS });
+    await workbench.command('Striped: Kill Run');
+    await dialog().getByText('What came after its newest checkpoint is lost.').waitFor();
+    await press('Kill');
+    await row(/failed \d+\/\d+ · on box/).waitFor({ timeout: WAIT_MS });
+    assert.deepEqual(enginesOf(there), []);
+  });
+
+  it('deletes it there and here, once it was shown what that is', async () => {
+    const there = await directoryThere(run);
+    await workbench.command('Striped: Delete Run');
+    await dialog().getByText(there).waitFor();
+    await dialog().getByText(run).first().waitFor();
+    await workbench.screenshot('22-delete-elsewhere');
+    await press('Delete');
+    await eventually('both are gone', async () => !existsSync(there) && !existsSync(run));
+    await row(/on box/).waitFor({ state: 'detached' });
+  });
+
+  it('submits a Slurm job, says in words why it waits, and where it runs', async () => {
+    slurm.says('scontrol', ['update', 'PartitionName=debug', 'State=DOWN']);
+    await launchOn(/^lab/, /There Already/);
+    await dialog().getByText('Where: lab, Slurm job by way of this machine').waitFor();
+    await press('Launch');
+    await row(/starting \d+\/\d+ · on lab: job \d+: the partition is down/).waitFor({ timeout: WAIT_MS });
+    slurm.says('scontrol', ['update', 'PartitionName=debug', 'State=UP']);
+    await row(/running \d+\/\d+ · on lab: job \d+ on n1 · loss/).waitFor({ timeout: WAIT_MS });
+    await workbench.screenshot('23-slurm');
+    await workbench.command('Striped: Stop Run');
+    await row(/stopped \d+\/\d+ · on lab/).waitFor({ timeout: WAIT_MS });
+  });
+});
