@@ -39,7 +39,7 @@ export async function bringBuilt(
   watching: Watching,
 ): Promise<string> {
   const { shell, facts } = place;
-  const sources = await readSources(installation);
+  const sources = await readSources(installation, why);
   // One that is built for the very processor of this machine is not for its neighbours with the same home.
   const fits = place.isShared ? 'any' : facts.host.replaceAll(/[^\w.-]/g, '_');
   const runner = `${cacheDirectory(facts)}/runners/${sources.hash}-${fits}/${RUNNER}`;
@@ -114,12 +114,12 @@ ${placeEngine('"$build"', path.posix.dirname(runner))}`;
   throw new RunError('target/engine', `building the engine on ${shell.where} failed: ${said.trim()}`);
 }
 
-async function readSources(installation: string): Promise<Sources> {
+async function readSources(installation: string, why: string): Promise<Sources> {
   const files = (await Promise.all(SOURCES.map((name) => filesBelow(installation, name)))).flat().sort();
   if (!files.includes('native/CMakeLists.txt')) {
     throw new RunError(
       'target/engine',
-      `the sources of the engine are not in ${installation}, so it cannot be built elsewhere; ` +
+      `the sources of the engine are not in ${installation}, so it cannot be built elsewhere, as is needed (${why}); ` +
         'use a package or a checkout that has them',
     );
   }

@@ -74,6 +74,7 @@ describe('several ranks', function () {
       const runner = join(installation, 'build', 'native', 'striped-runner');
       writeFileSync(runner, `#!/bin/sh\nexec '${process.execPath}' '${RUNNER}' "$@"\n`);
       chmodSync(runner, 0o755);
+      writeFileSync(join(installation, 'build', 'native', 'libstriped_mpi.so'), '');
     });
     after(() => desk?.remove());
 
