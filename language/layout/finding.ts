@@ -50,15 +50,17 @@ export const FINDING_CODES = [
   'striped/overflow',
   'striped/tokenizer',
   'striped/nodes',
+  'striped/unsupported',
   'striped/advice',
 ] as const;
 export type FindingCode = (typeof FINDING_CODES)[number];
 
-/** Replaces `range` (by default the finding's own) with `newText`. */
+/** Replaces `range` (by default the finding's own) with `newText`, in the finding's document unless `uri` says another. */
 export interface Fix {
   title: string;
   newText: string;
   range?: FixRange;
+  uri?: string;
 }
 
 export interface FixRange {

@@ -41,7 +41,7 @@ export interface ResolvedBlock {
   settings: AstNode | undefined;
   mixer: PlanMixer;
   ffn: PlanFfn;
-  /** The text that set a key, for messages; keys without one were assumed. */
+  /** The text that set a key (`ffn.inner` for an argument), for messages; keys without one were assumed. */
   written: ReadonlyMap<string, AstNode>;
   assumed: Assumption[];
   tensors: Tensor[];

@@ -82,9 +82,11 @@ export function resolveBlock(block: Block, model: ModelContext): ResolvedBlock {
   const overrides = readOverrides(block.overrides, operator, [], model.bindingsOf(block));
   const lookup = new Lookup(layered(overrides, reads));
   const mixer = resolveMixer(operator, lookup, model);
-  const parts = model.shared.of(mixer, resolveFfn(lookup, model), model.width);
+  const ffn = ffnReads(lookup, model);
+  const parts = model.shared.of(mixer, resolveFfn(ffn, lookup, model), model.width);
   const written = new Map<string, AstNode>();
   for (const [key, read] of lookup.reads) written.set(key, read.node);
+  for (const [key, read] of argumentReads(callOf(ffn, 'ffn'))) written.set(`ffn.${key}`, read.node);
   return {
     node: block,
     settings: section,
@@ -161,9 +163,13 @@ export function defaultInner(width: number): number {
   return Math.ceil((8 * width) / 3 / multiple) * multiple;
 }
 
-function resolveFfn(lookup: Lookup, model: ModelContext): PlanFfn {
+/** What the block says of its feed-forward over what the model says. */
+function ffnReads(lookup: Lookup, model: ModelContext): SettingReads {
   const own = lookup.reads.get('ffn');
-  const reads = own ? layered(new Map([['ffn', own]]), model.settings) : model.settings;
+  return own ? layered(new Map([['ffn', own]]), model.settings) : model.settings;
+}
+
+function resolveFfn(reads: SettingReads, lookup: Lookup, model: ModelContext): PlanFfn {
   if (wordOf(reads, 'ffn') === 'none') return { kind: 'none' };
   const call = callOf(reads, 'ffn');
   if (call?.callee === 'SE') return { kind: 'hyena', mixer: resolveFfnHyena(argumentReads(call), model) };

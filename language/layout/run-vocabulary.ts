@@ -12,7 +12,7 @@ import {
 } from './vocabulary.js';
 
 const STEPS = { kilo: 1000 } as const;
-const FRACTION = real(0, 1);
+const FRACTION = real(0, 1, { below: true });
 const MAX_STEPS = 1e12;
 
 const RECOMPUTE: ValueSpec[] = [

@@ -1,6 +1,7 @@
 import type { AstNode } from 'langium';
 import type { Argument, Setting } from '../generated/ast.js';
 import type { Finding } from './finding.js';
+import { removed } from './fixes.js';
 import { CLUSTER_SETTINGS, PARALLEL_SETTINGS, RUN_SETTINGS } from './run-vocabulary.js';
 import { MODEL_SETTINGS, OPERATOR_SETTINGS } from './model-vocabulary.js';
 import { nearest, suggestion } from './suggest.js';
@@ -107,6 +108,7 @@ function duplicate(node: AstNode, key: string, first: AstNode): Finding {
     node,
     property: 'key',
     related: [{ node: first, message: 'Set here first.' }],
+    fixes: removed(node, 'Remove this one'),
   };
 }
 

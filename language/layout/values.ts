@@ -4,6 +4,7 @@ import { hardwareById, hardwareProfiles } from '../estimate/hardware.js';
 import type { Argument, Call, Quantity, Setting, Tuple, Value } from '../generated/ast.js';
 import { isCall, isQuantity, isText, isTuple } from '../generated/ast.js';
 import type { Finding } from './finding.js';
+import { replaced } from './fixes.js';
 import { grouped, parseNumber } from './numbers.js';
 import { nearest, suggestion } from './suggest.js';
 import type { CallSpec, NumberSpec, ParameterSpec, TupleSpec, ValueSpec } from './vocabulary.js';
@@ -146,15 +147,32 @@ function readNumber(
   findings: Finding[],
 ): Reading | undefined {
   const parsed = parseNumber(value.literal, number.kilo);
-  const refuse = (code: 'striped/unit' | 'striped/value-range', message: string, property = 'literal') => {
-    findings.push({ severity: 'error', code, message, node: value, property });
+  const refuse = (
+    code: 'striped/unit' | 'striped/value-range',
+    message: string,
+    { property = 'literal', fixes }: Pick<Finding, 'property' | 'fixes'> = {},
+  ) => {
+    findings.push({ severity: 'error', code, message, node: value, property, fixes });
     return undefined;
   };
   if (!parsed.known) {
-    return refuse('striped/unit', `\`${parsed.suffix}\` is not a unit. Use K, M, G, T or %: \`8K\`, \`4M\`.`);
+    // `8KB`, `8Kib`
+    const meant = /^([kKmMgGtT])i?[bB]?$/.exec(parsed.suffix)?.[1]?.toUpperCase();
+    const newText = meant && value.literal.slice(0, -parsed.suffix.length) + meant;
+    const fixes = newText ? [{ title: `Change to \`${newText}\``, newText }] : [];
+    const message = `\`${parsed.suffix}\` is not a unit. Use K, M, G, T or %: \`8K\`, \`4M\`.`;
+    return refuse('striped/unit', message, { fixes });
   }
   if (value.unit && !number.units?.includes(value.unit)) {
-    return refuse('striped/unit', `\`${spec.key}\` is not counted in ${value.unit}.`, 'unit');
+    const message = `\`${spec.key}\` is not counted in ${value.unit}.`;
+    const fixes = replaced(value, value.literal);
+    return refuse('striped/unit', message, { property: 'unit', fixes });
+  }
+  if (!Number.isFinite(parsed.value)) {
+    return refuse(
+      'striped/value-range',
+      `\`${value.literal}\` is beyond all numbers that can be counted with.`,
+    );
   }
   if (number.integer && !Number.isInteger(parsed.value)) {
     return refuse(
@@ -163,7 +181,8 @@ function readNumber(
     );
   }
   const low = number.above ? parsed.value <= number.min : parsed.value < number.min;
-  if (low || parsed.value > number.max || !Number.isFinite(parsed.value)) {
+  const high = number.below ? parsed.value >= number.max : parsed.value > number.max;
+  if (low || high) {
     return refuse(
       'striped/value-range',
       `\`${spec.key}\` must be ${rangeText(number)}, not ${grouped(parsed.value)}.`,
@@ -174,17 +193,31 @@ function readNumber(
 
 function rangeText(number: NumberSpec): string {
   const from = `${number.above ? 'above' : 'at least'} ${grouped(number.min)}`;
-  return number.max >= Number.MAX_SAFE_INTEGER ? from : `${from} and at most ${grouped(number.max)}`;
+  const to = `${number.below ? 'below' : 'at most'} ${grouped(number.max)}`;
+  return number.max >= Number.MAX_SAFE_INTEGER ? from : `${from} and ${to}`;
 }
 
 function mismatch(node: Value, spec: ParameterSpec, findings: Finding[]): undefined {
   findings.push({
     severity: 'error',
     code: 'striped/value-type',
-    message: `\`${spec.key}\` takes ${describeAccepted(spec.accepts)}.`,
+    message: `\`${spec.key}\` takes ${describeAccepted(spec.accepts)}, not ${describeWritten(node)}.`,
     node,
+    fixes: isText(node) && isMeant(node.text, spec.accepts) ? replaced(node, node.text) : [],
   });
   return undefined;
+}
+
+function describeWritten(node: Value): string {
+  if (isText(node)) return 'a text in quotes';
+  if (isTuple(node)) return 'a list in parentheses';
+  return `\`${isQuantity(node) ? node.literal : node.callee}\``;
+}
+
+/** Whether a text would be right without its quotes. */
+function isMeant(text: string, specs: readonly ValueSpec[]): boolean {
+  const isNumber = specs.some(({ kind }) => kind === 'number') && /^\d[\w.]*$/.test(text);
+  return isNumber || namesOf(specs).includes(text);
 }
 
 /** In words: `a whole number, or one of on, off`. */

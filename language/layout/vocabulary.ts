@@ -15,6 +15,8 @@ export interface NumberSpec {
   max: number;
   /** The value itself is not allowed to be `min` (for reals above 0). */
   above?: boolean;
+  /** Nor `max` (for shares below 1). */
+  below?: boolean;
   /** What `K` means: 1024 for lengths and sizes, 1000 for counts of steps. */
   kilo: 1000 | 1024;
   /** Units that may follow; the first is meant without one. */
@@ -79,6 +81,8 @@ export interface SettingSpec extends ParameterSpec {
 export const LIMITS = {
   /** Blocks of one model, all repeats expanded. */
   blocks: 100_000,
+  /** Tokens that training can tell apart: they are kept as numbers of 16 bits. */
+  vocab: 65_536,
   /** Largest integer that a double, and JSON, hold exactly. */
   exact: Number.MAX_SAFE_INTEGER,
 } as const;

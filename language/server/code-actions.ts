@@ -15,7 +15,7 @@ export class StripedCodeActions implements CodeActionProvider {
           kind: CodeActionKind.QuickFix,
           diagnostics: [diagnostic],
           isPreferred: fixes.length === 1,
-          edit: { changes: { [document.textDocument.uri]: [edit] } },
+          edit: { changes: { [fix.uri ?? document.textDocument.uri]: [edit] } },
         };
       });
     });

@@ -5,10 +5,11 @@ import { memoryOf } from '../estimate/memory.js';
 import { shardOf } from '../estimate/operators.js';
 import { deviceFor } from '../estimate/roofline.js';
 import type { Finding, Fix } from '../layout/finding.js';
+import { added, replaced, revalued } from '../layout/fixes.js';
 import type { ModelLayout } from '../layout/layout.js';
 import { grouped } from '../layout/numbers.js';
 import { distinctBlocks } from '../layout/resolve-model.js';
-import type { RunLayout } from '../layout/resolve-run.js';
+import { parallelSection, type RunLayout } from '../layout/resolve-run.js';
 import type { Plan, PlanRun } from '../plan/plan.js';
 
 /** Above this share of a device's memory a run may fail on what no estimate sees. */
@@ -40,7 +41,7 @@ export function checkMemory(layout: RunLayout, plan: Plan): Finding[] {
       node: layout.node,
       property: 'name',
       related: node && [{ node, message: `Activations grow with the micro-batch (${plan.run.microBatch}).` }],
-      fixes: ways[0]?.fix && [ways[0].fix],
+      fixes: ways[0]?.fixes,
     },
   ];
 }
@@ -55,29 +56,38 @@ function largestParts({ total: _total, ...parts }: MemoryBytes): string {
 interface WayOut {
   text: string;
   bytes: number;
-  fix?: Fix;
+  fixes: Fix[];
 }
 
 /** Single changes after which the run fits, the cheapest first. */
 function waysOut(layout: RunLayout, plan: Plan, profile: HardwareProfile): WayOut[] {
   const { run } = plan;
   const { parallel } = run;
-  const changes: [string, Partial<PlanRun>, Fix?][] = [];
+  const changes: [string, Partial<PlanRun>, Fix[]][] = [];
   const zero = (stage: 1 | 2 | 3) =>
-    changes.push([`zero ${stage}`, { parallel: { ...parallel, zero: stage } }]);
+    changes.push([
+      `zero ${stage}`,
+      { parallel: { ...parallel, zero: stage } },
+      parallelFix(layout, 'zero', stage),
+    ]);
   if (parallel.data > 1 && parallel.zero < 1) zero(1);
   if (run.recompute === 'none')
     changes.push(['recompute blocks', { recompute: 'blocks' }, recomputeFix(layout)]);
-  if (run.microBatch > 1) changes.push(['micro-batch 1', { microBatch: 1 }]);
+  if (run.microBatch > 1) {
+    const written = layout.settings.get('micro-batch')?.node;
+    changes.push(['micro-batch 1', { microBatch: 1 }, revalued(written, 'micro-batch', 1)]);
+  }
   if (parallel.data > 1 && parallel.zero < 2) zero(2);
   if (parallel.data > 1 && parallel.zero < 3) zero(3);
   for (let tensor = parallel.tensor * 2; tensor <= (run.cluster?.gpusPerNode ?? 1); tensor *= 2) {
     const data = Math.max(1, Math.floor((parallel.data * parallel.tensor) / tensor));
-    changes.push([`tensor ${tensor}`, { parallel: { ...parallel, tensor, data } }]);
+    // Replicas that are counted by hand would have to change as well.
+    const fixes = layout.parallelSettings.has('data') ? [] : parallelFix(layout, 'tensor', tensor);
+    changes.push([`tensor ${tensor}`, { parallel: { ...parallel, tensor, data } }, fixes]);
   }
-  return changes.flatMap(([text, change, fix]): WayOut[] => {
+  return changes.flatMap(([text, change, fixes]): WayOut[] => {
     const bytes = memoryNeeded({ ...plan, run: { ...run, ...change } }, profile).total;
-    return bytes <= profile.memoryBytes.value * TIGHT ? [{ text, bytes, fix }] : [];
+    return bytes <= profile.memoryBytes.value * TIGHT ? [{ text, bytes, fixes }] : [];
   });
 }
 
@@ -88,13 +98,20 @@ function wayText([way]: readonly WayOut[]): string {
 }
 
 /** `recompute blocks` where it is said otherwise, else after the last item of the run. */
-function recomputeFix(layout: RunLayout): Fix | undefined {
+function recomputeFix(layout: RunLayout): Fix[] {
   const written = layout.settings.get('recompute') ?? layout.parallelSettings.get('recompute');
   const title = 'Compute blocks again: `recompute blocks`';
-  const range = written?.node.$cstNode?.range;
-  if (range) return { title, newText: 'recompute blocks', range };
-  const end = layout.node.items.at(-1)?.$cstNode?.range.end;
-  return end && { title, newText: '\n  recompute blocks', range: { start: end, end } };
+  return written
+    ? replaced(written.node, 'recompute blocks', title)
+    : added(layout.node, 'recompute blocks', title);
+}
+
+/** Another degree where one is said, else one more in `parallel`, which may have to be begun. */
+function parallelFix(layout: RunLayout, key: string, value: number): Fix[] {
+  const written = layout.parallelSettings.get(key)?.node;
+  if (written) return revalued(written, key, value);
+  const section = parallelSection(layout.node);
+  return section ? added(section, `${key} ${value}`) : added(layout.node, `parallel { ${key} ${value} }`);
 }
 
 /** FP8 needs devices that have it, and dense layers in multiples of 16. */
@@ -132,6 +149,13 @@ export function checkPrecision(layout: RunLayout, model: ModelLayout | undefined
       code: 'striped/precision',
       message: `FP8 products need dimensions in multiples of 16, and the ${odd.name} is ${grouped(odd.size)}${tensor > 1 ? ` on each of ${tensor} tensor ranks` : ''}: such layers cannot use it.`,
       node: written.node,
+      related: model.lineage.settings().get('width') && [
+        {
+          node: model.lineage.settings().get('width')!.node,
+          message: `The width is ${grouped(model.width)}.`,
+        },
+      ],
+      fixes: revalued(written.node, 'precision', 'bf16'),
     },
   ];
 }

@@ -6,6 +6,7 @@ import { grouped } from '../layout/numbers.js';
 import { runClusterUse, type RunLayout } from '../layout/resolve-run.js';
 import { argumentReads, callOf } from '../layout/settings.js';
 import { nearest, suggestion } from '../layout/suggest.js';
+import { LIMITS } from '../layout/vocabulary.js';
 import type { TokenizerVocabulary } from '../layout/tokenizer-file.js';
 import type { DataFiles } from '../server/data-files.js';
 
@@ -63,6 +64,10 @@ function checkSize(
   node: AstNode,
   name: string,
 ): Finding[] {
+  if (size > LIMITS.vocab) {
+    const message = `"${name}" has ${grouped(size)} tokens, and training takes at most ${grouped(LIMITS.vocab)}: tokens are kept as numbers of 16 bits.`;
+    return [{ severity: 'error', code: 'striped/tokenizer', message, node }];
+  }
   const { vocab } = model;
   const rounded = Math.ceil(size / ROUND) * ROUND;
   if (vocab >= size && vocab <= rounded) return [];

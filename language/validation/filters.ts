@@ -1,5 +1,7 @@
 /** Filters, decay and the balance of a layout: what runs, but badly. */
+import type { AstNode } from 'langium';
 import type { Finding } from '../layout/finding.js';
+import { revalued } from '../layout/fixes.js';
 import type { ModelLayout, ResolvedBlock } from '../layout/layout.js';
 import { grouped } from '../layout/numbers.js';
 import { distinctBlocks } from '../layout/resolve-model.js';
@@ -7,12 +9,14 @@ import { distinctBlocks } from '../layout/resolve-model.js';
 /** Tokens of a block of the two-stage convolution; row 0 of a block reaches back over one more block. */
 const BLOCK = 128;
 const MOST_TAPS = BLOCK + 1;
+/** Of explicit filters without decay (the paper's stay below). */
+const MOST_SHORT_TAPS = 14;
 
 export function checkFilters(layout: ModelLayout): Finding[] {
   const findings: Finding[] = [];
   const seen = new Set<unknown>();
   for (const block of distinctBlocks(layout)) {
-    for (const finding of [...checkDecay(block), ...checkLength(block, layout)]) {
+    for (const finding of [...checkDecay(block), ...checkLengths(block, layout)]) {
       if (!seen.has(finding.node)) findings.push(finding);
       seen.add(finding.node);
     }
@@ -29,6 +33,7 @@ function checkDecay({ mixer, written, node }: ResolvedBlock): Finding[] {
         code: 'striped/decay',
         message: `MR without decay converges badly: its ${mixer.taps}-tap filters need not fall off. Use \`decay strong\` unless the filters come from a trained model.`,
         node: written.get('decay') ?? node,
+        fixes: revalued(written.get('decay'), 'decay', 'strong'),
       },
     ];
   }
@@ -39,42 +44,59 @@ function checkDecay({ mixer, written, node }: ResolvedBlock): Finding[] {
       code: 'striped/decay',
       message: `The decay runs from 10^${mixer.decay.from} down to 10^${mixer.decay.to}; the first group is meant to have the weakest.`,
       node: written.get('decay') ?? node,
+      fixes: revalued(written.get('decay'), 'decay', `(${mixer.decay.to}, ${mixer.decay.from})`),
     },
   ];
 }
 
-function checkLength({ mixer, written, node }: ResolvedBlock, layout: ModelLayout): Finding[] {
-  if (mixer.operator === 'SE' && mixer.taps > 14) {
-    return [
-      {
-        severity: 'warning',
-        code: 'striped/filter',
-        message: `SE with ${mixer.taps} taps: short explicit filters have up to 14; longer ones need the decay of MR.`,
-        node: written.get('filter') ?? node,
-      },
-    ];
+/** A filter of a block: of its mixer, or of the Hyena-SE in the place of its MLP. */
+interface Filter {
+  operator: string;
+  taps: number;
+  written: AstNode | undefined;
+}
+
+function filtersOf({ mixer, ffn, written }: ResolvedBlock): Filter[] {
+  const filters: Filter[] = [];
+  if (mixer.operator === 'SE' || mixer.operator === 'MR') {
+    filters.push({ operator: mixer.operator, taps: mixer.taps, written: written.get('filter') });
   }
-  if (mixer.operator === 'MR' && mixer.taps > MOST_TAPS) {
-    return [
-      {
-        severity: 'info',
-        code: 'striped/filter',
-        message: `${grouped(mixer.taps)} taps reach over more than one block of ${BLOCK} tokens: up to ${MOST_TAPS} two products a block do, here it takes ${2 + Math.ceil((mixer.taps - MOST_TAPS) / BLOCK)}.`,
-        node: written.get('filter') ?? node,
-      },
-    ];
+  if (ffn.kind === 'hyena') {
+    filters.push({ operator: 'ffn SE', taps: ffn.mixer.taps, written: written.get('ffn.filter') });
   }
-  if (mixer.operator === 'MR' && layout.sequence !== undefined && mixer.taps > layout.sequence) {
-    return [
-      {
-        severity: 'warning',
-        code: 'striped/filter',
-        message: `The filter has ${grouped(mixer.taps)} taps, but sequences only ${grouped(layout.sequence)} tokens: the rest is never used.`,
-        node: written.get('filter') ?? node,
-      },
-    ];
+  return filters;
+}
+
+function checkLengths(block: ResolvedBlock, layout: ModelLayout): Finding[] {
+  return filtersOf(block).flatMap((filter) => checkLength(filter, block.node, layout.sequence));
+}
+
+function checkLength(
+  { operator, taps, written }: Filter,
+  block: AstNode,
+  sequence: number | undefined,
+): Finding[] {
+  const finding = (severity: Finding['severity'], message: string, most: number): Finding[] => [
+    {
+      severity,
+      code: 'striped/filter',
+      message,
+      node: written ?? block,
+      fixes: revalued(written, 'filter', most),
+    },
+  ];
+  if (operator !== 'MR' && taps > MOST_SHORT_TAPS) {
+    const message = `${operator} with ${grouped(taps)} taps: short explicit filters have up to ${MOST_SHORT_TAPS}; longer ones need the decay of MR.`;
+    return finding('warning', message, MOST_SHORT_TAPS);
   }
-  return [];
+  if (operator === 'MR' && taps > MOST_TAPS) {
+    const products = 2 + Math.ceil((taps - MOST_TAPS) / BLOCK);
+    const message = `${grouped(taps)} taps reach over more than one block of ${BLOCK} tokens: up to ${MOST_TAPS} two products a block do, here it takes ${products}.`;
+    return finding('info', message, MOST_TAPS);
+  }
+  if (sequence === undefined || taps <= sequence) return [];
+  const message = `The filter has ${grouped(taps)} taps, but sequences only ${grouped(sequence)} tokens: the rest is never used.`;
+  return finding('warning', message, sequence);
 }
 
 export function checkBalance(layout: ModelLayout): Finding[] {

@@ -12,6 +12,7 @@ import {
 } from '../generated/ast.js';
 import { countBlocks } from '../layout/expand.js';
 import type { Finding } from '../layout/finding.js';
+import { removed } from '../layout/fixes.js';
 import { Lineage } from '../layout/inheritance.js';
 import { grouped, parseNumber } from '../layout/numbers.js';
 import { LIMITS } from '../layout/vocabulary.js';
@@ -29,6 +30,7 @@ export function checkLayoutOnce(model: Model): Finding[] {
         message: `The model has a second \`${kind}\`; only the first counts.`,
         node,
         related: [{ node: items[0]!, message: 'The first.' }],
+        fixes: removed(node, 'Remove this one'),
       });
     }
   }
@@ -112,37 +114,38 @@ export function repeatProblem(literal: string): string | undefined {
 export function checkStripeCycle(stripe: Stripe): Finding[] {
   const model = isModel(stripe.$container) ? stripe.$container : undefined;
   const scope = model ? new Lineage(model) : undefined;
-  const path = cycleFrom(stripe, stripe.items, { names: [stripe.name], seen: new Set(), scope });
+  const path = cycleFrom(stripe, stripe.items, { way: [stripe], seen: new Set(), scope });
   if (!path) return [];
   return [
     {
       severity: 'error',
       code: 'striped/stripe-cycle',
-      message: `The stripe contains itself: ${path.join(' → ')}.`,
+      message: `The stripe contains itself: ${[...path, stripe].map(({ name }) => name).join(' → ')}.`,
       node: stripe,
       property: 'name',
+      related: path.slice(1).map((other) => ({ node: other, message: `\`${other.name}\` is on the way.` })),
     },
   ];
 }
 
 interface Path {
-  names: string[];
+  way: Stripe[];
   seen: Set<Stripe>;
   scope: Lineage | undefined;
 }
 
-/** The names on the way from `items` back to `target`, if there is one. */
-function cycleFrom(target: Stripe, items: readonly LayoutItem[], path: Path): string[] | undefined {
+/** The stripes on the way from `items` back to `target`, if there is one. */
+function cycleFrom(target: Stripe, items: readonly LayoutItem[], path: Path): Stripe[] | undefined {
   for (const item of items) {
     if (isBlock(item)) continue;
     const use = isStripeUse(item) ? item : undefined;
     const stripe = use && (path.scope ? path.scope.stripe(use) : use.stripe?.ref);
-    if (stripe === target) return [...path.names, target.name];
+    if (stripe === target) return path.way;
     if (stripe && path.seen.has(stripe)) continue;
     if (stripe) path.seen.add(stripe);
     const inner = stripe ? stripe.items : isGroup(item) ? item.items : [];
-    const names = stripe ? [...path.names, stripe.name] : path.names;
-    const found = cycleFrom(target, inner, { ...path, names });
+    const way = stripe ? [...path.way, stripe] : path.way;
+    const found = cycleFrom(target, inner, { ...path, way });
     if (found) return found;
   }
   return undefined;

@@ -27,8 +27,10 @@ export function unresolvedName(error: LinkingError, visible: string[]): Finding 
       finding.fixes = [{ title: `Change to \`hardware ${name}\``, newText: `hardware ${name}`, range }];
     return finding;
   }
-  const near = nearest(name, visible);
-  finding.message += suggestion(near, visible) || ` Define it, or import the file that does.`;
+  // What extends a model cannot be that model.
+  const others = isModel(container) ? visible.filter((other) => other !== container.name) : visible;
+  const near = nearest(name, others);
+  finding.message += suggestion(near, others) || ` Define it, or import the file that does.`;
   if (near) finding.fixes = [{ title: `Change to \`${near}\``, newText: near }];
   return finding;
 }

@@ -1,8 +1,17 @@
 /** Names and files: defined once, imports that exist and do not run in circles. */
-import { AstUtils, type LangiumDocuments } from 'langium';
+import {
+  AstUtils,
+  UriUtils,
+  type AstNode,
+  type LangiumDocument,
+  type LangiumDocuments,
+  type URI,
+} from 'langium';
 import { isModel, isStripe, type File, type Import, type Stripe } from '../generated/ast.js';
 import type { Finding } from '../layout/finding.js';
-import { importedUri, importedUris } from '../layout/imports.js';
+import { removed } from '../layout/fixes.js';
+import { importedUri, importsOf } from '../layout/imports.js';
+import { nearest, suggestion } from '../layout/suggest.js';
 
 export function checkDuplicateNames(file: File): Finding[] {
   const findings: Finding[] = [];
@@ -60,31 +69,57 @@ export function checkShadowing(stripe: Stripe): Finding[] {
 }
 
 export function checkImport(item: Import, documents: LangiumDocuments): Finding[] {
-  const document = AstUtils.getDocument(item);
   if (!item.path) return [];
+  const document = AstUtils.getDocument(item);
   const target = importedUri(document, item);
-  const problem = (code: 'striped/import-not-found' | 'striped/import-cycle', message: string): Finding[] => [
-    { severity: 'error', code, message, node: item, property: 'path' },
+  if (!documents.hasDocument(target)) return [lostImport(item, document, documents)];
+  const back = wayBack(document, target, documents);
+  if (!back) return [];
+  const isItself = UriUtils.equals(target, document.uri);
+  return [
+    {
+      severity: 'error',
+      code: 'striped/import-cycle',
+      message: isItself ? 'A file cannot import itself.' : `\`${item.path}\` imports this file in turn.`,
+      node: item,
+      property: 'path',
+      related: isItself ? [] : [{ node: back, message: 'This file is imported here.' }],
+      fixes: removed(item, 'Remove the import'),
+    },
   ];
-  if (!documents.hasDocument(target)) {
-    return problem('striped/import-not-found', `There is no file \`${item.path}\` beside this one.`);
-  }
-  const start = document.uri.toString();
+}
+
+/** The import that leads from `target`, over others, back to `document`. */
+function wayBack(document: LangiumDocument, target: URI, documents: LangiumDocuments): AstNode | undefined {
+  if (UriUtils.equals(target, document.uri)) return document.parseResult.value;
   const seen = new Set<string>();
   const queue = [target];
   for (let uri = queue.pop(); uri; uri = queue.pop()) {
-    const key = uri.toString();
-    if (key === start) {
-      const message =
-        target.toString() === start
-          ? 'A file cannot import itself.'
-          : `\`${item.path}\` imports this file in turn.`;
-      return problem('striped/import-cycle', message);
-    }
     const next = documents.getDocument(uri);
-    if (!next || seen.has(key)) continue;
-    seen.add(key);
-    queue.push(...importedUris(next));
+    if (!next || seen.has(uri.toString())) continue;
+    seen.add(uri.toString());
+    for (const item of importsOf(next)) {
+      const imported = importedUri(next, item);
+      if (UriUtils.equals(imported, document.uri)) return item;
+      queue.push(imported);
+    }
   }
-  return [];
+  return undefined;
+}
+
+function lostImport(item: Import, document: LangiumDocument, documents: LangiumDocuments): Finding {
+  const folder = UriUtils.dirname(document.uri);
+  const others = documents.all
+    .filter(({ uri }) => uri.scheme === document.uri.scheme && !UriUtils.equals(uri, document.uri))
+    .map(({ uri }) => UriUtils.relative(folder, uri))
+    .toArray();
+  const near = nearest(item.path, others);
+  return {
+    severity: 'error',
+    code: 'striped/import-not-found',
+    message: `There is no file \`${item.path}\` beside this one.${near === undefined ? '' : suggestion(near, [])}`,
+    node: item,
+    property: 'path',
+    fixes: near === undefined ? [] : [{ title: `Change to "${near}"`, newText: `"${near}"` }],
+  };
 }

@@ -11,6 +11,7 @@ import {
 } from '../estimate/legal.js';
 import type { Cluster } from '../generated/ast.js';
 import type { Finding, Fix } from '../layout/finding.js';
+import { removed, revalued } from '../layout/fixes.js';
 import type { ModelLayout } from '../layout/layout.js';
 import { grouped, parseNumber } from '../layout/numbers.js';
 import { clusterNode, type ClusterLayout } from '../layout/resolve-cluster.js';
@@ -32,7 +33,14 @@ export function checkCluster(cluster: Cluster): Finding[] {
       },
     ];
   }
-  const findings: Finding[] = [];
+  const findings = cluster.items
+    .filter((item) => item.$type === 'Node' && item !== node)
+    .map((second): Finding => {
+      const message = 'The cluster has a second `node`; only the first counts: all nodes are alike.';
+      const related = [{ node, message: 'The first.' }];
+      const fixes = removed(second, 'Remove this one');
+      return { severity: 'error', code: 'striped/duplicate', message, node: second, related, fixes };
+    });
   if (node.hardware && !hardwareById(node.hardware)) {
     const known = hardwareProfiles().map((profile) => profile.id);
     const near = nearest(node.hardware, known);
@@ -105,8 +113,27 @@ function checkNodes(layout: RunLayout, { node, plan }: ClusterLayout): Finding[]
           : `tensor ${tensor} does not divide the ${gpusPerNode} devices of a node: some groups reach over two nodes${slower}.`,
       node: layout.parallelSettings.get('tensor')?.node ?? parallelNode(layout),
       related: [{ node, message: `\`${plan.name}\` is defined here.` }],
+      fixes: layout.parallelSettings.has('data')
+        ? []
+        : revalued(layout.parallelSettings.get('tensor')?.node, 'tensor', largestWithin(gpusPerNode, tensor)),
     },
   ];
+}
+
+/** The largest number of ranks up to `most` that shares out a node's devices evenly. */
+function largestWithin(devices: number, most: number): number {
+  let ranks = Math.min(devices, most);
+  while (devices % ranks !== 0) ranks--;
+  return ranks;
+}
+
+/** ZeRO shares out what the replicas all have. */
+function checkZero({ parallelSettings, plan: { parallel } }: RunLayout): Finding[] {
+  const written = parallelSettings.get('zero')?.node;
+  if (!written || parallel.zero === 0 || parallel.data > 1) return [];
+  const message = `ZeRO ${parallel.zero} shares out the state of several replicas; with data ${parallel.data} it changes nothing.`;
+  const fixes = removed(written, 'Remove it');
+  return [{ severity: 'warning', code: 'striped/parallel', message, node: written, fixes }];
 }
 
 /** Shards of the sequence. */
@@ -119,13 +146,16 @@ export function checkShards(layout: RunLayout, model: ModelLayout | undefined): 
     const related = written && [{ node: written, message: `Sequences of ${grouped(sequence)} tokens.` }];
     return [{ severity: 'error', code: 'striped/parallel', message, node, related }];
   };
-  const findings: Finding[] = [];
+  const findings = checkZero(layout);
   if (parallel.sequence && tensor === 1) {
     findings.push({
       severity: 'warning',
       code: 'striped/parallel',
       message: 'Sequence parallel shards the norms over the tensor group; with tensor 1 it changes nothing.',
       node: layout.parallelSettings.get('sequence')?.node ?? node,
+      fixes: layout.parallelSettings.has('sequence')
+        ? removed(layout.parallelSettings.get('sequence')!.node, 'Remove it')
+        : [],
     });
   }
   findings.push(...checkSpread(layout, model));

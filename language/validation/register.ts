@@ -3,11 +3,12 @@ import type { Cluster, LayoutItem, Model, ModelUse, Run, StripedAstType } from '
 import type { Finding } from '../layout/finding.js';
 import type { ModelLayout } from '../layout/layout.js';
 import type { Layouts } from '../layout/layouts.js';
-import { runModelUse } from '../layout/resolve-run.js';
+import { runModelUse, type RunLayout } from '../layout/resolve-run.js';
 import type { StripedServices } from '../server/striped-module.js';
 import { accept } from './accept.js';
 import { adviseLayout, adviseRun } from './advice.js';
 import { checkDataFiles, checkTokenizer } from './data.js';
+import { checkEngineLimits } from './engine-limits.js';
 import { findingsAt, findingsOf } from './inherited.js';
 import { checkItem, checkLayoutOnce, checkStripeCycle } from './layouts.js';
 import { checkDuplicateNames, checkImport, checkShadowing } from './names.js';
@@ -101,10 +102,18 @@ function checkRun(run: Run, services: StripedServices): Finding[] {
     ...checkDevices(layout),
     ...checkShards(layout, model),
     ...checkPrecision(layout, model),
-    ...(model ? [...checkRunAgainstModel(layout, model), ...checkTensorSplit(layout, model)] : []),
+    ...(model ? againstModel(layout, model) : []),
   ];
   if (!model || hasErrors(findings)) return findings;
   return [...findings, ...checkMemory(layout, compilePlan(model, layout, AstUtils.getDocument(run).uri))];
+}
+
+function againstModel(layout: RunLayout, model: ModelLayout): Finding[] {
+  return [
+    ...checkRunAgainstModel(layout, model),
+    ...checkTensorSplit(layout, model),
+    ...checkEngineLimits(layout, model),
+  ];
 }
 
 function hasErrors(findings: readonly Finding[]): boolean {

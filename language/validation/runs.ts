@@ -1,11 +1,13 @@
 /** Runs: complete, batches that come out even, data that fits the model. */
 import type { AstNode } from 'langium';
-import type { Run } from '../generated/ast.js';
+import { isModel, type Run } from '../generated/ast.js';
 import type { Finding } from '../layout/finding.js';
 import type { ModelLayout } from '../layout/layout.js';
+import { added, removed, replaced, revalued } from '../layout/fixes.js';
 import { countText, grouped, lengthText } from '../layout/numbers.js';
 import { distinctBlocks } from '../layout/resolve-model.js';
 import { runModelUse, type RunLayout } from '../layout/resolve-run.js';
+import { argumentReads, callOf } from '../layout/settings.js';
 import { LIMITS } from '../layout/vocabulary.js';
 
 export function checkRunComplete(run: Run, layout: RunLayout): Finding[] {
@@ -15,12 +17,15 @@ export function checkRunComplete(run: Run, layout: RunLayout): Finding[] {
     missing.push('`data bytes("…")`');
   const findings: Finding[] = [];
   if (missing.length > 0) {
+    const [only, ...others] = run.$container.definitions.filter(isModel);
+    const model = !runModelUse(run) && others.length === 0 && only?.name;
     findings.push({
       severity: 'error',
       code: 'striped/missing',
       message: `The run \`${run.name}\` has no ${missing.join(' and no ')}.`,
       node: run,
       property: 'name',
+      fixes: model ? added(run, `model ${model}`) : [],
     });
   }
   for (const kind of ['ModelUse', 'ClusterUse'] as const) {
@@ -30,8 +35,26 @@ export function checkRunComplete(run: Run, layout: RunLayout): Finding[] {
         code: 'striped/duplicate',
         message: `The run names a second ${kind === 'ModelUse' ? 'model' : 'cluster'}; only the first counts.`,
         node,
+        fixes: removed(node, 'Remove this one'),
       });
     }
+  }
+  return [...findings, ...checkSaidTwice(layout)];
+}
+
+/** What can be said in two places, and is. */
+function checkSaidTwice(layout: RunLayout): Finding[] {
+  const findings: Finding[] = [];
+  const [recompute, other] = [layout.settings.get('recompute'), layout.parallelSettings.get('recompute')];
+  if (recompute && other) {
+    findings.push({
+      severity: 'error',
+      code: 'striped/duplicate',
+      message: '`recompute` is set here and for the run itself; only what the run says counts.',
+      node: other.node,
+      related: [{ node: recompute.node, message: 'Set for the run.' }],
+      fixes: removed(other.node, 'Remove this one'),
+    });
   }
   const hardware = layout.settings.get('hardware');
   if (hardware && layout.cluster) {
@@ -40,6 +63,8 @@ export function checkRunComplete(run: Run, layout: RunLayout): Finding[] {
       code: 'striped/hardware',
       message: `The cluster \`${layout.cluster.plan.name}\` already says the hardware (${layout.cluster.hardware ?? 'none'}); this is not used.`,
       node: hardware.node,
+      related: [{ node: layout.cluster.node, message: `\`${layout.cluster.plan.name}\` is defined here.` }],
+      fixes: removed(hardware.node, 'Remove it'),
     });
   }
   return findings;
@@ -51,12 +76,14 @@ export function checkBatch(layout: RunLayout): Finding[] {
   const reading = written?.readings[0];
   if (!written || reading?.kind !== 'number') return [];
   if (reading.unit === undefined) {
+    const meant = [`${reading.value} sequences`, `${lengthText(reading.value)} tokens`];
     return [
       {
         severity: 'error',
         code: 'striped/unit',
-        message: `Say what the batch counts: \`batch ${reading.value} sequences\` or \`batch ${lengthText(reading.value)} tokens\`.`,
+        message: `Say what the batch counts: ${meant.map((text) => `\`batch ${text}\``).join(' or ')}.`,
         node: written.node,
+        fixes: meant.flatMap((text) => revalued(written.node, 'batch', text)),
       },
     ];
   }
@@ -88,6 +115,11 @@ export function checkSchedule(layout: RunLayout): Finding[] {
   const { schedule, steps, optimizer } = layout.plan;
   const node = layout.settings.get('schedule')?.node;
   if (!node) return [];
+  const written = argumentReads(callOf(layout.settings, 'schedule'));
+  const related = (key: string, message: string) => {
+    const other = layout.settings.get(key)?.node;
+    return other && [{ node: other, message }];
+  };
   if (schedule.warmup >= steps) {
     return [
       {
@@ -95,6 +127,8 @@ export function checkSchedule(layout: RunLayout): Finding[] {
         code: 'striped/schedule',
         message: `The warm-up of ${grouped(schedule.warmup)} steps is not over after all ${grouped(steps)} steps: the learning rate never gets to ${optimizer.lr}.`,
         node,
+        related: related('steps', `${grouped(steps)} steps.`),
+        fixes: revalued(written.get('warmup')?.node, 'warmup', Math.floor(steps / 20)),
       },
     ];
   }
@@ -105,6 +139,8 @@ export function checkSchedule(layout: RunLayout): Finding[] {
         code: 'striped/schedule',
         message: `The schedule ends at ${schedule.min}, above the peak learning rate ${optimizer.lr}.`,
         node,
+        related: related('optimizer', `The peak is ${optimizer.lr}.`),
+        fixes: revalued(written.get('min')?.node, 'min', Number((optimizer.lr / 10).toPrecision(6))),
       },
     ];
   }
@@ -128,17 +164,31 @@ export function checkRunSize(layout: RunLayout): Finding[] {
   ];
 }
 
-export function checkRunAgainstModel(layout: RunLayout, model: ModelLayout): Finding[] {
-  const findings: Finding[] = [];
+/** Every byte needs a row; tokens are numbers of 16 bits. */
+function checkVocabulary(layout: RunLayout, model: ModelLayout): Finding[] {
   const data = layout.settings.get('data')?.node;
-  if (data && layout.plan.data.kind === 'bytes' && model.vocab < 256) {
-    findings.push({
+  const { kind } = layout.plan.data;
+  const { vocab } = model;
+  if (!data || (vocab <= LIMITS.vocab && (kind !== 'bytes' || vocab >= 256))) return [];
+  const written = model.lineage.settings().get('vocab')?.node;
+  const isMany = vocab > LIMITS.vocab;
+  const most = kind === 'bytes' ? 256 : LIMITS.vocab;
+  return [
+    {
       severity: 'error',
       code: 'striped/data',
-      message: `Bytes need a vocabulary of 256, but \`${model.name}\` has vocab ${model.vocab}.`,
+      message: isMany
+        ? `Tokens are numbers of 16 bits, ${grouped(LIMITS.vocab)} at most, but \`${model.name}\` has vocab ${grouped(vocab)}: it can be estimated, not trained.`
+        : `Bytes need a vocabulary of 256, but \`${model.name}\` has vocab ${vocab}.`,
       node: data,
-    });
-  }
+      related: written && [{ node: written, message: 'The vocabulary of the model.' }],
+      fixes: replaced(written, `vocab ${most}`, `Change to \`vocab ${most}\` in the model`),
+    },
+  ];
+}
+
+export function checkRunAgainstModel(layout: RunLayout, model: ModelLayout): Finding[] {
+  const findings = checkVocabulary(layout, model);
   const { sequence } = layout.plan;
   const longest = distinctBlocks(model).reduce(
     (taps, { mixer }) =>
@@ -159,8 +209,9 @@ export function checkRunAgainstModel(layout: RunLayout, model: ModelLayout): Fin
       findings.push({
         severity: 'info',
         code: 'striped/window',
-        message: `A window of ${grouped(mixer.window)} tokens covers whole sequences of ${grouped(sequence)}: it changes nothing (at line ${((written.get('window') ?? block).$cstNode?.range.start.line ?? 0) + 1}).`,
+        message: `A window of ${grouped(mixer.window)} tokens covers whole sequences of ${grouped(sequence)}: it changes nothing.`,
         node,
+        related: [{ node: written.get('window') ?? block, message: `The window of \`${model.name}\`.` }],
       });
       break;
     }

@@ -11,6 +11,7 @@ import {
   type Section,
 } from '../generated/ast.js';
 import type { Finding } from '../layout/finding.js';
+import { removed } from '../layout/fixes.js';
 import { Lineage } from '../layout/inheritance.js';
 import { contextName, isOperator, readOverrides, readSettings, sectionsOf } from '../layout/settings.js';
 import { nearest, suggestion } from '../layout/suggest.js';
@@ -34,6 +35,7 @@ export function checkDefinitionSettings(definition: Model | Run | Cluster): Find
         node: section,
         property: 'key',
         related: [{ node: first, message: 'The first.' }],
+        fixes: removed(section, 'Remove this one'),
       });
     } else seen.set(section.key, section);
     findings.push(...checkSection(section, context, bindings));

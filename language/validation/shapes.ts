@@ -2,6 +2,7 @@
 import type { AstNode } from 'langium';
 import { isModel, type Model } from '../generated/ast.js';
 import type { Finding, Fix, Related } from '../layout/finding.js';
+import { added, revalued } from '../layout/fixes.js';
 import { Lineage } from '../layout/inheritance.js';
 import type { ModelLayout, ResolvedBlock } from '../layout/layout.js';
 import { countText, grouped } from '../layout/numbers.js';
@@ -21,6 +22,9 @@ export function checkRequired(model: Model): Finding[] {
       message: `The model \`${model.name}\` has no ${parts}.`,
       node: model,
       property: 'name',
+      fixes: missing.includes('vocab')
+        ? added(model, 'vocab 256', 'Add `vocab 256`: every byte a token')
+        : [],
     },
   ];
 }
@@ -72,7 +76,7 @@ function checkBlockShapes(block: ResolvedBlock, layout: ModelLayout): Finding[] 
       ? checkHeads(block, mixer, layout)
       : checkGroups(mixer.operator, mixer.groups, block.written.get('groups'), block, layout);
   if (ffn.kind === 'hyena') {
-    findings.push(...checkGroups('ffn SE', ffn.mixer.groups, block.written.get('ffn'), block, layout));
+    findings.push(...checkGroups('ffn SE', ffn.mixer.groups, block.written.get('ffn.groups'), block, layout));
   }
   return findings;
 }
@@ -87,18 +91,22 @@ function checkHeads(block: ResolvedBlock, mixer: PlanAttention, layout: ModelLay
         message: `The model \`${layout.name}\` has MHA blocks but no \`heads …\`.`,
         node: layout.node,
         property: 'name',
+        related: [{ node: block.node, message: 'The first of them.' }],
+        fixes: added(layout.node, `heads ${usualHeads(layout.width)}`),
       },
     ];
   }
   const { heads, kvHeads, headDim, rope } = mixer;
   const headsNode = ownHeads ?? layout.lineage.settingNode('heads') ?? block.node;
   if (layout.width % heads !== 0) {
-    const [low, high] = nearestDivisors(layout.width, heads);
+    // Divisors of half the width leave heads of even width, which rotary embedding needs.
+    const even = rope && layout.width % 2 === 0;
+    const [low, high] = nearestDivisors(even ? layout.width / 2 : layout.width, heads);
     return [
       {
         severity: 'error',
         code: 'striped/heads',
-        message: `width ${layout.width} does not divide by ${heads} heads. Nearest that do: ${low}${high ? ` and ${high}` : ''}.`,
+        message: `width ${layout.width} does not divide by ${heads} heads. Nearest that do${even ? ', into heads of even width' : ''}: ${low}${high ? ` and ${high}` : ''}.`,
         node: headsNode,
         related: widthOf(layout),
         fixes: fixesOf(headsNode, 'heads', [low, high]),
@@ -107,20 +115,26 @@ function checkHeads(block: ResolvedBlock, mixer: PlanAttention, layout: ModelLay
   }
   const findings: Finding[] = [];
   if (kvHeads > heads || heads % kvHeads !== 0) {
+    const [low, high] = nearestDivisors(heads, kvHeads);
+    const written = block.written.get('kv-heads');
     findings.push({
       severity: 'error',
       code: 'striped/kv-heads',
-      message: `${heads} heads cannot share ${kvHeads} heads of keys and values evenly: kv-heads must divide heads.`,
-      node: block.written.get('kv-heads') ?? block.node,
+      message: `${heads} heads cannot share ${kvHeads} heads of keys and values evenly: kv-heads must divide heads. Nearest that do: ${low}${high ? ` and ${high}` : ''}.`,
+      node: written ?? block.node,
       related: [{ node: headsNode, message: `${heads} heads.` }],
+      fixes: fixesOf(written, 'kv-heads', [low, high]),
     });
   }
   if (rope && headDim % 2 !== 0) {
+    const even = layout.width % 2 === 0 ? nearestDivisors(layout.width / 2, heads) : [];
     findings.push({
       severity: 'error',
       code: 'striped/rope',
       message: `Rotary embedding turns pairs, and heads of width ${headDim} (${layout.width} / ${heads}) are odd. Change \`heads\`, or write \`rope none\`.`,
       node: block.written.get('rope') ?? headsNode,
+      related: widthOf(layout),
+      fixes: fixesOf(headsNode, 'heads', even),
     });
   }
   return findings;
@@ -166,14 +180,9 @@ function widthOf(layout: ModelLayout): Related[] {
   return node ? [{ node, message: `The width is ${grouped(layout.width)}.` }] : [];
 }
 
-/** Writes other numbers after a key, as a setting (`heads 4`) or as an override (`heads: 4`). */
-function fixesOf(node: AstNode | undefined, key: string, values: (number | undefined)[]): Fix[] | undefined {
-  const text = node?.$cstNode?.text;
-  const before = text && new RegExp(`^${key}\\s*:?\\s*`).exec(text)?.[0];
-  if (!before) return undefined;
-  return values.flatMap((value) =>
-    value === undefined ? [] : [{ title: `Change to \`${before}${value}\``, newText: `${before}${value}` }],
-  );
+/** Other numbers after a key, each a mend of its own. */
+function fixesOf(node: AstNode | undefined, key: string, values: (number | undefined)[]): Fix[] {
+  return values.flatMap((value) => (value === undefined ? [] : revalued(node, key, value)));
 }
 
 /** The largest divisor of `width` up to `near`, and the smallest above it. */
@@ -183,4 +192,10 @@ function nearestDivisors(width: number, near: number): [number, number | undefin
   let high = near + 1;
   while (high <= width && width % high !== 0) high++;
   return [low, high <= width ? high : undefined];
+}
+
+/** Heads of 128 channels, or of what divides the width with an even rest. */
+function usualHeads(width: number): number {
+  if (width % 2 !== 0) return 1;
+  return nearestDivisors(width / 2, Math.max(1, Math.round(width / 128)))[0];
 }

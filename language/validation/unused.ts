@@ -13,6 +13,7 @@ import {
   type Model,
 } from '../generated/ast.js';
 import type { Finding } from '../layout/finding.js';
+import { removed } from '../layout/fixes.js';
 import { importedUri, importedUris } from '../layout/imports.js';
 import { lineage } from '../layout/inheritance.js';
 import type { Layouts } from '../layout/layouts.js';
@@ -67,7 +68,8 @@ function unusedImports(
     if (!imported || used.has(uri.toString()) || uri.toString() === document.uri.toString()) return [];
     if (!isFile(imported.parseResult.value) || imported.parseResult.value.definitions.length === 0) return [];
     const message = `Nothing of \`${item.path}\` is used here.`;
-    return [{ severity: 'hint', code: 'striped/unused', message, node: item, unused: true }];
+    const fixes = removed(item, 'Remove the import');
+    return [{ severity: 'hint', code: 'striped/unused', message, node: item, unused: true, fixes }];
   });
 }
 
@@ -116,6 +118,7 @@ function unusedSections(model: Model, used: ReadonlySet<AstNode>, layouts: Layou
       message: `The layout has no ${node.key} block.`,
       node,
       unused: true,
+      fixes: removed(node, `Remove the settings of ${node.key}`),
     }));
 }
 
@@ -128,7 +131,7 @@ function unused(node: AstNode & { name: string }, kind: string): Finding[] {
     message: `The ${kind} \`${node.name}\` is not used.`,
     node,
     unused: true,
-    ...(isParameter(node) && { property: 'name' }),
+    ...(isParameter(node) ? { property: 'name' } : { fixes: removed(node, `Remove the ${kind}`) }),
   };
   return [finding];
 }

@@ -145,6 +145,16 @@ describe('tokenizers', () => {
     assert.match((await found(512, bpe('unigram.json')))[0]!.message, /has 2 tokens/);
   });
 
+  it('beyond 16 bits are an error that no vocabulary mends', async () => {
+    const many = Object.fromEntries(Array.from({ length: 65_537 }, (_, id) => [`t${id}`, id]));
+    write('many.json', { model: { type: 'BPE', vocab: many } });
+    const [one, ...others] = await found(65_536, bpe('many.json'));
+    assert.deepEqual(others, []);
+    assert.equal(one!.severity, 1);
+    assert.match(one!.message, /has 65,537 tokens, and training takes at most 65,536/);
+    assert.equal(one!.fixes, undefined);
+  });
+
   it('without the separator are an error, with the token that was meant', async () => {
     const [one] = await found(301, bpe('bpe.json', ', separator: "<emd>"'));
     assert.match(one!.message, /"bpe\.json" has no token "<emd>"\. Did you mean `<end>`\?/);

@@ -18,6 +18,7 @@ import { compileRun, modelNames, previewModel, runNames, type StripedHost } from
 import { messageOf } from '../../language/server/messages.js';
 import { selectionRanges } from '../../language/server/selection-ranges.js';
 import { treeOf } from '../../language/server/tree.js';
+import type { FindingData } from '../../language/validation/accept.js';
 import { EXAMPLES, memoryHost } from './support.js';
 
 export type Random = () => number;
@@ -198,6 +199,7 @@ export class Fuzzer {
     const { parserErrors, lexerErrors } = edited.parseResult;
     const isWhole = parserErrors.length === 0 && lexerErrors.length === 0;
     if (isWhole) this.whole++;
+    if (isWhole && services) this.checkFix(edited);
     const once = await format(edited, this.edited);
     if (once === text) return;
     assert.ok(isWhole, 'broken text was formatted');
@@ -209,6 +211,19 @@ export class Fuzzer {
     );
     assert.deepEqual(comments(printed), comments(edited), 'formatting lost comments');
     assert.equal(await format(printed, this.fresh), once, 'formatting twice differs from once');
+  }
+
+  /** A mend, by chance, leaves a text that can be read. */
+  private checkFix({ diagnostics = [], textDocument }: LangiumDocument): void {
+    const fixes = diagnostics.flatMap(({ data, range }) =>
+      ((data as FindingData | undefined)?.fixes ?? []).map((fix) => ({ range, ...fix })),
+    );
+    if (fixes.length === 0) return;
+    const fix = pick(fixes, this.next);
+    const mended = TextDocument.applyEdits(textDocument, [fix]);
+    const { parserErrors, lexerErrors } = this.fresh.striped.parser.LangiumParser.parse(mended);
+    const errors = [...parserErrors, ...lexerErrors].map(({ message }) => message);
+    assert.deepEqual(errors, [], `"${fix.title}" breaks the text:\n${mended}`);
   }
 
   private async parseFresh(text: string): Promise<LangiumDocument> {

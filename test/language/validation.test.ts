@@ -357,7 +357,7 @@ const CASES: Case[] = [
     title: 'width over heads',
     text: model('layout MHA', 'width 100 heads 3 vocab 2'),
     code: 'striped/heads',
-    says: /width 100 does not divide by 3 heads. Nearest that do: 2 and 4/,
+    says: /width 100 does not divide by 3 heads. Nearest that do, into heads of even width: 2 and 5/,
     at: 'heads 3',
   },
   {
@@ -573,7 +573,7 @@ const CASES: Case[] = [
     code: 'striped/memory',
     says: /needs [\d.]+ GB and a h100-sxm has 80 GB: most of it activations \([\d.]+ GB\).*With `recompute blocks` it needs/,
     at: 'r',
-    fixes: ['\n  recompute blocks'],
+    fixes: ['  recompute blocks '],
   },
   {
     title: 'a sequence beyond counting',
@@ -696,7 +696,31 @@ describe('imports', () => {
       first.diagnostics?.map(({ code }) => code),
       ['striped/import-cycle'],
     );
+    const [related] = first.diagnostics[0]!.relatedInformation!;
+    assert.match(related!.location.uri, /b\.striped$/);
     const self = await check('import "c.striped"', host, 'c.striped');
     assert.match(messageOf(self.diagnostics![0]!), /cannot import itself/);
+  });
+
+  it('that are misspelt say what was meant', async () => {
+    const host = memoryHost();
+    await check(M, host, 'parts/models.striped');
+    const { diagnostics } = await check('import "parts/model.striped"', host);
+    assert.match(messageOf(diagnostics![0]!), /Did you mean `parts\/models\.striped`\?/);
+    assert.deepEqual(fixesOf(diagnostics![0]!), ['"parts/models.striped"']);
+  });
+});
+
+describe('stripes in circles', () => {
+  it('say the way, and lead there', async () => {
+    const { diagnostics, textDocument } = await check(
+      model('stripe a = SE b stripe b = (LI a) x 2 layout a'),
+    );
+    const first = diagnostics!.find(({ code }) => code === 'striped/stripe-cycle')!;
+    assert.match(messageOf(first), /a → b → a/);
+    assert.deepEqual(
+      first.relatedInformation!.map(({ location }) => textDocument.getText(location.range)),
+      ['stripe b = (LI a) x 2'],
+    );
   });
 });

@@ -1,0 +1,67 @@
+/** What the engine's CUDA kernels do not take: runs on GPUs that could not start. */
+import { hardwareById } from '../estimate/hardware.js';
+import type { Finding } from '../layout/finding.js';
+import { revalued } from '../layout/fixes.js';
+import type { ModelLayout } from '../layout/layout.js';
+import { grouped } from '../layout/numbers.js';
+import { distinctBlocks } from '../layout/resolve-model.js';
+import { runClusterUse, type RunLayout } from '../layout/resolve-run.js';
+
+/** As in `native/src/cuda`. */
+export const CUDA_LIMITS = {
+  /** Exponentials of an LI filter. */
+  order: 32,
+  /** Channels of a head. */
+  headDim: 256,
+  /** Widths of the norm: any up to the first, multiples of 8 up to the second. */
+  width: 8192,
+  widthInPacks: 32_768,
+} as const;
+
+interface Excess {
+  what: string;
+  node: Finding['node'] | undefined;
+  fixes: Finding['fixes'];
+}
+
+export function checkEngineLimits(layout: RunLayout, model: ModelLayout): Finding[] {
+  if (hardwareById(layout.plan.hardware)?.kind !== 'gpu') return [];
+  const use = runClusterUse(layout.node);
+  // Without a cluster the run may as well start on the processors of this machine.
+  const severity = use ? 'error' : 'warning';
+  const place = use ?? layout.settings.get('hardware')?.node;
+  return excesses(model).map(({ what, node, fixes }) => ({
+    severity,
+    code: 'striped/unsupported',
+    message: `On a GPU the engine takes ${what}.`,
+    ...(place ? { node: place } : { node: layout.node, property: 'name' }),
+    related: node && [{ node, message: `It is said here, of \`${model.name}\`.` }],
+    fixes,
+  }));
+}
+
+function excesses(model: ModelLayout): Excess[] {
+  const found: Excess[] = [];
+  const { width } = model;
+  const { order, headDim, width: anyWidth, widthInPacks } = CUDA_LIMITS;
+  if (width > widthInPacks || (width > anyWidth && width % 8 !== 0)) {
+    const node = model.lineage.settingNode('width');
+    const what = `widths up to ${grouped(anyWidth)}, or up to ${grouped(widthInPacks)} in multiples of 8, not ${grouped(width)}`;
+    found.push({ what, node, fixes: [] });
+  }
+  const blocks = distinctBlocks(model);
+  const long = blocks.find(({ mixer }) => mixer.operator === 'LI' && mixer.order > order);
+  if (long?.mixer.operator === 'LI') {
+    const node = long.written.get('order');
+    const what = `LI filters of up to ${order} exponentials, not ${grouped(long.mixer.order)}`;
+    found.push({ what, node, fixes: revalued(node, 'order', order) });
+  }
+  const wide = blocks.find(({ mixer }) => mixer.operator === 'MHA' && mixer.headDim > headDim);
+  if (wide?.mixer.operator === 'MHA') {
+    const node = wide.written.get('heads') ?? model.lineage.settingNode('heads');
+    const what = `heads of up to ${headDim} channels, not ${grouped(wide.mixer.headDim)}`;
+    const heads = Math.ceil(width / headDim);
+    found.push({ what, node, fixes: width % heads === 0 ? revalued(node, 'heads', heads) : [] });
+  }
+  return found;
+}
