@@ -2,7 +2,7 @@ import type { Plan, PlanBlock, PlanFfn, PlanMixer } from '../plan/plan.js';
 import { byBlock } from './by-block.js';
 import { logitRows, mixedWidth, projectedWidth, type Shard } from './operators.js';
 import type { Device } from './roofline.js';
-import { operatorScratch } from './scratch.js';
+import { operatorScratch, rowsOfMlp } from './scratch.js';
 
 /** Bytes of the arrays of half a block: a norm, a projection, an inner operator and a projection back. */
 interface Sublayer {
@@ -21,9 +21,6 @@ interface Sublayer {
   /** Goes through a slice of rows at a time, each made again in the backward pass. */
   sliced: boolean;
 }
-
-/** Rows of an MLP that go through at a time where blocks are recomputed. */
-const SLICE_ROWS = 16384;
 
 function mixerSublayer(device: Device, mixer: PlanMixer, shard: Shard): Sublayer {
   const { rows, normRows, width, tensor } = shard;
@@ -47,7 +44,7 @@ function ffnSublayers(device: Device, ffn: PlanFfn, shard: Shard, recompute: boo
   if (ffn.kind === 'hyena') return [mixerSublayer(device, ffn.mixer, shard)];
   const { rows, normRows, width, tensor } = shard;
   const value = device.valueBytes;
-  const slice = recompute ? Math.min(rows, SLICE_ROWS) : rows;
+  const slice = rowsOfMlp(shard, recompute);
   const inner = (slice * ffn.inner * value) / tensor;
   const stream = normRows * width * value;
   const nothing = { statistics: 0, readsInner: false, scratch: 0, sliced: slice < rows };

@@ -8,6 +8,13 @@ import type { Shard } from './shard.js';
 const LI = { tile: 256, states: 16 };
 /** Scratch of the vendor's matrix library, bytes. */
 const GEMM_SCRATCH = 64 * 2 ** 20;
+/** Rows of an MLP that go through at a time where blocks are recomputed. */
+const SLICE_ROWS = 16384;
+
+/** Rows that an MLP takes at a time. */
+export function rowsOfMlp({ rows }: Shard, recompute: boolean): number {
+  return recompute ? Math.min(rows, SLICE_ROWS) : rows;
+}
 
 function statesOfLongFilter(device: Device, mixer: PlanHyenaLI, shard: Shard): number {
   const width = shard.width / shard.tensor;
@@ -40,11 +47,12 @@ export function operatorScratch(device: Device, mixer: PlanMixer, shard: Shard):
 
 /** The largest FP8 copies: of a weight, of an input, and of a gradient in two layouts. */
 function fp8Copies(plan: Plan, shard: Shard): number {
-  const { rows, width, tensor } = shard;
+  const { width, tensor } = shard;
+  const mlpRows = rowsOfMlp(shard, plan.run.recompute === 'blocks');
   let weight = 0;
   let input = 0;
   let gradient = 0;
-  const add = (inner: number, outer: number) => {
+  const add = (inner: number, outer: number, rows = shard.rows) => {
     weight = Math.max(weight, inner * outer);
     input = Math.max(input, rows * inner);
     gradient = Math.max(gradient, rows * outer);
@@ -57,8 +65,8 @@ function fp8Copies(plan: Plan, shard: Shard): number {
     addMixer(mixer);
     if (ffn.kind === 'hyena') addMixer(ffn.mixer);
     if (ffn.kind === 'gated') {
-      add(width, (2 * ffn.inner) / tensor);
-      add(ffn.inner / tensor, width);
+      add(width, (2 * ffn.inner) / tensor, mlpRows);
+      add(ffn.inner / tensor, width, mlpRows);
     }
   }
   return weight + input + 2 * gradient;

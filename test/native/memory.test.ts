@@ -1,5 +1,9 @@
 import assert from 'node:assert/strict';
-import { estimatePlan } from '../../language/estimate/index.js';
+import { estimatePlan, hardwareById } from '../../language/estimate/index.js';
+import type { MeasuredCalls } from '../../language/estimate/parts.js';
+import { deviceFor } from '../../language/estimate/roofline.js';
+import { libraryScratch } from '../../language/estimate/scratch.js';
+import { shardOf } from '../../language/estimate/shard.js';
 import { nameOf, planOf, type StepConfiguration } from '../../extension/calibration/configuration.js';
 import { STEP_CONFIGURATIONS } from '../../scripts/support/step-configurations.js';
 import { runner, Scratch } from './engine.js';
@@ -43,5 +47,38 @@ describe('estimated memory is what the engine plans to allocate', function () {
       const arenaOff = arena({ ...memoryBytes }) / arena(engine) - 1;
       assert.ok(Math.abs(arenaOff) < WITHIN, `${nameOf(single)}: arena ${(100 * arenaOff).toFixed(2)}% off`);
     }
+  });
+
+  /** Bytes of the largest FP8 copies of the dense layers that the engine calls: weight, input, gradient twice. */
+  async function copiesOfCalls(configuration: StepConfiguration): Promise<number> {
+    folder.write('plan.json', JSON.stringify(await planOf(configuration)));
+    const options = ['--json', '--backend', 'cpu', '--steps', '1'];
+    const { code, stdout, stderr } = await runner('bench', 'plans', '--plans', folder.path, ...options);
+    assert.equal(code, 0, stderr);
+    const { parts } = JSON.parse(stdout.trim().split('\n')[1]!) as { parts: MeasuredCalls[] };
+    const shapes = parts.flatMap(({ kind, shape }) => (kind === 'gemm' && shape ? [shape] : []));
+    const most = (size: (rows: number, inner: number, outer: number) => number) =>
+      Math.max(...shapes.map((shape) => size(...shape)));
+    return (
+      most((_, inner, outer) => inner * outer) +
+      most((rows, inner) => rows * inner) +
+      2 * most((rows, _, outer) => rows * outer)
+    );
+  }
+
+  it('FP8 copies are of what the engine multiplies at a time: slices of a recomputed MLP', async () => {
+    const device = deviceFor(hardwareById('h100-sxm')!, 'fp8');
+    const sizes: number[] = [];
+    for (const recompute of [true, false]) {
+      const width = [64, 128][Math.floor(Math.random() * 2)]!;
+      const shape = { width, sequence: 32768, layout: 'SE', head: 32, inner: 8 * width, recompute };
+      const plan = await planOf({ ...shape, precision: 'fp8' });
+      const [eight, sixteen] = (['fp8', 'bf16'] as const).map((precision) =>
+        libraryScratch({ ...device, precision }, plan, shardOf(plan)),
+      );
+      assert.equal(eight! - sixteen!, await copiesOfCalls({ ...shape, precision: 'fp32' }));
+      sizes.push((eight! - sixteen!) / width);
+    }
+    assert.ok(sizes[0]! < 0.6 * sizes[1]!, String(sizes));
   });
 });
