@@ -28,7 +28,7 @@ export interface RunStatus {
 }
 
 /** One line of `events.jsonl`. Unknown types and keys are to be ignored by readers. */
-export type RunEvent = StartEvent | StepEvent | EvaluationEvent | CheckpointEvent | EndEvent;
+export type RunEvent = StartEvent | StepEvent | PartsEvent | EvaluationEvent | CheckpointEvent | EndEvent;
 
 interface EventCommon {
   step: number;
@@ -72,6 +72,15 @@ export interface StepEvent extends EventCommon {
    * takes to fall to 1/e.
    */
   timeConstants?: { layer: number; tokens: number[] }[];
+}
+
+/** Once a run, after its third step: where the time of that step went on the first rank, call by call. */
+export interface PartsEvent extends EventCommon {
+  type: 'parts';
+  /** Timing the calls makes the step a little longer than others. */
+  stepTimeMs: number;
+  /** Calls of a kind in a pass, in the order of their first. */
+  parts: { kind: string; pass?: string; calls: number; ms: number; shape?: [number, number, number] }[];
 }
 
 export interface EvaluationEvent extends EventCommon {

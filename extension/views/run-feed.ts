@@ -1,5 +1,5 @@
 import * as path from 'node:path';
-import { estimatePlan, hardwareById } from '../../language/estimate/index.js';
+import { estimatePlan, hardwareById, predictedParts } from '../../language/estimate/index.js';
 import type { Plan } from '../../language/plan/plan.js';
 import { packEvents } from '../../webview/shared/event-batch.js';
 import { isBadLine } from '../../webview/shared/log-lines.js';
@@ -169,6 +169,7 @@ function expectedOf(plan: Plan, backend: string): Expected | null {
     // As the run counts it: without what driver and libraries hold.
     memoryBytes: memoryBytes.total - memoryBytes.context,
     partsMs: {
+      ...Object.fromEntries(predictedParts(estimate, accumulation).map(({ part, ms }) => [part, ms])),
       step: stepTimeMs,
       compute: parts.forward + parts.backward + parts.optimizer,
       ...parts,

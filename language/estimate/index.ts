@@ -23,7 +23,14 @@ export {
   type LinkProfile,
 } from './hardware.js';
 export type { MeasuredStep } from './kernel-sums.js';
-export { measuredParts, predictedParts, type MeasuredCalls, type StepPart } from './parts.js';
+export {
+  comparedParts,
+  measuredParts,
+  predictedParts,
+  type ComparedPart,
+  type MeasuredCalls,
+  type StepPart,
+} from './parts.js';
 export type { StatedError } from './judged.js';
 export { generationOf, type Generation } from './generation.js';
 export { refusal } from './legal.js';

@@ -55,3 +55,39 @@ export function measuredParts(calls: readonly MeasuredCalls[], stepTimeMs: numbe
   const inside = parts.reduce((sum, { ms }) => sum + ms, 0);
   return summed([...parts, { part: 'rest', ms: Math.max(0, stepTimeMs - inside) }]);
 }
+
+const FORWARD = new Set(['forward', 'upload']);
+
+/** The same calls by what a step does one after the other. */
+export function measuredHalves(
+  calls: readonly MeasuredCalls[],
+): Record<'forward' | 'backward' | 'optimizer', number> {
+  const halves = { forward: 0, backward: 0, optimizer: 0 };
+  for (const { kind, pass = '', ms } of calls) {
+    if (MEASURED_PART[kind] === 'optimizer' || kind === 'optimizer') halves.optimizer += ms;
+    else halves[FORWARD.has(pass) ? 'forward' : 'backward'] += ms;
+  }
+  return halves;
+}
+
+/** A part of a step as foreseen and as measured; null where one of them has no such part. */
+export interface ComparedPart {
+  part: string;
+  predictedMs: number | null;
+  measuredMs: number | null;
+}
+
+/** Both side by side, the longest first. What no call took is the network's where there is one. */
+export function comparedParts(predicted: readonly StepPart[], measured: readonly StepPart[]): ComparedPart[] {
+  const isNetworked = predicted.some(({ part }) => part === 'network');
+  const rows = new Map<string, ComparedPart>();
+  const row = (part: string) => {
+    const known = rows.get(part) ?? { part, predictedMs: null, measuredMs: null };
+    rows.set(part, known);
+    return known;
+  };
+  for (const { part, ms } of predicted) row(part).predictedMs = ms;
+  for (const { part, ms } of measured) row(part === 'rest' && isNetworked ? 'network' : part).measuredMs = ms;
+  const longest = ({ predictedMs, measuredMs }: ComparedPart) => Math.max(predictedMs ?? 0, measuredMs ?? 0);
+  return [...rows.values()].sort((a, b) => longest(b) - longest(a));
+}

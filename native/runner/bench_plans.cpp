@@ -64,13 +64,6 @@ json to_json(const PlanMeasurement& row) {
     result["skipped"] = row.skipped;
     return result;
   }
-  json parts = json::array();
-  for (const PlanPart& part : row.parts) {
-    json each = {{"kind", part.kind}, {"calls", part.calls}, {"ms", part.seconds * 1e3}};
-    if (!part.pass.empty()) each["pass"] = part.pass;
-    if (part.rows > 0) each["shape"] = {part.rows, part.in, part.out};
-    parts.push_back(std::move(each));
-  }
   const PlanMemory& memory = row.memory;
   result.update({{"device", row.device},
                  {"precision", row.precision},
@@ -80,7 +73,7 @@ json to_json(const PlanMeasurement& row) {
                  {"steps", row.steps},
                  {"loss", row.loss},
                  {"timedStepTimeMs", row.timed_seconds * 1e3},
-                 {"parts", parts},
+                 {"parts", striped::to_json(row.parts)},
                  {"memoryBytes",
                   {{"parameters", memory.parameters},
                    {"gradients", memory.gradients},

@@ -65,6 +65,25 @@ describe('native training, as processes', function () {
     assert.equal(events.at(-1)!.type, 'end');
   });
 
+  it('times the calls of its third step, once', async () => {
+    const ended = await train(plan, scratch.file('run'));
+    assert.equal(ended.code, 0, ended.stderr);
+    const timed = eventsOf(scratch.file('run')).flatMap((event) => (event.type === 'parts' ? [event] : []));
+    assert.equal(timed.length, 1);
+    const { step, stepTimeMs, parts } = timed[0]!;
+    assert.equal(step, 3);
+    const { run, model } = JSON.parse(readFileSync(plan, 'utf8')) as Plan;
+    const mixers = model.blocks.map(({ mixer }) => mixer.operator);
+    for (const operator of new Set(mixers)) {
+      for (const pass of ['forward', 'backward']) {
+        const calls = parts.find((part) => part.kind === operator && part.pass === pass)!.calls;
+        assert.equal(calls, run.accumulation * mixers.filter((each) => each === operator).length, operator);
+      }
+    }
+    const sum = parts.reduce((total, { ms }) => total + ms, 0);
+    assert.ok(sum > 0 && sum <= stepTimeMs, `${sum} of ${stepTimeMs} ms`);
+  });
+
   it('40 steps are 20, kill -9 and resume: bit for bit, with one curve', async () => {
     plan = scratch.plan(SLOW_STEPS);
     const whole = await train(plan, scratch.file('whole'));

@@ -126,6 +126,34 @@ describe('curves of a run', () => {
     assert.deepEqual(series.partsMs, { step: 400 });
   });
 
+  it('takes the parts of a step from the calls it timed, and passes over misshapen ones', () => {
+    const calls = [
+      { kind: 'SE', pass: 'forward', calls: 2, ms: 3 },
+      { kind: 'SE', pass: 'recompute', calls: 2, ms: 2 },
+      { kind: 'SE', pass: 'backward', calls: 2, ms: 5 },
+      { kind: 'zero', calls: 1, ms: 1 },
+      { kind: 'optimizer', pass: 'update', calls: 1, ms: 4 },
+    ];
+    const parts = (of: unknown) =>
+      ({ type: 'parts', step: 1, time: 1, stepTimeMs: 20, parts: of }) as RunEvent;
+    const series = add(
+      new RunSeries(),
+      stepEvent(1),
+      parts(calls),
+      parts('none'),
+      parts([{ kind: 'x' }, null]),
+    );
+    const { SE, recompute, forward, backward, optimizer, rest, step } = series.partsMs;
+    assert.deepEqual(
+      { SE, recompute, forward, backward, optimizer },
+      {
+        ...{ SE: 8, recompute: 2, forward: 3, backward: 7, optimizer: 5 },
+      },
+    );
+    assert.equal(step, 400);
+    assert.equal(rest, 5);
+  });
+
   it('finds the row of an evaluation that comes late', () => {
     const series = new RunSeries();
     add(series, stepEvent(1), stepEvent(2), stepEvent(3));

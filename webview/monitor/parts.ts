@@ -10,13 +10,25 @@ interface Row {
   predicted: number | null;
 }
 
-/** The whole, its two halves, and what the estimate makes of the first. */
+/** The whole, what it does one after the other, kinds of operations, and waiting; in this order. */
 const NAMES = {
   step: t('step'),
   compute: t('computing'),
   forward: t('of it forward'),
   backward: t('of it backward'),
   optimizer: t('of it the optimizer'),
+  gemm: t('dense layers'),
+  SE: 'SE',
+  MR: 'MR',
+  LI: 'LI',
+  MHA: 'MHA',
+  norm: t('norms'),
+  activation: t('gated activations'),
+  recompute: t('blocks computed again'),
+  embedding: t('embedding'),
+  unembedding: t('unembedding'),
+  loss: t('loss of a step'),
+  rest: t('between calls'),
   communication: t('waiting for other ranks'),
 };
 

@@ -1,3 +1,5 @@
+import type { PartsEvent } from '../../extension/runs/run-directory.js';
+import { measuredHalves, measuredParts } from '../../language/estimate/parts.js';
 import {
   columnOf,
   numberOf,
@@ -59,7 +61,7 @@ export class RunSeries {
   /** Norm of each tap of the filter, by MR layer; quantiles of the time constants, by LI layer; the newest. */
   filterNorms = new Map<number, number[]>();
   timeConstants = new Map<number, number[]>();
-  /** Where the time of the newest step went, as far as the run tells. */
+  /** Where the time of the newest step went, as far as the run tells; kinds of operations of the one it timed. */
   partsMs: Record<string, number> = {};
   checkpoints: Checkpoint[] = [];
 
@@ -78,6 +80,9 @@ export class RunSeries {
     switch (event.type) {
       case 'start':
         this.begin(event);
+        break;
+      case 'parts':
+        this.addParts(event);
         break;
       case 'evaluation':
         this.addEvaluation(event.step, numberOf(event.heldOutLoss));
@@ -166,6 +171,16 @@ export class RunSeries {
     for (const { layer, tokens } of timeConstants ?? []) setNumbers(this.timeConstants, layer, tokens);
     if (computeMs !== undefined) this.partsMs.compute = computeMs;
     if (communicationMs !== undefined) this.partsMs.communication = communicationMs;
+  }
+
+  private addParts({ parts, stepTimeMs }: PartsEvent): void {
+    if (!Array.isArray(parts) || !Number.isFinite(stepTimeMs)) return;
+    const calls = parts.filter((each) => typeof each?.kind === 'string' && Number.isFinite(each.ms));
+    if (calls.length === 0) return;
+    for (const { part, ms } of measuredParts(calls, stepTimeMs)) this.partsMs[part] = ms;
+    Object.assign(this.partsMs, measuredHalves(calls));
+    // Between calls they wait, which every step tells.
+    if ((this.start?.ranks ?? 1) > 1) delete this.partsMs.rest;
   }
 
   /** Evaluations may be reported after later steps: those find their row, or have none. */

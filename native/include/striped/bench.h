@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "striped/plan_parts.h"
+
 namespace striped {
 
 struct BenchOptions {
@@ -46,16 +48,6 @@ struct PlanBenchOptions {
   int threads = 0, device = 0;
   int steps = 0;      // behind each median; 0: as many as fit into 0.6 s, 3 to 25
   double budget = 0;  // seconds after which no further plan is begun; 0: none
-};
-
-// Calls of one kind in one pass, of one step. Dense layers are told apart by rows, in and out.
-struct PlanPart {
-  std::string
-      kind;  // gemm, unembedding, SE, MR, LI, MHA, norm, activation, embedding, loss, optimizer, zero ...
-  std::string pass;  // forward, recompute, backward, input gradient ...
-  std::int64_t rows = 0, in = 0, out = 0;
-  std::int64_t calls = 0;
-  double seconds = 0;
 };
 
 // Bytes. `context` is what the device had in use before anything of the plan was allocated, `used` what it

@@ -6,8 +6,8 @@
 
 #include "bench/measure.h"
 #include "bench/random_batch.h"
-#include "bench/timing_backend.h"
 #include "core/backend_choice.h"
+#include "core/timing_backend.h"
 #include "core/training_step.h"
 #include "striped/bench.h"
 #include "striped/engine.h"
@@ -99,7 +99,7 @@ class Trial {
   }
 
   const Plan& plan_;
-  bench::TimingBackend backend_;
+  TimingBackend backend_;
   RankGroups ranks_;
   ParameterTable table_;
   Model model_;

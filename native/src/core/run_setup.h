@@ -8,6 +8,7 @@
 #include "core/backend_choice.h"
 #include "core/data.h"
 #include "core/model.h"
+#include "core/timing_backend.h"
 #include "core/training_step.h"
 #include "parallel/launch.h"
 #include "parallel/rank_tensors.h"
@@ -42,7 +43,7 @@ class RunSetup {
   Plan plan;
   std::unique_ptr<Dataset> data;
   BackendChoice choice;
-  Backend& backend;
+  TimingBackend backend;
   RankGroups ranks;
   ParameterTable table;
   ParameterStore store;

@@ -17,6 +17,8 @@ using nlohmann::json;
 
 constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
 constexpr std::int64_t kFilterReportEvery = 10;
+// Caches and memory are warm, kernels chosen.
+constexpr int kTimedStep = 3;
 constexpr double kRequestInterval = 0.5;  // seconds between two looks for a request
 
 json number(double value) { return std::isfinite(value) ? json(value) : json(nullptr); }
@@ -164,12 +166,15 @@ TrainResult Trainer::train_to_the_end() {
       if (step_ > checkpoint_step_) checkpoint(step_);
       return finish("stopped", step_);
     }
+    const bool times = times_calls();
+    if (times) run_->backend.listen();
     const StepReport report = train_step(step_ + 1);
     require_finite(step_ + 1, report);
     ++step_;
     loss_ = report.loss;
     if (lifeline_ != nullptr) lifeline_->expect_progress();
     tell_step(step_, report);
+    if (times) tell_parts(step_, report);
     if (due(plan.evaluate_every)) evaluate_and_tell(step_);
     const bool wanted = checkpoint_requested();
     if (due(plan.checkpoint_every) || wanted) checkpoint(step_);
@@ -307,6 +312,19 @@ void Trainer::tell_step(std::int64_t step, const StepReport& report) {
                          {"gradient norm", report.gradient_norm},
                          {"tokens per second", rate}});
   record_.progress(step);
+}
+
+bool Trainer::times_calls() {
+  static_assert(kTimedStep <= TrainingStep::kWarmUp, "a replayed step makes no calls");
+  // Operators on pieces of sequences are not timed.
+  return ++steps_begun_ == kTimedStep && run_->plan.run.parallel.context == 1;
+}
+
+void Trainer::tell_parts(std::int64_t step, const StepReport& report) {
+  record_.event({{"type", "parts"},
+                 {"step", step},
+                 {"stepTimeMs", report.seconds * 1e3},
+                 {"parts", to_json(run_->backend.heard())}});
 }
 
 TrainResult Trainer::finish(const std::string& state, std::int64_t step) {

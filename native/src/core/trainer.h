@@ -43,6 +43,10 @@ class Trainer {
   void checkpoint(std::int64_t step);
   void tell_start();
   void tell_step(std::int64_t step, const StepReport& report);
+  // Of a step whose calls were timed one by one.
+  void tell_parts(std::int64_t step, const StepReport& report);
+  // Once a run, before steps are recorded and replayed.
+  bool times_calls();
   TrainResult finish(const std::string& state, std::int64_t step);
   void notice(const std::string& text);
   // Whether any rank was asked to stop.
@@ -59,6 +63,7 @@ class Trainer {
   std::atomic<std::int64_t> checkpoint_step_ = 0;  // newest one committed; 0: none
   double loss_, held_out_loss_;
   double last_request_look_ = 0;
+  int steps_begun_ = 0;  // by this process
 };
 
 }  // namespace striped

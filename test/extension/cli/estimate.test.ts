@@ -107,7 +107,27 @@ describe('striped estimate and plan', () => {
     const { measured, error } = await json<Comparison>('estimate', '--against', '.');
     assert.equal(measured.steps, 3);
     assert.ok(Math.abs(error.stepTime - 1) < 1e-9 && Math.abs(error.memory + 0.5) < 1e-9);
-    assert.match((await run('estimate', '--against', '.')).stdout, /^step time .*\+100\.0%$/m);
+    const whole = (await run('estimate', '--against', '.')).stdout;
+    assert.match(whole, /^step time .*\+100\.0%$/m);
+    assert.doesNotMatch(whole, /by part/);
+    const calls = [
+      { kind: 'LI', pass: 'forward', calls: 1, ms: stepTimeMs / 8 },
+      { kind: 'LI', pass: 'backward', calls: 1, ms: stepTimeMs / 8 },
+    ];
+    const timed = JSON.stringify({ type: 'parts', step: 3, stepTimeMs, parts: calls });
+    sandbox.write('events.jsonl', [...[9, 9, 0.4, 0.5, 0.6].map(step), timed].join('\n'));
+    const { parts } = await json<Comparison>('estimate', '--against', '.');
+    const li = parts!.find(({ part }) => part === 'LI')!;
+    assert.ok(li.predictedMs! > 0 && Math.abs(li.measuredMs! / (stepTimeMs / 4) - 1) < 1e-9);
+    assert.equal(parts!.find(({ part }) => part === 'gemm')!.measuredMs, null);
+    // What no call took lies between devices, of which this plan has several.
+    assert.ok(
+      Math.abs(parts!.find(({ part }) => part === 'network')!.measuredMs! / stepTimeMs - 0.75) < 1e-9,
+    );
+    assert.match(
+      (await run('estimate', '--against', '.')).stdout,
+      /^by part.*\n(.*\n)*LI +\S+ \S+ +\S+ \S+ +[+-]/m,
+    );
     sandbox.write('events.jsonl', '');
     const early = await run('estimate', '--against', '.');
     assert.equal(early.code, 1);

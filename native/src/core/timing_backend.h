@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "striped/backend.h"
-#include "striped/bench.h"
+#include "striped/plan_parts.h"
 
-namespace striped::bench {
+namespace striped {
 
 class TimingBackend final : public Backend {
  public:
@@ -42,6 +42,13 @@ class TimingBackend final : public Backend {
   std::string device_name() const override { return real_.device_name(); }
   DType activation_type() const override { return real_.activation_type(); }
   double peak_flops() const override { return real_.peak_flops(); }
+  std::string driver() const override { return real_.driver(); }
+  DeviceMemory device_memory() const override { return real_.device_memory(); }
+  std::size_t cache_bytes() const override { return real_.cache_bytes(); }
+  double elapsed(const std::function<void()>& work) override { return real_.elapsed(work); }
+  std::unique_ptr<Timeline> timeline() override { return real_.timeline(); }
+  // Not timed: they wait for other ranks in between.
+  ShardOperators* shards() override { return real_.shards(); }
   void* allocate(std::size_t bytes) override { return real_.allocate(bytes); }
   void release(void* pointer) override { real_.release(pointer); }
   void synchronize() override { real_.synchronize(); }
@@ -169,4 +176,4 @@ class TimingBackend final : public Backend {
   bool backward_ = false;
 };
 
-}  // namespace striped::bench
+}  // namespace striped
