@@ -18,23 +18,34 @@ interface Sublayer {
   /** Attention reads its output again in the backward pass. */
   readsInner: boolean;
   scratch: number;
+  /** All rows of the stream, where a rank holds a share of them outside: gathered, or summands before they are summed. */
+  gathered: number;
+  /** What attention keeps in the layout in which it was exchanged between context ranks. */
+  exchanged: number;
   /** Goes through a slice of rows at a time, each made again in the backward pass. */
   sliced: boolean;
+}
+
+function gatheredBytes(device: Device, { rows, normRows, width }: Shard): number {
+  return normRows < rows ? rows * width * device.valueBytes : 0;
 }
 
 function mixerSublayer(device: Device, mixer: PlanMixer, shard: Shard): Sublayer {
   const { rows, normRows, width, tensor } = shard;
   const value = device.valueBytes;
   const attends = mixer.operator === 'MHA';
+  const inner = (rows * mixedWidth(mixer, width) * value) / tensor;
   return {
     stream: normRows * width * value,
     norm: normRows * 4,
     normed: normRows * width * value,
     hidden: (rows * projectedWidth(mixer, width) * value) / tensor,
-    inner: (rows * mixedWidth(mixer, width) * value) / tensor,
+    inner,
     statistics: attends ? (rows * mixer.heads * 4) / tensor : 0,
     readsInner: attends,
     scratch: operatorScratch(device, mixer, shard),
+    gathered: gatheredBytes(device, shard),
+    exchanged: attends && shard.passes === 'heads' ? inner : 0,
     sliced: false,
   };
 }
@@ -47,8 +58,9 @@ function ffnSublayers(device: Device, ffn: PlanFfn, shard: Shard, recompute: boo
   const slice = rowsOfMlp(shard, recompute);
   const inner = (slice * ffn.inner * value) / tensor;
   const stream = normRows * width * value;
-  const nothing = { statistics: 0, readsInner: false, scratch: 0, sliced: slice < rows };
-  return [{ stream, norm: normRows * 4, normed: stream, hidden: 2 * inner, inner, ...nothing }];
+  const nothing = { statistics: 0, readsInner: false, scratch: 0, exchanged: 0, sliced: slice < rows };
+  const gathered = gatheredBytes(device, shard);
+  return [{ stream, norm: normRows * 4, normed: stream, hidden: 2 * inner, inner, gathered, ...nothing }];
 }
 
 function sublayers(device: Device, block: PlanBlock, shard: Shard, recompute: boolean): Sublayer[] {
@@ -56,8 +68,8 @@ function sublayers(device: Device, block: PlanBlock, shard: Shard, recompute: bo
 }
 
 /** What a sublayer keeps for its backward pass. */
-function kept({ stream, norm, normed, hidden, inner, statistics }: Sublayer): number {
-  return stream + norm + normed + hidden + inner + statistics;
+function kept({ stream, norm, normed, hidden, inner, statistics, exchanged }: Sublayer): number {
+  return stream + norm + normed + hidden + inner + statistics + exchanged;
 }
 
 /** Bytes one block keeps between its forward and its backward pass on one rank. */
@@ -76,11 +88,13 @@ function forwardPeak(parts: Sublayer[], keeps: boolean): number {
       continue;
     }
     const own = normed + each.hidden;
+    const made = own + each.inner + each.statistics + each.exchanged;
     peak = Math.max(
       peak,
       before + each.stream + own, // the norm adds up the branch of the sublayer before
-      before + own + each.inner + each.statistics + each.scratch,
-      before + own + each.inner + each.statistics + each.stream,
+      before + own + each.gathered,
+      before + made + each.scratch,
+      before + made + each.gathered + each.stream,
     );
     before = keeps ? before + kept(each) : 0;
   }
@@ -91,12 +105,14 @@ function forwardPeak(parts: Sublayer[], keeps: boolean): number {
 function sublayerBackwardPeak(each: Sublayer): number {
   const base = each.stream + each.norm;
   const inner = each.readsInner ? each.inner : 0;
-  if (each.sliced) return base + each.normed + each.stream + 2 * (each.hidden + each.inner);
+  const { gathered } = each;
+  if (each.sliced) return base + each.normed + each.stream + 2 * (each.hidden + each.inner) + 3 * gathered;
+  const kept = base + each.normed + each.statistics + each.exchanged;
   return Math.max(
-    base + each.normed + each.hidden + each.inner + each.statistics + (each.readsInner ? each.inner : 0),
-    base + each.normed + 2 * each.hidden + each.inner + inner + each.statistics + each.scratch,
-    base + each.normed + each.hidden,
-    base + each.hidden + each.stream,
+    // Through the projection back, the operator, and the projection into it.
+    kept + each.hidden + each.inner + inner + 2 * gathered,
+    kept + 2 * each.hidden + each.inner + inner + each.scratch + gathered,
+    base + each.normed + each.hidden + each.stream + 2 * gathered,
   );
 }
 
@@ -128,11 +144,11 @@ function blockPeaks(parts: Sublayer[]): BlockPeaks {
 
 /** Final norm, logits and loss: streams behind the sum, normalised, and the gradient of that. */
 function headPeak(device: Device, plan: Plan, shard: Shard): number {
-  const { rows, normRows, width, tensor } = shard;
+  const { normRows, width } = shard;
   const { vocab } = plan.model;
-  const chunk = logitRows(rows, vocab);
+  const chunk = logitRows(normRows, vocab);
   const stream = normRows * width * device.valueBytes;
-  return 3 * stream + normRows * 4 + (chunk * vocab * device.valueBytes) / tensor;
+  return 3 * stream + normRows * 4 + chunk * vocab * device.valueBytes;
 }
 
 /**

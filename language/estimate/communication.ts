@@ -3,7 +3,7 @@ import { byBlock } from './by-block.js';
 import type { CostItem } from './estimate.js';
 import type { HardwareProfile, LinkProfile } from './hardware.js';
 import { blockWork, projectedWidth, type Shard } from './operators.js';
-import { rankParameters } from './memory.js';
+import { rankParameters, replicasOf } from './memory.js';
 import { passSeconds, type Device } from './roofline.js';
 
 /** A link as a collective sees it. */
@@ -210,8 +210,8 @@ function contextItem(device: Device, plan: Plan, shard: Shard, link: Link): Cost
 
 /** Gradients summed over data and context ranks, mostly behind the backward pass, and new parameters gathered. */
 function dataItem(device: Device, plan: Plan, shard: Shard, link: Link, backwardSeconds: number): CostItem {
-  const { data, context, zero } = plan.run.parallel;
-  const ranks = data * context;
+  const { zero } = plan.run.parallel;
+  const ranks = replicasOf(plan.run.parallel);
   const count = rankParameters(plan, shard.tensor);
   // Shared-out gradients are summed with every micro-batch; ZeRO 3 gathers parameters there, not here.
   const reductions = zero >= 2 ? plan.run.accumulation : 1;
@@ -225,9 +225,8 @@ function dataItem(device: Device, plan: Plan, shard: Shard, link: Link, backward
 
 /** ZeRO 3 gathers the compute copy before each pass of a micro-batch, as far ahead as it can. */
 function parameterItem(device: Device, plan: Plan, link: Link, passSeconds: number): CostItem {
-  const { data, tensor } = plan.run.parallel;
-  const bytes = rankParameters(plan, tensor) * device.valueBytes;
-  const seconds = gatherSeconds(link, data, bytes);
+  const bytes = rankParameters(plan, plan.run.parallel.tensor) * device.valueBytes;
+  const seconds = gatherSeconds(link, replicasOf(plan.run.parallel), bytes);
   const exposed = seconds - Math.min(seconds * device.engine.gradientOverlap.value, passSeconds);
   return item(`parameters (${link.kind})`, 'all-gather', 2 * bytes, exposed, exposed);
 }
@@ -243,7 +242,7 @@ export function communicationOf(
   shard: Shard,
   backwardSeconds: number,
 ): { perMicroBatch: CostItem[]; perStep: CostItem[]; missingLinks: string[] } {
-  const { tensor, context, data } = plan.run.parallel;
+  const { tensor, context } = plan.run.parallel;
   const perMicroBatch: CostItem[] = [];
   const perStep: CostItem[] = [];
   const missingLinks: string[] = [];
@@ -262,16 +261,15 @@ export function communicationOf(
       perMicroBatch.push(contextItem(device, plan, shard, pair)),
     );
   }
-  if (plan.run.parallel.zero === 3 && data > 1) {
+  const replicas = { ranks: replicasOf(plan.run.parallel), stride: tensor };
+  if (plan.run.parallel.zero === 3 && replicas.ranks > 1) {
     // The forward pass is about half as long as the backward pass.
-    over('data', { ranks: data, stride: tensor * context }, (gather) =>
+    over('data', replicas, (gather) =>
       perMicroBatch.push(parameterItem(device, plan, gather, backwardSeconds / 2)),
     );
   }
-  if (data * context > 1) {
-    over('data', { ranks: data * context, stride: tensor }, (gather) =>
-      perStep.push(dataItem(device, plan, shard, gather, backwardSeconds)),
-    );
+  if (replicas.ranks > 1) {
+    over('data', replicas, (gather) => perStep.push(dataItem(device, plan, shard, gather, backwardSeconds)));
   }
   return { perMicroBatch, perStep, missingLinks };
 }

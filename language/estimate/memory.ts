@@ -1,4 +1,4 @@
-import type { Plan } from '../plan/plan.js';
+import type { Plan, PlanParallel } from '../plan/plan.js';
 import { blockTensors, outerTensors, totalSize, type Tensor } from '../plan/tensors.js';
 import { activationPeak } from './activations.js';
 import { byBlock } from './by-block.js';
@@ -7,30 +7,51 @@ import type { Shard } from './operators.js';
 import type { Device } from './roofline.js';
 import { libraryScratch, mostScratch } from './scratch.js';
 
-/** Parameters one rank computes with: matrices and filters divided over tensor ranks, vectors held whole. */
-export function rankParameters(plan: Plan, tensor: number): number {
-  const { model } = plan;
-  const ofRank = (tensors: Tensor[]): number => {
-    const vectors = totalSize(tensors.filter(({ shape }) => shape.length === 1));
-    return (totalSize(tensors) - vectors) / tensor + vectors;
-  };
-  const ofBlock = byBlock((block) => ofRank(blockTensors(block, model.width)));
-  return model.blocks.reduce((sum, block) => sum + ofBlock(block), ofRank(outerTensors(model)));
+/** Of a block, what one rank computes with: matrices and filters divided over tensor ranks, vectors held whole. */
+function ofRank(tensors: Tensor[], tensor: number): number {
+  const vectors = totalSize(tensors.filter(({ shape }) => shape.length === 1));
+  return (totalSize(tensors) - vectors) / tensor + vectors;
 }
+
+/** Parameters one rank computes with: those outside of blocks, which all hold whole; of the largest block; of all. */
+function countsOf({ model }: Plan, tensor: number): { outer: number; largest: number; all: number } {
+  const outer = totalSize(outerTensors(model));
+  const ofBlock = byBlock((block) => ofRank(blockTensors(block, model.width), tensor));
+  const blocks = model.blocks.map(ofBlock);
+  const all = blocks.reduce((sum, count) => sum + count, outer);
+  return { outer, largest: blocks.reduce((most, count) => Math.max(most, count), 0), all };
+}
+
+/** Parameters one rank computes with. */
+export function rankParameters(plan: Plan, tensor: number): number {
+  return countsOf(plan, tensor).all;
+}
+
+/** Ranks that hold the same parameters, over which ZeRO shares them out. */
+export function replicasOf({ data, context }: PlanParallel): number {
+  return data * context;
+}
+
+/** Blocks whose whole parameters are there at once while they are used: the next comes while one computes. */
+const BLOCKS_AT_ONCE = 2;
 
 /**
  * Memory of one device at the fullest moment of a step. In bf16 and fp8 the parameters are a bf16 copy and
  * the optimiser holds fp32 masters beside AdamW's two moments; in fp32 there is one copy. Gradients are fp32.
- * ZeRO divides optimiser (1), gradients (2) and parameters (3) over the data-parallel ranks. `workspace` is
- * the scratch of operators and libraries, `activations` all else that lives within a micro-batch.
+ * ZeRO divides optimiser (1), gradients (2) and parameters (3) over the data and context ranks; what it divides of the
+ * last two is there whole while it is used. `workspace` is the scratch of operators and libraries, `activations` all
+ * else that lives within a micro-batch.
  */
 export function memoryOf(device: Device, plan: Plan, shard: Shard): MemoryBytes {
-  const { zero, data } = plan.run.parallel;
-  const count = rankParameters(plan, shard.tensor);
+  const replicas = replicasOf(plan.run.parallel);
+  const zero = replicas > 1 ? plan.run.parallel.zero : 0;
+  const { outer, largest, all } = countsOf(plan, shard.tensor);
+  const inUse = outer + BLOCKS_AT_ONCE * largest;
+  const shared = (isShared: boolean) => (isShared ? all / replicas + inUse : all);
   const mixed = device.precision !== 'fp32';
-  const parameters = (count * (mixed ? 2 : 4)) / (zero >= 3 ? data : 1);
-  const gradients = (count * 4) / (zero >= 2 ? data : 1);
-  const optimizer = (count * (mixed ? 12 : 8)) / (zero >= 1 ? data : 1);
+  const parameters = shared(zero >= 3) * (mixed ? 2 : 4);
+  const gradients = shared(zero >= 2) * 4;
+  const optimizer = (all * (mixed ? 12 : 8)) / (zero >= 1 ? replicas : 1);
   const peak = activationPeak(device, plan, shard, plan.run.recompute === 'blocks');
   const ofOperators = mostScratch(device, plan, shard);
   const activations = peak - ofOperators;

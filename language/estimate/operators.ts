@@ -203,7 +203,7 @@ const BYTES_OF_TOKEN = 12;
 
 /** Before the blocks: tokens to the device (and the loss back), embedding, the stream's gradient set to zero. */
 function worksBefore(device: Device, plan: Plan, shard: Shard): Work[] {
-  const { rows, width } = shard;
+  const { normRows: rows, width } = shard;
   const embedded = rows * width * device.valueBytes;
   const tokens = rows * BYTES_OF_TOKEN;
   const elementwise = 'elementwise' as const;
@@ -229,22 +229,22 @@ function worksBefore(device: Device, plan: Plan, shard: Shard): Work[] {
       kind: 'zero',
       rate: elementwise,
       forward: { flops: 0, bytes: 0 },
-      backward: { flops: 0, bytes: shard.normRows * width * device.valueBytes },
+      backward: { flops: 0, bytes: embedded },
       launches: [0, 1],
     },
   ];
 }
 
-/** Behind them: final norm, unembedding and loss, some rows at a time. */
+/** Behind them: final norm, unembedding and loss, some rows at a time, of the rows that the rank holds of the stream. */
 function worksAfter(device: Device, plan: Plan, shard: Shard): Work[] {
   const { vocab } = plan.model;
-  const { rows, width, tensor } = shard;
-  const logits = (rows * vocab) / tensor;
+  const { normRows: rows, width } = shard;
+  const logits = rows * vocab;
   const chunks = Math.ceil(rows / logitRows(rows, vocab));
   return [
     norm(device, 'norm', shard.normRows, width),
     {
-      ...dense(device, 'unembedding', rows, width, vocab / tensor, false),
+      ...dense(device, 'unembedding', rows, width, vocab, false),
       kernel: { forward: 'unembedding', backward: 'unembedding' },
       calls: { forward: chunks, backward: chunks },
     },

@@ -1,5 +1,5 @@
 import type { Plan } from '../plan/plan.js';
-import { rankParameters } from './memory.js';
+import { rankParameters, replicasOf } from './memory.js';
 import type { Device, Work } from './roofline.js';
 
 const NOTHING = { flops: 0, bytes: 0 };
@@ -9,8 +9,8 @@ const NOTHING = { flops: 0, bytes: 0 };
  * moments, and writes master, moments and in mixed precision the compute copy. Gradients start from zero.
  */
 export function optimizerWorks(on: Device, plan: Plan): Work[] {
-  const { zero, data, tensor } = plan.run.parallel;
-  const count = rankParameters(plan, tensor) / (zero >= 1 ? data : 1);
+  const { zero, tensor } = plan.run.parallel;
+  const count = rankParameters(plan, tensor) / (zero >= 1 ? replicasOf(plan.run.parallel) : 1);
   const bytes = count * (4 * 8 + (on.precision === 'fp32' ? 0 : 2));
   return [
     {

@@ -37,9 +37,31 @@ function attentionScratch(device: Device, mixer: PlanAttention, shard: Shard): n
   return rotated + sums + (ordered ? ordered.bytes : sums * mixer.headDim);
 }
 
+/** To exchange heads: what is sent, projections, their gradients, and that of the output. */
+function headsScratch(device: Device, mixer: PlanAttention, { rows, tensor }: Shard): number {
+  const output = mixer.heads * mixer.headDim;
+  const projections = output + 2 * mixer.kvHeads * mixer.headDim;
+  return (rows * (3 * projections + output) * device.valueBytes) / tensor;
+}
+
+/**
+ * Round a ring: queries, own keys and those of two others in turn; in fp32 outputs and the gradients of own and others'
+ * keys; and the keys of a piece by head.
+ */
+function ringScratch(device: Device, mixer: PlanAttention, { rows, tensor, pieces }: Shard): number {
+  const output = mixer.heads * mixer.headDim;
+  const keys = 2 * mixer.kvHeads * mixer.headDim;
+  const values = output + 3 * keys + keys / pieces;
+  return (rows * (values * device.valueBytes + (output + 2 * keys) * 4)) / tensor;
+}
+
 /** Scratch of an inner operator; that of SE and MR is a few megabytes at most. */
 export function operatorScratch(device: Device, mixer: PlanMixer, shard: Shard): number {
-  if (mixer.operator === 'MHA') return attentionScratch(device, mixer, shard);
+  if (mixer.operator === 'MHA') {
+    if (shard.passes === 'keys') return ringScratch(device, mixer, shard);
+    const exchange = shard.passes === 'heads' ? headsScratch(device, mixer, shard) : 0;
+    return attentionScratch(device, mixer, shard) + exchange;
+  }
   return mixer.operator === 'LI' && device.profile.kind === 'gpu'
     ? statesOfLongFilter(device, mixer, shard)
     : 0;

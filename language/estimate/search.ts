@@ -3,7 +3,7 @@ import { withDegrees } from '../plan/spread.js';
 import { deviceOf, estimatePlan, stepTimeMs, type EstimateOptions } from './estimate-plan.js';
 import type { Estimate } from './estimate.js';
 import { refusal } from './legal.js';
-import { memoryOf } from './memory.js';
+import { memoryOf, replicasOf } from './memory.js';
 import { shardOf } from './operators.js';
 import type { Device } from './roofline.js';
 
@@ -68,7 +68,7 @@ function ofDegrees(on: Device, plan: Plan, base: PlanParallel, sequences: number
   const fitting: Candidate[] = [];
   let least = Infinity;
   let considered = 0;
-  const zeros = base.data > 1 ? ([0, 1, 2, 3] as const) : ([0] as const);
+  const zeros = replicasOf(base) > 1 ? ([0, 1, 2, 3] as const) : ([0] as const);
   for (const microBatch of divisors(sequences / base.data).filter((each) => each <= MOST_SEQUENCES)) {
     const accumulation = sequences / base.data / microBatch;
     for (const recompute of ['none', 'blocks'] as const) {

@@ -1,4 +1,5 @@
 import type { Plan } from '../plan/plan.js';
+import { piecesOf } from '../plan/spread.js';
 
 /** The part of a micro-batch that one rank works on. */
 export interface Shard {
@@ -11,6 +12,10 @@ export interface Shard {
   normRows: number;
   width: number;
   tensor: number;
+  /** What attention passes between context ranks: heads, or keys round a ring. */
+  passes: 'nothing' | 'heads' | 'keys';
+  /** Pieces of a sequence on a rank: two in zig-zag order. */
+  pieces: number;
 }
 
 export function shardOf(plan: Plan): Shard {
@@ -23,5 +28,7 @@ export function shardOf(plan: Plan): Shard {
     normRows: parallel.sequence ? rows / parallel.tensor : rows,
     width: plan.model.width,
     tensor: parallel.tensor,
+    passes: parallel.context === 1 ? 'nothing' : parallel.spread?.MHA === 'ring' ? 'keys' : 'heads',
+    pieces: piecesOf(parallel) / parallel.context,
   };
 }

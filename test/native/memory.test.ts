@@ -4,12 +4,16 @@ import type { MeasuredCalls } from '../../language/estimate/parts.js';
 import { deviceFor } from '../../language/estimate/roofline.js';
 import { libraryScratch } from '../../language/estimate/scratch.js';
 import { shardOf } from '../../language/estimate/shard.js';
+import type { Plan, PlanParallel } from '../../language/plan/plan.js';
+import { spreadOf } from '../../language/plan/spread.js';
 import { nameOf, planOf, type StepConfiguration } from '../../extension/calibration/configuration.js';
 import { STEP_CONFIGURATIONS } from '../../scripts/support/step-configurations.js';
 import { runner, Scratch } from './engine.js';
 
 /** Of what the engine plans to allocate. */
 const WITHIN = 0.02;
+/** What a rank holds of so small a model is as little as the scratch that is not counted. */
+const WITHIN_OF_RANKS = 0.05;
 const TIMEOUT_MS = 120_000;
 
 function drawn(count: number): StepConfiguration[] {
@@ -23,8 +27,7 @@ describe('estimated memory is what the engine plans to allocate', function () {
   beforeEach(() => (folder = new Scratch()));
   afterEach(() => folder.remove());
 
-  async function planned(configuration: StepConfiguration): Promise<Record<string, number>> {
-    const plan = await planOf(configuration);
+  async function planned(plan: Plan): Promise<Record<string, number>> {
     const file = folder.write('plan.json', JSON.stringify(plan));
     const { code, stdout, stderr } = await runner('memory', '--plan', file, '--backend', 'cpu');
     assert.equal(code, 0, stderr);
@@ -36,7 +39,7 @@ describe('estimated memory is what the engine plans to allocate', function () {
     for (const configuration of [...drawn(12), ...recomputed]) {
       // The processor computes in fp32 whatever is asked.
       const single: StepConfiguration = { ...configuration, precision: 'fp32' };
-      const engine = await planned(single);
+      const engine = await planned(await planOf(single));
       const { memoryBytes } = estimatePlan(await planOf(single), { hardware: 'cpu' });
       const off = memoryBytes.total / engine.total! - 1;
       assert.ok(Math.abs(off) < WITHIN, `${nameOf(single)}: ${(100 * off).toFixed(2)}% off`);
@@ -46,6 +49,27 @@ describe('estimated memory is what the engine plans to allocate', function () {
       const arena = (of: Record<string, number>) => of.activations! + of.workspace!;
       const arenaOff = arena({ ...memoryBytes }) / arena(engine) - 1;
       assert.ok(Math.abs(arenaOff) < WITHIN, `${nameOf(single)}: arena ${(100 * arenaOff).toFixed(2)}% off`);
+    }
+  });
+
+  it('of one rank of many: tensor, sequence, context and data ranks with ZeRO, drawn anew each time', async () => {
+    const draw = <T>(...from: T[]): T => from[Math.floor(Math.random() * from.length)]!;
+    for (let round = 0; round < 12; round++) {
+      const layout = draw('SE MR LI MHA', 'LI MHA SE', 'SE SE LI');
+      const shape = { width: 256, sequence: 2048, layout, head: 32, precision: 'fp32' as const };
+      const plan = await planOf({ ...shape, recompute: draw(true, false) });
+      const degrees = { tensor: draw(1, 2, 4), context: draw(1, 2, 4), data: draw(1, 2, 8), zero: draw(0, 1, 2, 3) };
+      const parallel = { ...plan.run.parallel, ...(degrees as PlanParallel), sequence: degrees.tensor > 1 && draw(true, false) };
+      const wholeHeads = shape.width / shape.head % (degrees.tensor * degrees.context) === 0;
+      const spread = spreadOf(plan.model.blocks, plan.run.sequence, parallel, { MHA: wholeHeads ? draw('all-to-all', 'ring') : 'ring' });
+      plan.run.parallel = degrees.context > 1 ? { ...parallel, spread } : parallel;
+      const engine = await planned(plan);
+      const { memoryBytes } = estimatePlan(plan, { hardware: 'cpu' });
+      const name = `${layout} ${JSON.stringify(plan.run.parallel)} ${plan.run.recompute}`;
+      for (const part of ['parameters', 'gradients', 'optimizer', 'total'] as const) {
+        const off = memoryBytes[part] / engine[part]! - 1;
+        assert.ok(Math.abs(off) < WITHIN_OF_RANKS, `${name}: ${part} ${(100 * off).toFixed(2)}% off`);
+      }
     }
   });
 
