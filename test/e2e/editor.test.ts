@@ -219,9 +219,37 @@ describe('the editor, in a workspace that is not trusted', function () {
   });
   after(() => workbench?.stop());
 
+  it('is used by keys alone: the preview is opened and walked, a block moved, and moved back', async () => {
+    const keys = workbench.page.keyboard;
+    await workbench.codeLens('Preview').waitFor();
+    await workbench.command('Striped: Open Preview');
+    const preview = await workbench.webviewWith('svg .block');
+    const operators = () =>
+      preview
+        .locator('svg .block')
+        .evaluateAll((blocks) => blocks.map((block) => (block as SVGElement).dataset.operator).join());
+    const focused = () =>
+      preview.evaluate<string>(`document.hasFocus() ? document.activeElement?.dataset.id ?? '' : ''`);
+    await keys.press('Control+2');
+    await eventually('the focus in the picture', async () => {
+      await keys.press('Tab');
+      return (await focused()).startsWith('/');
+    });
+    await keys.press('End');
+    await eventually('the last block', async () => (await focused()) === '/1');
+    await keys.press(' ');
+    await preview.locator('#inspector', { hasText: 'MHA block 3' }).waitFor();
+    await keys.press('Alt+ArrowUp');
+    await eventually('the block moved', async () => (await operators()) === 'MHA,SE,MR,LI');
+    await eventually('the focus with it', async () => (await focused()) === '/0');
+    await keys.press('Enter');
+    await eventually('the focus in the text', async () => (await focused()) === '');
+    await keys.press('Control+z');
+    await eventually('the block where it was', async () => (await operators()) === 'SE,MR,LI,MHA');
+  });
+
   it('checks and draws, and refuses to run', async () => {
     await workbench.page.locator('.statusbar-item', { hasText: 'Restricted Mode' }).waitFor();
-    await workbench.codeLens('Preview').click();
     const preview = await workbench.webviewWith('svg .block');
     await preview.locator('svg .block[data-operator=MHA]').click();
     await preview.locator('#inspector', { hasText: 'MHA block 3' }).waitFor();

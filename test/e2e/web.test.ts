@@ -36,4 +36,36 @@ describe('the editor in a browser without a machine', function () {
     await workbench.codeLens('Estimate').waitFor();
     assert.equal(await workbench.codeLens('Run').count(), 0, 'nothing offers to train');
   });
+
+  it('draws the model and follows its text', async () => {
+    await workbench.codeLens('Preview').click();
+    const preview = await workbench.webviewWith('svg .block');
+    await preview.locator('svg .heading', { hasText: 'Evo2_7B_32K' }).waitFor();
+    await workbench.putCursorAfter(source, 'rope(scale: 4');
+    await workbench.page.keyboard.type('0');
+    await preview
+      .locator('svg .block', { hasText: /scale 40/ })
+      .first()
+      .waitFor();
+    await workbench.page.keyboard.press('Backspace');
+    await workbench.screenshot('20-web-preview');
+  });
+
+  it('estimates', async () => {
+    await workbench.command('Striped: Show Estimate');
+    const estimate = await workbench.webviewWith('polyline.line');
+    await estimate.locator('#facts').getByText('Tokens/s').waitFor();
+    await workbench.screenshot('21-web-estimate');
+  });
+
+  it('has no commands and no view for runs', async () => {
+    await workbench.page.keyboard.press('F1');
+    const input = workbench.page.locator('.quick-input-widget:visible input.input');
+    await input.fill('>Striped: ');
+    const rows = workbench.page.locator('.quick-input-list .monaco-list-row');
+    await rows.filter({ hasText: 'Show Estimate' }).waitFor();
+    const titles = (await rows.allInnerTexts()).join('\n');
+    assert.doesNotMatch(titles, /Striped: .*(Run|Monitor|Plan|Log)\b/);
+    await workbench.page.keyboard.press('Escape');
+  });
 });

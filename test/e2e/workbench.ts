@@ -47,6 +47,8 @@ export interface WorkbenchOptions {
 export class Workbench {
   readonly folder: string;
   page!: Page;
+  /** The file that was opened last. */
+  private layout = '';
   /** The package that is installed. */
   vsix = '';
   private address: (file?: string) => string = () => '';
@@ -78,6 +80,7 @@ export class Workbench {
       recursive: true,
       filter: (source) => path.basename(source) !== 'runs',
     });
+    this.layout = file;
     const opened = path.join(this.folder, file);
     if (edit) await writeFile(opened, edit(await readFile(opened, 'utf8')));
     await prepare?.(this);
@@ -138,10 +141,7 @@ export class Workbench {
     const end = source.indexOf(text) + text.length;
     if (end < text.length) throw new Error(`the layout has no “${text}”`);
     const before = source.slice(0, end).split('\n');
-    await this.page
-      .locator('.monaco-editor .view-lines')
-      .first()
-      .click({ position: { x: 300, y: 5 } });
+    await this.page.locator(`.tab[aria-label^="${this.layout}"]`).first().click();
     await this.page.keyboard.press('Control+g');
     const input = this.page.locator('.quick-input-widget:visible input.input');
     await input.fill(`:${before.length}:${(before.at(-1) ?? '').length + 1}`);
@@ -182,6 +182,7 @@ export class Workbench {
 
   /** Shows a file of the folder in the editor. */
   async openLayout(file: string): Promise<void> {
+    this.layout = file;
     await this.page.keyboard.press('Control+p');
     await this.page.locator('.quick-input-widget:visible input.input').fill(file);
     await this.page.locator('.quick-input-list .monaco-list-row', { hasText: file }).first().waitFor();
