@@ -18,11 +18,11 @@ import {
 import { readFile, statFile } from './served-files.js';
 
 /** Makes the client of a server: in a process of its own, or in a worker. */
-export type MakeClient = (options: LanguageClientOptions) => BaseLanguageClient;
+export type MakeClient = (options: LanguageClientOptions) => Promise<BaseLanguageClient>;
 
 /** The language server as the rest of the extension sees it: three typed messages and a life. */
 export class StripedClient implements vscode.Disposable {
-  private readonly client: BaseLanguageClient;
+  private client: BaseLanguageClient | undefined;
   private readonly updated = new vscode.EventEmitter<UpdatedParams>();
   private starting: Promise<void> | undefined;
 
@@ -30,25 +30,14 @@ export class StripedClient implements vscode.Disposable {
   readonly onUpdated = this.updated.event;
 
   /** `options` add to what is the same for every server. */
-  constructor(make: MakeClient, options: LanguageClientOptions = {}) {
-    this.client = make({
-      documentSelector: [{ language: 'striped' }],
-      ...options,
-      middleware: {
-        provideInlayHints: (document, range, token, next) =>
-          hintsWanted(document) ? next(document, range, token) : [],
-        provideCodeLenses: (document, token, next) => (hintsWanted(document) ? next(document, token) : []),
-        ...options.middleware,
-      },
-    });
-    this.client.onRequest(STAT_FILE, statFile);
-    this.client.onRequest(READ_FILE, readFile);
-    this.client.onNotification(UPDATED, (params: UpdatedParams) => this.updated.fire(params));
-  }
+  constructor(
+    private readonly make: MakeClient,
+    private readonly options: LanguageClientOptions = {},
+  ) {}
 
   /** Starts the server; a failure is shown once, with where to look. */
   start(): Promise<void> {
-    this.starting ??= this.client.start().catch((error: unknown) => {
+    this.starting ??= this.launch().catch((error: unknown) => {
       const reason = error instanceof Error ? error.message : String(error);
       void vscode.window.showErrorMessage(
         vscode.l10n.t(
@@ -61,7 +50,7 @@ export class StripedClient implements vscode.Disposable {
   }
 
   async restart(): Promise<void> {
-    if (this.client.isRunning()) {
+    if (this.client?.isRunning()) {
       await this.client.stop();
       await this.client.start();
     } else {
@@ -71,26 +60,51 @@ export class StripedClient implements vscode.Disposable {
   }
 
   async preview(params: PreviewParams): Promise<PreviewResult> {
-    await this.start();
-    return this.client.sendRequest<PreviewResult>(PREVIEW, params);
+    return this.request<PreviewResult>(PREVIEW, params);
   }
 
   async compile(params: CompileParams): Promise<CompileResult> {
-    await this.start();
-    return this.client.sendRequest<CompileResult>(COMPILE, params);
+    return this.request<CompileResult>(COMPILE, params);
   }
 
   async estimate(params: EstimateParams): Promise<EstimateResult> {
-    await this.start();
-    return this.client.sendRequest<EstimateResult>(ESTIMATE, params);
+    return this.request<EstimateResult>(ESTIMATE, params);
   }
 
   async stop(): Promise<void> {
-    if (this.client.needsStop()) await this.client.stop();
+    if (this.client?.needsStop()) await this.client.stop();
   }
 
   dispose(): void {
     this.updated.dispose();
+  }
+
+  private async launch(): Promise<void> {
+    this.client ??= await this.makeClient();
+    await this.client.start();
+  }
+
+  private async makeClient(): Promise<BaseLanguageClient> {
+    const client = await this.make({
+      documentSelector: [{ language: 'striped' }],
+      ...this.options,
+      middleware: {
+        provideInlayHints: (document, range, token, next) =>
+          hintsWanted(document) ? next(document, range, token) : [],
+        provideCodeLenses: (document, token, next) => (hintsWanted(document) ? next(document, token) : []),
+        ...this.options.middleware,
+      },
+    });
+    client.onRequest(STAT_FILE, statFile);
+    client.onRequest(READ_FILE, readFile);
+    client.onNotification(UPDATED, (params: UpdatedParams) => this.updated.fire(params));
+    return client;
+  }
+
+  private async request<Result>(method: string, params: object): Promise<Result> {
+    await this.start();
+    if (!this.client) throw new Error(vscode.l10n.t('The Striped language server does not run.'));
+    return this.client.sendRequest<Result>(method, params);
   }
 }
 

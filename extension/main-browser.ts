@@ -16,7 +16,7 @@ let client: StripedClient | undefined;
 
 export function activate(context: vscode.ExtensionContext): void {
   const server = new ServerWorker(vscode.Uri.joinPath(context.extensionUri, 'dist', 'server-browser.js'));
-  const makeClient: MakeClient = (options) =>
+  const makeClient: MakeClient = async (options) =>
     new LanguageClient('striped', 'Striped', () => server.start(), options);
   client = new StripedClient(makeClient, {
     middleware: {

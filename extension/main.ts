@@ -1,6 +1,5 @@
 /** Composition root: makes the parts, connects them, and hands everything to the window for disposal. */
 import type * as vscode from 'vscode';
-import { LanguageClient, TransportKind } from 'vscode-languageclient/node';
 import { registerCommands } from './command-table.js';
 import { StripedClient } from './language-client.js';
 import { layoutCommands } from './layout-commands.js';
@@ -16,11 +15,9 @@ import { StatusBar } from './views/status-bar.js';
 let client: StripedClient | undefined;
 
 export function activate(context: vscode.ExtensionContext): void {
-  client = new StripedClient((options) => {
-    const module = context.asAbsolutePath('dist/server.cjs');
-    const run = { module, transport: TransportKind.ipc };
-    const debug = { ...run, options: { execArgv: ['--inspect=6009'] } };
-    return new LanguageClient('striped', 'Striped', { run, debug }, options);
+  client = new StripedClient(async (options) => {
+    const { nodeClient } = await import('./node-client.js');
+    return nodeClient(context.asAbsolutePath('dist/server.cjs'), options);
   });
   const runs = new RunsModel();
   const previews = new PreviewPanels(context.extensionUri, client);

@@ -16,9 +16,26 @@ const node = { platform: 'node', target: 'node20.10' };
 const module = { ...node, format: 'esm', banner: { js: REQUIRE } };
 const script_ = { ...node, format: 'cjs' };
 const browser = { platform: 'browser', target: 'es2022', format: 'iife' };
+const page = { ...browser, format: 'esm' };
+
+/** A module that is a bundle of its own, which another one loads when it comes to need it. */
+const apart = (name) => ({
+  name: `${name} apart`,
+  setup: ({ onResolve }) =>
+    onResolve({ filter: new RegExp(`/${name}\\.js$`) }, () => ({ path: `./${name}.cjs`, external: true })),
+});
 
 const BUNDLES = [
-  { ...script_, entry: 'extension/main.ts', out: 'extension.cjs', external: ['vscode'] },
+  {
+    ...script_,
+    entry: 'extension/main.ts',
+    out: 'extension.cjs',
+    external: ['vscode'],
+    plugins: [apart('node-client')],
+    // By require: only there does the editor hand out its own module.
+    supported: { 'dynamic-import': false },
+  },
+  { ...script_, entry: 'extension/node-client.ts', out: 'node-client.cjs', external: ['vscode'] },
   {
     ...browser,
     entry: 'extension/main-browser.ts',
@@ -35,9 +52,11 @@ const BUNDLES = [
     banner: { js: `#!/usr/bin/env node\n${REQUIRE}` },
   },
   { ...module, entry: 'extension/runs/run-host.ts', out: 'run-host.mjs' },
-  { ...browser, entry: 'webview/diagram/main.ts', out: 'webview/diagram.js' },
-  { ...browser, entry: 'webview/monitor/main.ts', out: 'webview/monitor.js' },
-  { ...browser, entry: 'webview/estimate/main.ts', out: 'webview/estimate.js' },
+  { ...page, entry: 'webview/diagram/main.ts', out: 'webview/diagram.js', external: ['./elk-layout.js'] },
+  // Of its own: the page asks for it once its first picture stands.
+  { ...page, entry: 'webview/diagram/elk-layout.ts', out: 'webview/elk-layout.js' },
+  { ...page, entry: 'webview/monitor/main.ts', out: 'webview/monitor.js' },
+  { ...page, entry: 'webview/estimate/main.ts', out: 'webview/estimate.js' },
 ];
 
 function optionsFor({ entry, out, ...options }, production) {

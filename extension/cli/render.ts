@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { Command, Option } from 'commander';
+import { loadElk } from '../../webview/diagram/layout.js';
 import { renderDiagramSvg } from '../../webview/diagram/svg.js';
 import { fileError } from '../runs/errors.js';
 import { previewOfModel } from './layout-files.js';
@@ -14,6 +15,7 @@ interface Options {
 
 async function render(file: string, options: Options): Promise<void> {
   const preview = await previewOfModel(file, options.model);
+  await loadElk();
   const svg = await renderDiagramSvg(preview, { theme: options.theme });
   if (options.output === undefined || options.output === '-') return print(svg);
   await writeFile(options.output, `${svg}\n`).catch((error: unknown) => {

@@ -69,7 +69,7 @@ export function pageDocument({ script, style, source, nonce }: PageAddresses, pa
 </head>
 <body data-state="${escapeHtml(JSON.stringify(parts.state))}" data-texts="${escapeHtml(JSON.stringify(parts.texts))}">
 ${parts.body}
-<script nonce="${nonce}" src="${script}"></script>
+<script type="module" nonce="${nonce}" src="${script}"></script>
 </body>
 </html>`;
 }

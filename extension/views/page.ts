@@ -16,7 +16,8 @@ export function fillPanel<Update>(
   const address = (file: string) => webview.asWebviewUri(vscode.Uri.joinPath(root, file)).toString();
   let isClosed = false;
   panel.onDidDispose(() => (isClosed = true));
-  panel.iconPath = vscode.Uri.joinPath(extension, 'media', 'striped.svg');
+  const icon = (theme: string) => vscode.Uri.joinPath(extension, 'media', `file-${theme}.svg`);
+  panel.iconPath = { light: icon('light'), dark: icon('dark') };
   webview.options = { enableScripts: true, localResourceRoots: [root] };
   webview.html = pageDocument(
     {

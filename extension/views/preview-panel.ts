@@ -55,6 +55,8 @@ class PreviewPanel implements PanelPage {
   private compared: string | undefined;
   private ready = false;
   private newest = 0;
+  /** What the page may show beside the layout itself. */
+  private otherFiles: readonly string[] = [];
   private readonly post: Post<DiagramUpdate>;
 
   constructor(
@@ -83,12 +85,13 @@ class PreviewPanel implements PanelPage {
     switch (request.type) {
       case 'ready':
         this.ready = true;
-        return this.refresh();
+        await this.refresh();
+        return this.showCursorOf(vscode.window.visibleTextEditors);
       case 'choose-model':
         this.model = request.model;
         return this.refresh();
       case 'reveal':
-        return this.reveal(request.range);
+        return this.reveal(request);
       case 'compare':
         this.compared = request.model ?? undefined;
         return this.refresh();
@@ -105,6 +108,11 @@ class PreviewPanel implements PanelPage {
     if (!this.ready) return;
     const { line, character } = editor.selection.active;
     void this.post({ type: 'cursor', line, character });
+  }
+
+  private showCursorOf(editors: readonly vscode.TextEditor[]): void {
+    const own = editors.find(({ document }) => document.uri.toString() === this.uri.toString());
+    if (own) this.showCursor(own);
   }
 
   /** Changes the text as the picture asks, as one edit that can be undone. */
@@ -148,8 +156,11 @@ class PreviewPanel implements PanelPage {
       result = await this.client.preview({ uri });
     }
     const { preview, models, version } = result;
-    if (preview)
-      return { type: 'preview', uri, models, preview, version, other: await this.other(preview.name) };
+    if (preview) {
+      const other = await this.other(preview.name);
+      this.otherFiles = [...preview.otherFiles, ...(other?.otherFiles ?? [])];
+      return { type: 'preview', uri, models, preview, version, other };
+    }
     return this.broken(
       result.models.length === 0
         ? vscode.l10n.t('There is no model in this file yet. Write one: model name { … layout SE MR LI MHA }')
@@ -169,17 +180,20 @@ class PreviewPanel implements PanelPage {
     return { type: 'broken', uri: this.uri.toString(), message };
   }
 
-  private async reveal(range: Extract<DiagramRequest, { type: 'reveal' }>['range']): Promise<void> {
-    const shown = vscode.window.visibleTextEditors.find(
-      (editor) => editor.document.uri.toString() === this.uri.toString(),
-    );
+  private async reveal({ range, uri }: Extract<DiagramRequest, { type: 'reveal' }>): Promise<void> {
+    if (uri !== undefined && !this.otherFiles.includes(uri)) return;
+    const file = uri === undefined ? this.uri : vscode.Uri.parse(uri);
+    const of = (wanted: vscode.Uri) =>
+      vscode.window.visibleTextEditors.find(({ document }) => document.uri.toString() === wanted.toString());
+    // Another file takes the place of the layout, not that of the picture.
+    const shown = of(file) ?? of(this.uri);
     const target = new vscode.Range(
       range.start.line,
       range.start.character,
       range.end.line,
       range.end.character,
     );
-    const editor = await vscode.window.showTextDocument(this.uri, {
+    const editor = await vscode.window.showTextDocument(file, {
       viewColumn: shown?.viewColumn ?? vscode.ViewColumn.One,
       selection: target,
     });

@@ -7,7 +7,7 @@ import { DEFAULT_HARDWARE, DEFAULT_SEQUENCE, runModelUse } from '../layout/resol
 import { compilePlan, previewPlan } from '../plan/compile.js';
 import type { Plan, PlanFfn, PlanMixer } from '../plan/plan.js';
 import { runsOf } from './compile.js';
-import type { PreviewBlock, PreviewModel, PreviewNode, TextRange } from './protocol.js';
+import type { PreviewBlock, PreviewModel, PreviewNode, SourceRange } from './protocol.js';
 import type { StripedServices } from './striped-module.js';
 
 /** A model with what it costs where it will run. */
@@ -70,6 +70,7 @@ export class Previews {
 
 function previewOf(costed: CostedModel): PreviewModel {
   const { layout, plan, estimate } = costed;
+  const sources = new Sources(layout.node);
   return {
     name: layout.name,
     width: layout.width,
@@ -82,12 +83,14 @@ function previewOf(costed: CostedModel): PreviewModel {
       microBatch: plan.run.microBatch,
       stepTimeMs: estimate.stepTimeMs,
     },
-    blocks: layout.blocks.map((block) => previewBlock(block, costed.costs[block.index]!, layout.node)),
-    structure: layout.structure.map((node) => previewNode(node, layout.node)),
+    blocks: layout.blocks.map((block) => previewBlock(block, costed.costs[block.index]!, sources)),
+    structure: layout.structure.map((node) => previewNode(node, sources)),
+    // After all else, which has told of them.
+    otherFiles: sources.otherFiles,
   };
 }
 
-function previewBlock(block: LayoutBlock, cost: BlockCost, model: Model): PreviewBlock {
+function previewBlock(block: LayoutBlock, cost: BlockCost, sources: Sources): PreviewBlock {
   const { resolved, index } = block;
   return {
     index,
@@ -96,23 +99,36 @@ function previewBlock(block: LayoutBlock, cost: BlockCost, model: Model): Previe
     ffn: ffnText(resolved.ffn),
     parameters: resolved.parameters,
     ...cost,
-    range: rangeOf(resolved.node, model),
-    ...(resolved.settings && { settingsRange: rangeOf(resolved.settings, model) }),
+    range: sources.rangeOf(resolved.node),
+    ...(resolved.settings && { settingsRange: sources.rangeOf(resolved.settings) }),
   };
 }
 
-function previewNode(node: StructureNode, model: Model): PreviewNode {
+function previewNode(node: StructureNode, sources: Sources): PreviewNode {
   if (node.kind === 'block') return node;
-  const children = node.children.map((child) => previewNode(child, model));
-  const range = rangeOf(node.node, model);
+  const children = node.children.map((child) => previewNode(child, sources));
+  const range = sources.rangeOf(node.node);
   if (node.kind === 'stripe') return { kind: 'stripe', name: node.name, children, range };
   return { kind: 'repeat', count: node.count, blocks: node.blocks, children, range };
 }
 
-/** Of what is inherited from another file, the model's own. */
-function rangeOf(node: AstNode, model: Model): TextRange {
-  const isHere = AstUtils.getDocument(node) === AstUtils.getDocument(model);
-  return (isHere ? node : model).$cstNode!.range;
+/** Where the parts of a model are written. */
+class Sources {
+  readonly otherFiles: string[] = [];
+  private readonly own: LangiumDocument;
+
+  constructor(model: Model) {
+    this.own = AstUtils.getDocument(model);
+  }
+
+  rangeOf(node: AstNode): SourceRange {
+    const { range } = node.$cstNode!;
+    const document = AstUtils.getDocument(node);
+    if (document === this.own) return range;
+    const uri = document.uri.toString();
+    const known = this.otherFiles.indexOf(uri);
+    return { ...range, file: known >= 0 ? known : this.otherFiles.push(uri) - 1 };
+  }
 }
 
 /** What distinguishes a mixer, in the words of the language. */

@@ -7,6 +7,12 @@ export interface TextRange {
   end: { line: number; character: number };
 }
 
+/** Where a part of a model is written: in its own file, or in another one that it imports. */
+export interface SourceRange extends TextRange {
+  /** Which of the model's `otherFiles`; none: its own. */
+  file?: number;
+}
+
 /** Server → client, after each build of a document: previews and run lists of it are stale. */
 export const UPDATED = 'striped/updated';
 export interface UpdatedParams {
@@ -110,6 +116,8 @@ export interface PreviewModel {
   /** Hardware and sequence the times are for. */
   context: { hardware: string; sequence: number; microBatch: number; stepTimeMs: number };
   blocks: PreviewBlock[];
+  /** URIs of other files that parts of it are written in. */
+  otherFiles: string[];
   /** Nesting as written: stripes and repeats over block indices, in order. */
   structure: PreviewNode[];
 }
@@ -125,12 +133,12 @@ export interface PreviewBlock {
   backwardMs: number;
   activationBytes: number;
   /** Where the block is written in the layout, and where its operator's settings are. */
-  range: TextRange;
-  settingsRange?: TextRange;
+  range: SourceRange;
+  settingsRange?: SourceRange;
 }
 
 export type PreviewNode =
   | { kind: 'block'; index: number }
-  | { kind: 'stripe'; name: string; children: PreviewNode[]; range: TextRange }
+  | { kind: 'stripe'; name: string; children: PreviewNode[]; range: SourceRange }
   /** `children` is the first repetition only; the rest are equal and have indices shifted by `blocks` each. */
-  | { kind: 'repeat'; count: number; blocks: number; children: PreviewNode[]; range: TextRange };
+  | { kind: 'repeat'; count: number; blocks: number; children: PreviewNode[]; range: SourceRange };

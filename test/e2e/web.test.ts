@@ -43,12 +43,14 @@ describe('the editor in a browser without a machine', function () {
     await preview.locator('svg .heading', { hasText: 'Evo2_7B_32K' }).waitFor();
     await workbench.putCursorAfter(source, 'rope(scale: 4');
     await workbench.page.keyboard.type('0');
-    await preview
-      .locator('svg .block', { hasText: /scale 40/ })
-      .first()
-      .waitFor();
+    await preview.locator('svg .block', { hasText: /÷ 40/ }).first().waitFor();
     await workbench.page.keyboard.press('Backspace');
     await workbench.screenshot('20-web-preview');
+    // The blocks are inherited: what made them is in the file that is imported.
+    await preview.locator('svg .block[data-operator=LI]').first().click();
+    await workbench.page.locator('.tab.active', { hasText: 'evo2-7b.striped' }).waitFor();
+    await preview.getByRole('button', { name: 'Written in evo2-7b.striped' }).waitFor();
+    await workbench.page.locator('.tab', { hasText: LAYOUT }).first().click();
   });
 
   it('estimates', async () => {

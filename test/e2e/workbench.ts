@@ -142,24 +142,27 @@ export class Workbench {
     if (end < text.length) throw new Error(`the layout has no “${text}”`);
     const before = source.slice(0, end).split('\n');
     await this.page.locator(`.tab[aria-label^="${this.layout}"]`).first().click();
-    await this.page.keyboard.press('Control+g');
-    const input = this.page.locator('.quick-input-widget:visible input.input');
-    await input.fill(`:${before.length}:${(before.at(-1) ?? '').length + 1}`);
+    const input = await this.ask('Control+g', `:${before.length}:${(before.at(-1) ?? '').length + 1}`);
     await this.page.keyboard.press('Enter');
     await input.waitFor({ state: 'hidden' });
   }
 
-  async command(title: string): Promise<void> {
+  /** Opens the quick input by a key and types into it. */
+  private async ask(key: string, text: string): Promise<Locator> {
     const input = this.page.locator('.quick-input-widget:visible input.input');
-    await eventually('the command palette', async () => {
-      // A page that is about to hand the focus back may swallow the key.
-      await this.page.keyboard.press('F1');
-      return input.waitFor({ timeout: 1_000 }).then(
+    await eventually(`the quick input of ${key}`, async () => {
+      // A part of the window that is about to take the focus swallows the key, or closes the input again.
+      await this.page.keyboard.press(key);
+      return input.fill(text, { timeout: 1_000 }).then(
         () => true,
         () => false,
       );
     });
-    await input.fill(`>${title}`);
+    return input;
+  }
+
+  async command(title: string): Promise<void> {
+    await this.ask('F1', `>${title}`);
     await this.page.locator('.quick-input-list .monaco-list-row', { hasText: title }).first().waitFor();
     await this.page.keyboard.press('Enter');
   }
@@ -183,8 +186,7 @@ export class Workbench {
   /** Shows a file of the folder in the editor. */
   async openLayout(file: string): Promise<void> {
     this.layout = file;
-    await this.page.keyboard.press('Control+p');
-    await this.page.locator('.quick-input-widget:visible input.input').fill(file);
+    await this.ask('Control+p', file);
     await this.page.locator('.quick-input-list .monaco-list-row', { hasText: file }).first().waitFor();
     await this.page.keyboard.press('Enter');
     await this.page.locator('.monaco-editor .view-line').first().waitFor();

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { compileRun } from '../../language/index.js';
+import { compileRun, previewModel } from '../../language/index.js';
 import { modelsOf } from '../../language/server/compile.js';
 import type { ModelLayout } from '../../language/layout/layout.js';
+import type { Position } from 'vscode-languageserver-types';
 import { check, codes, faults, memoryHost, only } from './support.js';
 
 const BASE = `model Base(wide = 64, times = 2, fall = strong) {
@@ -79,6 +80,32 @@ describe('inheritance', () => {
     assert.equal(plan!.model.width, 32);
     // The blocks are written in another file.
     assert.equal(plan!.model.blocks[0]!.source, undefined);
+  });
+
+  it('says of each part of the picture which file it is written in', async () => {
+    const host = memoryHost();
+    const base = `stripe pair = SE LI ${BASE}`;
+    const { uri } = await check(base, host, 'base-of-picture.striped');
+    const own = 'import "base-of-picture.striped" model Own extends Base { layout pair MHA x 2 }';
+    const preview = previewModel(host, await check(own, host), 'Own')!;
+    assert.deepEqual(preview.otherFiles, [uri.toString()]);
+    const textAt = (text: string, { start, end }: { start: Position; end: Position }) =>
+      text.split('\n')[start.line]!.slice(start.character, end.character);
+    const [se, li, mha] = preview.blocks;
+    assert.deepEqual([se!.range.file, li!.range.file, mha!.range.file], [0, 0, undefined]);
+    assert.equal(textAt(base, li!.range), 'LI');
+    assert.equal(textAt(own, mha!.range), 'MHA x 2');
+    assert.equal(mha!.settingsRange?.file, 0);
+    const [stripe, repeat] = preview.structure;
+    assert.ok(stripe?.kind === 'stripe' && repeat?.kind === 'repeat');
+    assert.equal(textAt(own, stripe.range), 'pair');
+    assert.equal(textAt(own, repeat.range), 'MHA x 2');
+    const inherited = previewModel(
+      host,
+      await check('import "base-of-picture.striped" model All extends Base { }', host),
+      'All',
+    )!;
+    assert.ok(inherited.blocks.every(({ range }) => range.file === 0));
   });
 
   it('allows a base that leaves the layout to others', async () => {

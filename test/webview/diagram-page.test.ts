@@ -126,6 +126,40 @@ describe('the preview page, in a browser', function () {
     assert.deepEqual(harness.complaints, []);
   });
 
+  it('leads to the other file where a block is written there, and offers no change of it', async () => {
+    const inherited = evo2();
+    inherited.otherFiles = ['file:///lib/evo%202.striped'];
+    for (const block of inherited.blocks) block.range = { ...block.range, file: 0 };
+    inherited.blocks[3]!.settingsRange = evo2().blocks[0]!.range;
+    await tell({ ...preview(), preview: inherited } as DiagramUpdate);
+    const mha = page.locator('svg .block[data-operator=MHA][data-file="0"]').first();
+    await mha.click();
+    const start = { line: 13, character: 2 };
+    const elsewhere = {
+      type: 'reveal',
+      range: { start, end: start },
+      uri: 'file:///lib/evo%202.striped',
+    };
+    assert.deepEqual(await harness.lastSent(), elsewhere);
+    const inspector = page.locator('#inspector');
+    assert.deepEqual(await inspector.locator('.inspector-actions > *').allInnerTexts(), [
+      'Written in evo 2.striped',
+      'Settings',
+    ]);
+    await inspector.getByRole('button', { name: 'Settings' }).click();
+    const settings = evo2().blocks[0]!.range;
+    assert.deepEqual(await harness.lastSent(), { type: 'reveal', range: settings });
+    await inspector.getByRole('button', { name: 'Written in' }).click();
+    assert.deepEqual(await harness.lastSent(), elsewhere);
+    await mha.focus();
+    await page.keyboard.press('Alt+ArrowUp');
+    // The cursor is in the same place of this file: none of these blocks is written there.
+    await tell({ type: 'cursor', line: 13, character: 3 });
+    assert.equal(await page.locator('.block.current').count(), 0);
+    assert.ok((await harness.sent()).every(({ type }) => type !== 'edit'));
+    assert.deepEqual(harness.complaints, []);
+  });
+
   it('moves a block past its neighbour by keys, and keeps it chosen', async () => {
     await page.locator('.block[data-index="1"]').first().focus();
     await page.keyboard.press('Alt+ArrowDown');

@@ -205,8 +205,10 @@ describe('the monitor page, in a browser', function () {
     const layers = (count: number) =>
       Array.from({ length: count }, (_, layer) => ({ layer, tokens: [1, 2, 10 + layer, 1e3, 1e5] }));
     await tell({ type: 'plan', plan: { sequence: 8192, expected: null } });
-    await tellEvents([{ ...stepEvent(5), timeConstants: layers(3) }]);
     const section = page.locator('#time-constants');
+    await tellEvents([{ ...stepEvent(4), timeConstants: layers(1) }]);
+    await section.getByText('Half of the exponentials last 10 tokens or more. Some outlast').waitFor();
+    await tellEvents([{ ...stepEvent(5), timeConstants: layers(3) }]);
     await section.getByText('last 10 to 12 tokens or more').waitFor();
     await section.getByText('In 3 of 3 layers some outlast the sequence.').first().waitFor();
     assert.equal(await section.locator('rect.box').count(), 3);

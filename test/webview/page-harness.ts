@@ -53,7 +53,7 @@ export class PageHarness {
       outfile: `/${this.name}.js`,
       bundle: true,
       write: false,
-      format: 'iife',
+      format: 'esm',
     });
     for (const file of outputFiles) this.files.set(file.path, file.text);
     const server = createServer((request, response) => {

@@ -46,6 +46,7 @@ export function evo2(): PreviewModel {
     parameters: 6_481_000_000,
     context: { hardware: 'h100-sxm', sequence: 8192, microBatch: 1, stepTimeMs: 1234 },
     blocks: operators.map(block),
+    otherFiles: [],
     structure: [
       trio(0),
       { kind: 'block', index: 3 },
@@ -61,4 +62,26 @@ export function flat(operators: PreviewBlock['operator'][]): PreviewModel {
     blocks: operators.map(block),
     structure: operators.map((_, index) => ({ kind: 'block', index })),
   };
+}
+
+/** Stripes, repeats and blocks, nested at random by `pick`, which draws a whole number below its argument. */
+export function nested(pick: (below: number) => number): PreviewModel {
+  const operators: PreviewBlock['operator'][] = [];
+  const names = ['SE', 'MR', 'LI', 'MHA'] as const;
+  const node = (depth: number): PreviewNode => {
+    const kind = depth === 0 ? 0 : pick(3);
+    if (kind === 0) {
+      operators.push(names[pick(names.length)]!);
+      return { kind: 'block', index: operators.length - 1 };
+    }
+    const first = operators.length;
+    const children = Array.from({ length: 1 + pick(3) }, () => node(depth - 1));
+    if (kind === 1) return { kind: 'stripe', name: `s${first}`, children, range: range(first) };
+    const once = operators.slice(first);
+    const count = 2 + pick(3);
+    for (let again = 1; again < count; again++) operators.push(...once);
+    return { kind: 'repeat', count, blocks: once.length, children, range: range(first) };
+  };
+  const structure = Array.from({ length: 1 + pick(4) }, () => node(2));
+  return { ...evo2(), blocks: operators.map(block), structure };
 }

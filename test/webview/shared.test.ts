@@ -55,6 +55,7 @@ describe('messages of the pages', () => {
     assert.ok(isDiagramRequest({ type: 'save-svg', name: 'a', svg: '<svg/>' }));
     const move = { action: 'move', range: RANGE, target: RANGE, where: 'after' };
     assert.ok(isDiagramRequest({ type: 'edit', version: 1, edit: move }));
+    assert.ok(isDiagramRequest({ type: 'reveal', range: RANGE, uri: 'file:///b.striped' }));
     assert.ok(isMonitorRequest({ type: 'stop' }));
     assert.ok(isMonitorRequest({ type: 'open-log', line: 3 }));
     assert.ok(isMonitorRequest({ type: 'branch' }));
@@ -70,6 +71,7 @@ describe('messages of the pages', () => {
       {},
       { type: 'reveal' },
       { type: 'reveal', range: { start: { line: '1', character: 0 }, end: { line: 1, character: 0 } } },
+      { type: 'reveal', range: RANGE, uri: 7 },
       { type: 'save-svg', svg: 1, name: 'a' },
       { type: 'choose-model' },
       { type: 'executeCommand', command: 'x' },
@@ -84,6 +86,12 @@ describe('messages of the pages', () => {
       assert.ok(!isMonitorRequest(message), JSON.stringify(message));
     }
     assert.ok(!isMonitorState(undefined));
-    assert.ok(!isDiagramState({ uri: 1, expanded: [] }));
+    for (const state of [
+      { uri: 1, expanded: [], viewport: null },
+      { uri: 'file:///a', expanded: [1], viewport: null },
+      { uri: 'file:///a', expanded: [], viewport: { x: 0, y: 0 } },
+      { uri: 'file:///a', expanded: [], viewport: { x: 0, y: Number.NaN, scale: 1 } },
+    ])
+      assert.ok(!isDiagramState(state), JSON.stringify(state));
   });
 });

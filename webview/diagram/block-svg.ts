@@ -1,4 +1,5 @@
 import { formatBytes, formatCount, formatMs } from '../shared/format.js';
+import { t } from '../shared/l10n.js';
 import { MEASURES, hasFfn, type Box } from './geometry.js';
 import { MEASURE_OF, opacityOf, type Heat } from './heat.js';
 import type { OperatorName } from './palette.js';
@@ -31,7 +32,9 @@ export function drawBlock(node: BlockNode, box: Box, level: number, drawing: Dra
     `<g class="block" role="treeitem" tabindex="-1" aria-level="${level}" aria-label="${attribute(label)}"`,
     ` data-id="${attribute(node.id)}" data-operator="${block.operator}" data-index="${block.index}"`,
     rangeAttributes(block.range),
-    block.settingsRange ? ` data-settings="${rangeText(block.settingsRange)}"` : '',
+    block.settingsRange && block.settingsRange.file === undefined
+      ? ` data-settings="${rangeText(block.settingsRange)}"`
+      : '',
     ` transform="translate(${box.x} ${box.y})">`,
     `<title>${text(label)}</title>`,
     `<rect class="focus" x="${BOX_X - 4}" y="${margin - 4}" width="${boxWidth + 8}" height="${box.height - 2 * margin + 8}" rx="8"/>`,
@@ -110,22 +113,24 @@ export function isHyenaFfn(description: string): boolean {
 
 /** `block 3`, or `blocks 0, 3, 7, 10 …` for a block that stands for several. */
 function blockNumbers(indices: number[]): string {
-  if (indices.length === 1) return `block ${indices[0]}`;
+  if (indices.length === 1) return t('block {0}', indices[0]!);
   const shown = indices.slice(0, INDICES_SHOWN).join(', ');
-  return `blocks ${shown}${indices.length > INDICES_SHOWN ? ' …' : ''}`;
+  return t('blocks {0}', `${shown}${indices.length > INDICES_SHOWN ? ' …' : ''}`);
 }
 
 function blockLabel(node: BlockNode): string {
   const { block, indices } = node;
   const which =
-    indices.length === 1 ? `block ${block.index}` : `${indices.length} blocks from ${block.index}`;
+    indices.length === 1
+      ? t('block {0}', block.index)
+      : t('{0} blocks from {1}', indices.length, block.index);
   const parts = [
     `${block.operator} ${which}`,
     ...block.details,
-    hasFfn(block.ffn) ? `ffn ${block.ffn}` : 'no feed-forward',
-    `${formatCount(block.parameters)} parameters`,
-    `forward ${formatMs(block.forwardMs)}, backward ${formatMs(block.backwardMs)}`,
-    `activations ${formatBytes(block.activationBytes)}`,
+    hasFfn(block.ffn) ? `ffn ${block.ffn}` : t('no feed-forward'),
+    t('{0} parameters', formatCount(block.parameters)),
+    t('forward {0}, backward {1}', formatMs(block.forwardMs), formatMs(block.backwardMs)),
+    t('activations {0}', formatBytes(block.activationBytes)),
   ];
   return parts.join(', ');
 }

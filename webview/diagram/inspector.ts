@@ -1,4 +1,4 @@
-import type { PreviewBlock, PreviewModel, TextRange } from '../../language/server/protocol.js';
+import type { PreviewBlock, PreviewModel, SourceRange, TextRange } from '../../language/server/protocol.js';
 import { button, chooser, numberField } from '../shared/controls.js';
 import {
   EDIT_OPERATORS,
@@ -13,7 +13,9 @@ import { parseRange } from './xml.js';
 
 export interface InspectorActions {
   edit(edit: DiagramEdit): void;
-  reveal(range: TextRange): void;
+  /** Shows the text that made it, or a text of the model. */
+  reveal(item: SVGElement): void;
+  revealRange(range: SourceRange, model: PreviewModel): void;
   move(item: SVGElement, direction: -1 | 1): void;
   /** The focus has to go back to the picture. */
   closed(): void;
@@ -30,7 +32,6 @@ export class Inspector {
 
   show(item: SVGElement, model: PreviewModel): void {
     const range = parseRange(item.dataset.range);
-    if (!range) return;
     this.shownId = item.dataset.id ?? null;
     const block = model.blocks[Number(item.dataset.index ?? NaN)];
     const title = item.getAttribute('aria-label') ?? '';
@@ -48,7 +49,12 @@ export class Inspector {
         close.element,
       ),
       ...(block ? [facts(block, model)] : []),
-      make('div', 'inspector-actions', ...this.controls(item, range, block)),
+      make(
+        'div',
+        'inspector-actions',
+        ...(range ? this.controls(item, range, block) : [this.elsewhere(item, model)]),
+        ...(block?.settingsRange ? [this.settings(block.settingsRange, model)] : []),
+      ),
     );
     this.panel.hidden = false;
   }
@@ -74,6 +80,17 @@ export class Inspector {
     this.panel.hidden = true;
     this.shownId = null;
     if (hadFocus) this.actions.closed();
+  }
+
+  /** What is written in another file is changed there. */
+  private elsewhere(item: SVGElement, model: PreviewModel): HTMLElement {
+    const [name] = (model.otherFiles[Number(item.dataset.file)] ?? '').split('/').slice(-1);
+    const label = t('Written in {0}', decodeURIComponent(name ?? ''));
+    return button({ label, onPress: () => this.actions.reveal(item) }).element;
+  }
+
+  private settings(range: SourceRange, model: PreviewModel): HTMLElement {
+    return button({ label: t('Settings'), onPress: () => this.actions.revealRange(range, model) }).element;
   }
 
   private controls(item: SVGElement, range: TextRange, block: PreviewBlock | undefined): HTMLElement[] {
@@ -107,7 +124,6 @@ export class Inspector {
       what.setChoices([prompt, ...EDIT_OPERATORS], prompt);
       return what.element;
     };
-    const { settingsRange } = block;
     return [
       operator.element,
       insert('before', t('Insert before')),
@@ -115,20 +131,20 @@ export class Inspector {
       repeat,
       ...moves,
       press(t('Remove'), () => this.actions.edit({ action: 'remove', range })),
-      ...(settingsRange ? [press(t('Settings'), () => this.actions.reveal(settingsRange))] : []),
     ];
   }
 }
 
 function blockTitle(item: SVGElement, block: PreviewBlock): string {
   const [name] = (item.getAttribute('aria-label') ?? '').split(',');
-  return name ?? `${block.operator} block ${block.index}`;
+  return name ?? `${block.operator} ${t('block {0}', block.index)}`;
 }
 
 function facts(block: PreviewBlock, model: PreviewModel): HTMLElement {
   const all = model.blocks.reduce((sum, { forwardMs, backwardMs }) => sum + forwardMs + backwardMs, 0);
   const share = (block.forwardMs + block.backwardMs) / (all || 1);
   const rows: [string, string][] = [
+    [t('In and out'), `[${model.context.microBatch}, ${model.context.sequence}, ${model.width}]`],
     [t('Settings'), block.details.join(' · ')],
     [t('Feed-forward'), block.ffn],
     [t('Parameters'), formatCount(block.parameters)],

@@ -1,117 +1,22 @@
-import elk, { type ElkExtendedEdge, type ElkNode } from 'elkjs/lib/elk.bundled.js';
-import {
-  blockHeight,
-  hasFfn,
-  MEASURES,
-  type Box,
-  type DiagramLayout,
-  type Placed,
-  type Point,
-} from './geometry.js';
+import type { DiagramLayout } from './geometry.js';
 import { stackDiagram } from './stack.js';
-import type { DiagramNode } from './tree.js';
-
-const EMBEDDING = 'embedding';
-const HEAD = 'head';
-const { width, streamX, frameSide, frameTop } = MEASURES;
-
-const ROOT_OPTIONS = {
-  'elk.algorithm': 'layered',
-  'elk.direction': 'DOWN',
-  'elk.hierarchyHandling': 'INCLUDE_CHILDREN',
-  'elk.edgeRouting': 'ORTHOGONAL',
-  'elk.layered.nodePlacement.strategy': 'NETWORK_SIMPLEX',
-  'elk.layered.spacing.nodeNodeBetweenLayers': '20',
-  'elk.layered.spacing.edgeNodeBetweenLayers': '8',
-  'elk.json.shapeCoords': 'ROOT',
-  'elk.json.edgeCoords': 'ROOT',
-  'elk.padding': '[top=0,left=0,bottom=0,right=0]',
-};
+import { leavesOf, type DiagramNode } from './tree.js';
 
 /** Blocks up to which ELK answers within a keystroke; it takes seconds for a thousand. */
 const MOST_FOR_ELK = 12;
 
-/** Places the tree top to bottom along the residual stream: small ones by ELK, long stacks directly. */
+let layoutByElk: ((tree: DiagramNode[]) => Promise<DiagramLayout>) | undefined;
+
+/** Loads ELK, ten times as large as all else that draws: a first picture does not wait for it. */
+export async function loadElk(): Promise<void> {
+  ({ layoutByElk } = await import('./elk-layout.js'));
+}
+
+/**
+ * Places the tree top to bottom along the residual stream: small ones by ELK once it is loaded, the rest directly, to
+ * the same places.
+ */
 export async function layoutDiagram(tree: DiagramNode[]): Promise<DiagramLayout> {
-  return tree.flatMap(leavesOf).length > MOST_FOR_ELK ? stackDiagram(tree) : layoutByElk(tree);
-}
-
-/** The same, by ELK whatever the size. */
-export async function layoutByElk(tree: DiagramNode[]): Promise<DiagramLayout> {
-  const stops = [EMBEDDING, ...tree.flatMap(leavesOf), HEAD];
-  const edges: ElkExtendedEdge[] = stops.slice(1).map((stop, position) => ({
-    id: `stream${position}`,
-    sources: [`${stops[position]}:out`],
-    targets: [`${stop}:in`],
-  }));
-  const graph: ElkNode = {
-    id: 'root',
-    layoutOptions: ROOT_OPTIONS,
-    children: [leaf(EMBEDDING, MEASURES.endHeight), ...tree.map(toElk), leaf(HEAD, MEASURES.endHeight)],
-    edges,
-  };
-  const root: ElkNode = await new elk.default().layout(graph);
-  const placed = new Map((root.children ?? []).map((child) => [child.id, child]));
-  return {
-    width: root.width ?? 0,
-    height: root.height ?? 0,
-    embedding: boxOf(placed.get(EMBEDDING)),
-    head: boxOf(placed.get(HEAD)),
-    nodes: place(tree, root.children ?? []),
-    streams: (root.edges ?? edges).map(pointsOf),
-  };
-}
-
-function leavesOf(node: DiagramNode): string[] {
-  return node.kind === 'block' ? [node.id] : node.children.flatMap(leavesOf);
-}
-
-function toElk(node: DiagramNode): ElkNode {
-  if (node.kind === 'block') return leaf(node.id, blockHeight(hasFfn(node.block.ffn)));
-  return {
-    id: node.id,
-    children: node.children.map(toElk),
-    layoutOptions: {
-      'elk.padding': `[top=${frameTop},left=${frameSide},bottom=${frameSide},right=${frameSide}]`,
-    },
-  };
-}
-
-function leaf(id: string, height: number): ElkNode {
-  const port = (name: string, side: string, y: number) => ({
-    id: `${id}:${name}`,
-    x: streamX,
-    y,
-    width: 0,
-    height: 0,
-    layoutOptions: { 'elk.port.side': side },
-  });
-  return {
-    id,
-    width,
-    height,
-    ports: [port('in', 'NORTH', 0), port('out', 'SOUTH', height)],
-    layoutOptions: { 'elk.portConstraints': 'FIXED_POS' },
-  };
-}
-
-function place(nodes: DiagramNode[], elk: ElkNode[]): Placed[] {
-  const byId = new Map(elk.map((child) => [child.id, child]));
-  return nodes.map((node) => {
-    const found = byId.get(node.id);
-    const children = node.kind === 'block' ? [] : place(node.children, found?.children ?? []);
-    return { node, box: boxOf(found), children };
-  });
-}
-
-function boxOf(node: ElkNode | undefined): Box {
-  return { x: node?.x ?? 0, y: node?.y ?? 0, width: node?.width ?? 0, height: node?.height ?? 0 };
-}
-
-function pointsOf(edge: ElkExtendedEdge): Point[] {
-  return (edge.sections ?? []).flatMap((section) => [
-    section.startPoint,
-    ...(section.bendPoints ?? []),
-    section.endPoint,
-  ]);
+  const isSmall = tree.flatMap(leavesOf).length <= MOST_FOR_ELK;
+  return isSmall && layoutByElk ? layoutByElk(tree) : stackDiagram(tree);
 }

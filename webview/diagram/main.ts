@@ -1,5 +1,5 @@
 /** The preview page: draws what the extension sends, keeps the viewport and the last good picture. */
-import type { PreviewModel } from '../../language/server/protocol.js';
+import type { PreviewModel, SourceRange } from '../../language/server/protocol.js';
 import { button, chooser, registerControls } from '../shared/controls.js';
 import { adoptStyle, byId, make } from '../shared/dom.js';
 import { connectHost, initialState } from '../shared/host.js';
@@ -13,6 +13,7 @@ import {
 import { HEAT_NAMES, HEATS } from './heat.js';
 import { highlight } from './highlight.js';
 import { Inspector } from './inspector.js';
+import { loadElk } from './layout.js';
 import { Moving } from './moving.js';
 import { Navigation } from './navigation.js';
 import { diagramStyle, type Theme } from './palette.js';
@@ -47,7 +48,8 @@ const viewport = new Viewport(stage, picture, state.viewport, (view) => {
 
 const inspector = new Inspector(byId('inspector'), {
   edit: (edit) => host.post({ type: 'edit', version, edit }),
-  reveal: (range) => host.post({ type: 'reveal', range }),
+  reveal: (item) => reveal(item),
+  revealRange: (range, model) => revealRange(range, model),
   move: (item, direction) => moving.moveBy(item, direction),
   closed: () => navigation.focus(),
 });
@@ -62,8 +64,7 @@ const navigation = new Navigation(picture, {
   inspect: (item) => inspect(item),
   reveal(item) {
     inspect(item);
-    const position = { line: Number(item.dataset.line), character: Number(item.dataset.character) };
-    host.post({ type: 'reveal', range: { start: position, end: position } });
+    reveal(item);
   },
   toggleFold(id) {
     if (!expanded.delete(id)) expanded.add(id);
@@ -76,9 +77,7 @@ const navigation = new Navigation(picture, {
 
 picture.addEventListener('click', (event) => {
   const band = (event.target as Element).closest<SVGElement>('.strip-band');
-  if (!band) return;
-  const position = { line: Number(band.dataset.line), character: Number(band.dataset.character) };
-  host.post({ type: 'reveal', range: { start: position, end: position } });
+  if (band) reveal(band);
 });
 
 const heatChoices = new Map(HEATS.map((heat) => [t('colour: {0}', HEAT_NAMES[heat]), heat] as const));
@@ -164,6 +163,15 @@ async function redraw(): Promise<void> {
   navigation.refresh(hadFocus);
   highlight(picture, cursor);
   inspector.refresh(picture, modelOf);
+  requestAnimationFrame(() => setTimeout(markPainted));
+  // Without it pictures are placed directly, as the first one was.
+  requestIdleCallback(() => void loadElk().catch(() => undefined));
+}
+
+/** For whoever measures: the newest picture can be seen from here on. */
+function markPainted(): void {
+  performance.clearMarks('picture');
+  performance.mark('picture');
 }
 
 function modelOf(id: string): PreviewModel | null {
@@ -173,6 +181,19 @@ function modelOf(id: string): PreviewModel | null {
 function inspect(item: SVGElement): void {
   const model = modelOf(item.dataset.id ?? '');
   if (model) inspector.show(item, model);
+}
+
+/** Shows the text that made a part of the picture. */
+function reveal(item: SVGElement): void {
+  const { line, character, file } = item.dataset;
+  const at = { line: Number(line), character: Number(character) };
+  const model = item.closest('svg') === picture.firstElementChild ? shown : other;
+  if (model) revealRange({ start: at, end: at, ...(file !== undefined && { file: Number(file) }) }, model);
+}
+
+function revealRange({ start, end, file }: SourceRange, model: PreviewModel): void {
+  const uri = file === undefined ? undefined : model.otherFiles[file];
+  host.post({ type: 'reveal', range: { start, end }, ...(uri !== undefined && { uri }) });
 }
 
 async function save(format: 'svg' | 'png'): Promise<void> {

@@ -1,5 +1,7 @@
 /** How the diagram looks: operators by colour, pattern and letters at once, and the themes. */
 
+import { t } from '../shared/l10n.js';
+
 export type OperatorName = 'SE' | 'MR' | 'LI' | 'MHA';
 
 export interface OperatorStyle {
@@ -13,19 +15,19 @@ export interface OperatorStyle {
 const INK = '#1b1b1b';
 
 export const OPERATORS: Record<OperatorName, OperatorStyle> = {
-  SE: { title: 'Hyena short explicit', colour: '#56b4e9', pattern: '' },
+  SE: { title: t('Hyena short explicit'), colour: '#56b4e9', pattern: '' },
   MR: {
-    title: 'Hyena medium regularised',
+    title: t('Hyena medium regularised'),
     colour: '#e69f00',
     pattern: `<path d="M-2 2 2 -2M0 8 8 0M6 10 10 6" stroke="${INK}" stroke-width="1.2"/>`,
   },
   LI: {
-    title: 'Hyena long implicit',
+    title: t('Hyena long implicit'),
     colour: '#2bb38a',
     pattern: `<circle cx="2" cy="2" r="1.1" fill="${INK}"/><circle cx="6" cy="6" r="1.1" fill="${INK}"/>`,
   },
   MHA: {
-    title: 'multi-head attention',
+    title: t('multi-head attention'),
     colour: '#d58fb8',
     pattern: `<path d="M0 4H8M4 0V8" stroke="${INK}" stroke-width="1"/>`,
   },

@@ -1,6 +1,7 @@
 import type { PreviewModel } from '../../language/server/protocol.js';
+import { t } from '../shared/l10n.js';
 import { MEASURE_OF, most, type Heat } from './heat.js';
-import { text } from './xml.js';
+import { rangeAttributes, text } from './xml.js';
 
 export const STRIP_HEIGHT = 26;
 
@@ -17,12 +18,11 @@ export function drawStrip(preview: PreviewModel, width: number, heat: Heat, y = 
   const bands = blocks.map((block, position) => {
     const share = heat === 'none' ? 1 : Math.max(0.08, measure.of(block) / highest);
     const height = share * STRIP_HEIGHT;
-    const { line, character } = block.range.start;
     return (
-      `<rect class="strip-band" data-index="${block.index}" data-line="${line}" data-character="${character}"` +
+      `<rect class="strip-band" data-index="${block.index}"${rangeAttributes(block.range)}` +
       ` x="${(position * pitch).toFixed(2)}" y="${(y + STRIP_HEIGHT - height).toFixed(2)}"` +
       ` width="${(pitch - gap).toFixed(2)}" height="${height.toFixed(2)}" fill="url(#striped-${block.operator})">` +
-      `<title>${text(`block ${block.index}, ${block.operator}, ${measure.format(measure.of(block))}`)}</title></rect>`
+      `<title>${text(`${t('block {0}', block.index)}, ${block.operator}, ${measure.format(measure.of(block))}`)}</title></rect>`
     );
   });
   return `<g class="strip" aria-hidden="true">${bands.join('')}</g>`;

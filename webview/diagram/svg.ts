@@ -1,8 +1,9 @@
 import type { PreviewModel } from '../../language/server/protocol.js';
 import { formatCount, formatLength, formatMs } from '../shared/format.js';
+import { t } from '../shared/l10n.js';
 import { drawBlock, isHyenaFfn, type DrawingContext } from './block-svg.js';
 import { MEASURES, type Box, type DiagramLayout, type Placed, type Point } from './geometry.js';
-import { MEASURE_OF, most, type Heat } from './heat.js';
+import { HEAT_NAMES, MEASURE_OF, most, type Heat } from './heat.js';
 import { layoutDiagram } from './layout.js';
 import { diagramStyle, OPERATORS, OPERATOR_NAMES, type OperatorName, type Theme } from './palette.js';
 import { drawStrip, STRIP_HEIGHT } from './strip.js';
@@ -41,7 +42,12 @@ export async function renderDiagramSvg(preview: PreviewModel, options: DiagramOp
   const legendHeight = operators.length * LEGEND_ROW + 10;
   const width = Math.max(layout.width, MEASURES.width) + 2 * PAGE_MARGIN;
   const height = HEADER_HEIGHT + layout.height + legendHeight + 2 * PAGE_MARGIN;
-  const title = `${preview.name}: ${formatCount(preview.parameters)} parameters in ${preview.blocks.length} blocks`;
+  const title = t(
+    '{0}: {1} parameters in {2} blocks',
+    preview.name,
+    formatCount(preview.parameters),
+    preview.blocks.length,
+  );
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" class="striped-diagram" role="tree" aria-label="${attribute(title)}"`,
     ` width="${width}" height="${height}" viewBox="0 0 ${width} ${height}">`,
@@ -81,17 +87,23 @@ function header(preview: PreviewModel, width: number, heat: Heat): string {
   const { context } = preview;
   const measure = MEASURE_OF[heat];
   const hottest =
-    heat === 'none' ? [] : [`colour: ${heat}, up to ${measure.format(most(preview.blocks, heat))} a block`];
+    heat === 'none'
+      ? []
+      : [t('colour: {0}, up to {1} a block', HEAT_NAMES[heat], measure.format(most(preview.blocks, heat)))];
   const facts = [
-    `${formatCount(preview.parameters)} parameters`,
+    t('{0} parameters', formatCount(preview.parameters)),
     `width ${preview.width}`,
     `vocab ${preview.vocab}`,
-    `${preview.blocks.length} blocks`,
+    t('{0} blocks', preview.blocks.length),
     ...hottest,
   ].join(' · ');
-  const cost =
-    `${formatMs(context.stepTimeMs)} a step of ${context.microBatch} × ${formatLength(context.sequence)} tokens ` +
-    `on ${context.hardware} (estimate)`;
+  const cost = t(
+    '{0} a step of {1} × {2} tokens on {3} (estimate)',
+    formatMs(context.stepTimeMs),
+    context.microBatch,
+    formatLength(context.sequence),
+    context.hardware,
+  );
   return (
     `<text class="heading" x="0" y="16">${text(preview.name, width / 11)}</text>` +
     `<text class="muted" x="0" y="34">${text(facts)}</text>` +
@@ -108,13 +120,17 @@ function body(preview: PreviewModel, layout: DiagramLayout, heat: Heat): string 
   };
   const shape = `[${microBatch}, ${sequence}, ${preview.width}]`;
   const frames = layout.nodes.map((placed) => drawNode(placed, 1, drawing)).join('');
-  const head = preview.tiedEmbeddings ? 'Unembedding (tied)' : 'Unembedding';
+  const head = preview.tiedEmbeddings ? t('Unembedding (tied)') : t('Unembedding');
   return [
-    endBox(layout.embedding, 'Embedding', `tokens [${microBatch}, ${sequence}] → ${shape}`),
+    endBox(layout.embedding, t('Embedding'), t('tokens {0} → {1}', `[${microBatch}, ${sequence}]`, shape)),
     frames,
     ...layout.streams.map(streamLine),
     ...shapeLabels(layout, shape),
-    endBox(layout.head, `Norm · ${head}`, `${shape} → logits [${microBatch}, ${sequence}, ${preview.vocab}]`),
+    endBox(
+      layout.head,
+      `${t('Norm')} · ${head}`,
+      t('{0} → logits {1}', shape, `[${microBatch}, ${sequence}, ${preview.vocab}]`),
+    ),
   ].join('');
 }
 
@@ -151,7 +167,7 @@ function drawFrame(
 ): string {
   const isRepeat = node.kind === 'repeat';
   const pile = isRepeat && !node.expanded ? drawPile(box) : '';
-  const label = isRepeat ? repeatLabel(node) : `stripe ${node.name}`;
+  const label = isRepeat ? repeatLabel(node) : t('stripe {0}', node.name);
   const expansion = isRepeat
     ? ` aria-expanded="${node.expanded}" data-fold="${attribute(node.id)}"`
     : ' aria-expanded="true"';
@@ -184,11 +200,10 @@ function drawPile(box: Box): string {
 }
 
 function repeatLabel(node: RepeatNode): string {
-  const fold = node.expanded ? 'shown one by one' : 'folded';
-  return (
-    `repeated ${node.count} times, ${fold}: ${formatCount(node.parameters)} parameters, ` +
-    `${formatMs(node.timeMs)} in all`
-  );
+  const figures = [node.count, formatCount(node.parameters), formatMs(node.timeMs)] as const;
+  return node.expanded
+    ? t('repeated {0} times, shown one by one: {1} parameters, {2} in all', ...figures)
+    : t('repeated {0} times, folded: {1} parameters, {2} in all', ...figures);
 }
 
 function repeatHeader(node: RepeatNode, box: Box, drawing: DrawingContext): string {
@@ -199,12 +214,12 @@ function repeatHeader(node: RepeatNode, box: Box, drawing: DrawingContext): stri
     `<g class="fold"><rect class="pill" x="${x}" y="${box.y + 6}" width="${pillWidth}" height="19" rx="9.5"/>` +
     `<text class="name" x="${x + 8}" y="${box.y + 20}">${pill}</text></g>` +
     `<text class="muted end" x="${box.x + box.width - MEASURES.frameSide}" y="${box.y + 20}">` +
-    `${text(`${formatCount(node.parameters)} · ${formatMs(node.timeMs)} in all`)}</text>`
+    `${text(t('{0} · {1} in all', formatCount(node.parameters), formatMs(node.timeMs)))}</text>`
   );
 }
 
 function stripeHeader(node: StripeNode, box: Box, drawing: DrawingContext): string {
-  return `<text class="muted" x="${drawing.streamX + 12}" y="${box.y + 19}">${text(`stripe ${node.name}`, 40)}</text>`;
+  return `<text class="muted" x="${drawing.streamX + 12}" y="${box.y + 19}">${text(t('stripe {0}', node.name), 40)}</text>`;
 }
 
 function legendRow(name: OperatorName, row: number): string {

@@ -1,4 +1,4 @@
-import type { PreviewBlock, PreviewModel, PreviewNode, TextRange } from '../../language/server/protocol.js';
+import type { PreviewBlock, PreviewModel, PreviewNode, SourceRange } from '../../language/server/protocol.js';
 
 /** What the diagram shows: blocks in order, nested in stripes and repeats, equal neighbours folded. */
 export type DiagramNode = BlockNode | StripeNode | RepeatNode;
@@ -16,7 +16,7 @@ export interface StripeNode {
   kind: 'stripe';
   id: string;
   name: string;
-  range: TextRange;
+  range: SourceRange;
   children: DiagramNode[];
 }
 
@@ -25,9 +25,9 @@ export interface RepeatNode {
   id: string;
   count: number;
   expanded: boolean;
-  range: TextRange;
+  range: SourceRange;
   /** The first of the neighbours that only the picture folds; undefined where the text has the repeat. */
-  unit?: TextRange;
+  unit?: SourceRange;
   /** The first repetition when folded, all of them when expanded. */
   children: DiagramNode[];
   /** Over all repetitions. */
@@ -35,7 +35,12 @@ export interface RepeatNode {
   timeMs: number;
 }
 
-type WrittenOrFolded = PreviewNode & { unit?: TextRange };
+/** Ids of the blocks under a node, in order. */
+export function leavesOf(node: DiagramNode): string[] {
+  return node.kind === 'block' ? [node.id] : node.children.flatMap(leavesOf);
+}
+
+type WrittenOrFolded = PreviewNode & { unit?: SourceRange };
 
 /** Builds the tree; repeats whose id is in `expanded` show every repetition. */
 export function buildTree(
@@ -131,7 +136,7 @@ function foldNeighbours(nodes: PreviewNode[], blocks: PreviewBlock[]): WrittenOr
     else {
       const unit = rangeOf(node, blocks);
       const range = {
-        start: unit.start,
+        ...unit,
         end: rangeOf(nodes[to - 1] as PreviewNode, blocks).end,
       };
       folded.push({ kind: 'repeat', count: to - from, blocks: sizeOf(node), children: [node], range, unit });
@@ -151,7 +156,7 @@ function appearance(node: PreviewNode, blocks: PreviewBlock[]): string {
   return node.kind === 'stripe' ? `${node.name}(${children})` : `${node.count}x(${children})`;
 }
 
-function rangeOf(node: PreviewNode, blocks: PreviewBlock[]): TextRange {
+function rangeOf(node: PreviewNode, blocks: PreviewBlock[]): SourceRange {
   if (node.kind !== 'block') return node.range;
   const start = { line: 0, character: 0 };
   return blocks[node.index]?.range ?? { start, end: start };

@@ -1,4 +1,4 @@
-import type { TextRange } from '../../language/server/protocol.js';
+import type { SourceRange, TextRange } from '../../language/server/protocol.js';
 
 /** Characters that XML 1.0 cannot hold at all, escaped or not. */
 const FORBIDDEN = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g;
@@ -28,10 +28,11 @@ export function rangeText({ start, end }: TextRange): string {
   return `${start.line}:${start.character}-${end.line}:${end.character}`;
 }
 
-/** Where the text of a node is. */
-export function rangeAttributes(range: TextRange): string {
+/** Where the text of a node is; in the model's own text, also how far it reaches, so that it can be changed. */
+export function rangeAttributes(range: SourceRange): string {
   const { line, character } = range.start;
-  return ` data-line="${line}" data-character="${character}" data-range="${rangeText(range)}"`;
+  const reach = range.file === undefined ? `data-range="${rangeText(range)}"` : `data-file="${range.file}"`;
+  return ` data-line="${line}" data-character="${character}" ${reach}`;
 }
 
 export function parseRange(value: string | undefined): TextRange | undefined {

@@ -40,15 +40,17 @@ type Row = [layer: number, tokens: readonly number[]];
 /** In words: the middle of all layers, and those that see no further than the text is long. */
 export function verdictOf(rows: readonly Row[], sequence: number | null): string {
   const medians = rows.map(([, tokens]) => tokens[Math.floor(tokens.length / 2)]!).sort((a, b) => a - b);
-  const all = t(
-    'Half of the exponentials of a layer last {0} to {1} tokens or more, by layer.',
-    formatCount(medians[0]!),
-    formatCount(medians.at(-1)!),
-  );
+  const [least, most] = [formatCount(medians[0]!), formatCount(medians.at(-1)!)];
+  const isOne = rows.length === 1;
+  const all = isOne
+    ? t('Half of the exponentials last {0} tokens or more.', least)
+    : t('Half of the exponentials of a layer last {0} to {1} tokens or more, by layer.', least, most);
   const beyond = sequence === null ? 0 : rows.filter(([, tokens]) => tokens.at(-1)! > sequence).length;
-  return beyond === 0
-    ? all
-    : `${all} ${t('In {0} of {1} layers some outlast the sequence.', beyond, rows.length)}`;
+  if (beyond === 0) return all;
+  const some = isOne
+    ? t('Some outlast the sequence.')
+    : t('In {0} of {1} layers some outlast the sequence.', beyond, rows.length);
+  return `${all} ${some}`;
 }
 
 function pictureOf(rows: readonly Row[], sequence: number | null, label: string): string {

@@ -31,7 +31,8 @@ export type DiagramUpdate =
 
 export type DiagramRequest =
   | { type: 'ready' }
-  | { type: 'reveal'; range: TextRange }
+  /** `uri`: of another file, one of the model's. */
+  | { type: 'reveal'; range: TextRange; uri?: string }
   | { type: 'choose-model'; model: string }
   | { type: 'save-svg'; name: string; svg: string }
   /** `png` in base64. */
@@ -199,7 +200,7 @@ export function isDiagramRequest(value: unknown): value is DiagramRequest {
     case 'ready':
       return true;
     case 'reveal':
-      return isRange(value.range);
+      return isRange(value.range) && (value.uri === undefined || typeof value.uri === 'string');
     case 'choose-model':
       return typeof value.model === 'string';
     case 'save-svg':
@@ -232,7 +233,11 @@ export function isMonitorRequest(value: unknown): value is MonitorRequest {
 }
 
 export function isDiagramState(value: unknown): value is DiagramState {
-  return isObject(value) && typeof value.uri === 'string' && Array.isArray(value.expanded);
+  if (!isObject(value) || typeof value.uri !== 'string' || !isStrings(value.expanded)) return false;
+  const { viewport } = value;
+  const isNumber = (part: unknown) => typeof part === 'number' && Number.isFinite(part);
+  const isPlaced = isObject(viewport) && [viewport.x, viewport.y, viewport.scale].every(isNumber);
+  return viewport === null || isPlaced;
 }
 
 export function isMonitorState(value: unknown): value is MonitorState {

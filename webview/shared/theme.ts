@@ -25,7 +25,8 @@ export function chartTheme(style: CSSStyleDeclaration = getComputedStyle(documen
     muted: value(['--vscode-descriptionForeground'], foreground),
     grid: value(['--vscode-contrastBorder', '--vscode-panel-border'], '#8884'),
     background: value(['--vscode-editor-background'], 'transparent'),
-    series: [value(['--vscode-charts-blue'], '#56b4e9'), value(['--vscode-charts-orange'], '#e69f00')],
+    // Not the theme's orange: in the editor's own themes it lets the background through.
+    series: [value(['--vscode-charts-blue'], '#56b4e9'), value(['--vscode-charts-yellow'], '#e69f00')],
     more: [
       value(['--vscode-charts-green'], '#2bb38a'),
       value(['--vscode-charts-purple'], '#d58fb8'),
