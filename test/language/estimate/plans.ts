@@ -87,3 +87,22 @@ export function makePlan({
     },
   };
 }
+
+const ATTENTION_OF_40B = [3, 10, 17, 24, 31, 35, 42, 49];
+
+/** Evo 2 40B: 50 blocks of width 8192. */
+export function blocksOf40B(): { width: number; blocks: PlanBlock[] } {
+  const wide: Record<string, PlanMixer> = {
+    SE: { ...SE, groups: 512 } as PlanMixer,
+    MR: { ...MR, groups: 512 } as PlanMixer,
+    LI: { ...LI, groups: 8192 } as PlanMixer,
+    MHA: { ...MHA, heads: 64, kvHeads: 64 } as PlanMixer,
+  };
+  const ffn = { kind: 'gated', activation: 'silu', inner: 22528 } as const;
+  let hyena = 0;
+  const blocks = Array.from({ length: 50 }, (_, index) => ({
+    mixer: wide[ATTENTION_OF_40B.includes(index) ? 'MHA' : ['SE', 'MR', 'LI'][hyena++ % 3]!]!,
+    ffn,
+  }));
+  return { width: 8192, blocks };
+}

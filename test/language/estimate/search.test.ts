@@ -8,31 +8,16 @@ import {
   budgetOf,
 } from '../../../language/estimate/index.js';
 import type { PlanCluster, PlanMixer } from '../../../language/plan/plan.js';
-import { LI, makePlan, MHA, MR, SE } from './plans.js';
+import { blocksOf40B, LI, makePlan, MHA, MR, SE } from './plans.js';
 
 function cluster(nodes: number): PlanCluster {
   return { name: 'lab', nodes, gpusPerNode: 8, links: [{ kind: 'nvlink4', gbps: null }], scheduler: null };
 }
 
-/** Evo 2 40B: 50 blocks of width 8192. */
 function plan40B(nodes: number, sequence: number) {
-  const wide: Record<string, PlanMixer> = {
-    SE: { ...SE, groups: 512 } as PlanMixer,
-    MR: { ...MR, groups: 512 } as PlanMixer,
-    LI: { ...LI, groups: 8192 } as PlanMixer,
-    MHA: { ...MHA, heads: 64, kvHeads: 64 } as PlanMixer,
-  };
-  const attention = [3, 10, 17, 24, 31, 35, 42, 49];
-  let hyena = 0;
-  const mixers = Array.from(
-    { length: 50 },
-    (_, index) => wide[attention.includes(index) ? 'MHA' : ['SE', 'MR', 'LI'][hyena++ % 3]!]!,
-  );
-  const ffn = { kind: 'gated', activation: 'silu', inner: 22528 } as const;
   const batch = 8 * 2 ** 20;
   return makePlan({
-    mixers,
-    model: { width: 8192, blocks: mixers.map((mixer) => ({ mixer, ffn })) },
+    model: blocksOf40B(),
     run: {
       sequence,
       accumulation: batch / sequence,
