@@ -16,6 +16,7 @@ import { treeOf } from '../server/tree.js';
 import { accept } from './accept.js';
 import { explanationOf } from './explanations.js';
 import { unresolvedName } from './linking.js';
+import { SYNTAX, tidySyntax } from './syntax.js';
 
 /** Gives the built-in errors (lexer, parser, linker) codes and words of ours. */
 export class StripedDocumentValidator extends DefaultDocumentValidator {
@@ -44,7 +45,8 @@ export class StripedDocumentValidator extends DefaultDocumentValidator {
   override async validateDocument(
     ...parameters: Parameters<DefaultDocumentValidator['validateDocument']>
   ): Promise<Diagnostic[]> {
-    const diagnostics = await super.validateDocument(...parameters);
+    const [document] = parameters;
+    const diagnostics = tidySyntax(document, await super.validateDocument(...parameters));
     for (const diagnostic of diagnostics) {
       const href = explanationOf(diagnostic.code);
       if (href) diagnostic.codeDescription = { href };
@@ -60,7 +62,7 @@ export class StripedDocumentValidator extends DefaultDocumentValidator {
     const from = diagnostics.length;
     super.processLexingErrors(parseResult, diagnostics, options);
     for (const diagnostic of diagnostics.slice(from)) {
-      diagnostic.code = 'striped/syntax';
+      diagnostic.code = SYNTAX;
       const character = /character: ->(.*?)<-/su.exec(messageOf(diagnostic))?.[1];
       if (character !== undefined) diagnostic.message = strayMessage(character);
     }
@@ -74,7 +76,7 @@ export class StripedDocumentValidator extends DefaultDocumentValidator {
     const from = diagnostics.length;
     super.processParsingErrors(parseResult, diagnostics, options);
     for (const diagnostic of diagnostics.slice(from)) {
-      diagnostic.code = 'striped/syntax';
+      diagnostic.code = SYNTAX;
       diagnostic.message = plainSyntaxMessage(messageOf(diagnostic));
     }
   }

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { loadFile } from '../../language/index.js';
 import { modelsOf } from '../../language/server/compile.js';
-import { EXAMPLES, layoutOf, model, nodeHost, only } from './support.js';
+import { messageOf } from '../../language/server/messages.js';
+import { check, EXAMPLES, layoutOf, model, nodeHost, only } from './support.js';
 
 const D = 64;
 const PROJECTIONS = 3 * D * D + 3 * D * 3 + D * D;
@@ -215,5 +216,19 @@ describe('stripes that double sixty times', () => {
 
   it('do no harm while nobody uses them', async () => {
     assert.equal((await layoutOf(model(`${doubling} layout s3`))).blocks.length, 8);
+  });
+});
+
+describe('stripes in circles', () => {
+  it('say the way, and lead there', async () => {
+    const { diagnostics, textDocument } = await check(
+      model('stripe a = SE b stripe b = (LI a) x 2 layout a'),
+    );
+    const first = diagnostics!.find(({ code }) => code === 'striped/stripe-cycle')!;
+    assert.match(messageOf(first), /a → b → a/);
+    assert.deepEqual(
+      first.relatedInformation!.map(({ location }) => textDocument.getText(location.range)),
+      ['stripe b = (LI a) x 2'],
+    );
   });
 });

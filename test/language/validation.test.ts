@@ -710,17 +710,3 @@ describe('imports', () => {
     assert.deepEqual(fixesOf(diagnostics![0]!), ['"parts/models.striped"']);
   });
 });
-
-describe('stripes in circles', () => {
-  it('say the way, and lead there', async () => {
-    const { diagnostics, textDocument } = await check(
-      model('stripe a = SE b stripe b = (LI a) x 2 layout a'),
-    );
-    const first = diagnostics!.find(({ code }) => code === 'striped/stripe-cycle')!;
-    assert.match(messageOf(first), /a → b → a/);
-    assert.deepEqual(
-      first.relatedInformation!.map(({ location }) => textDocument.getText(location.range)),
-      ['stripe b = (LI a) x 2'],
-    );
-  });
-});
