@@ -61,11 +61,7 @@ export async function compareRun(directory: string, on: EstimateOptions): Promis
   const { total, context } = estimate.memoryBytes;
   const timed = events.findLast((event) => event.type === 'parts');
   const parts =
-    timed &&
-    comparedParts(
-      predictedParts(estimate, plan.run.accumulation),
-      measuredParts(timed.parts, timed.stepTimeMs),
-    );
+    timed && comparedParts(predictedParts(estimate), measuredParts(timed.parts, timed.stepTimeMs));
   const predicted = { stepTimeMs: estimate.stepTimeMs, memoryBytes: total - context };
   return {
     predicted,

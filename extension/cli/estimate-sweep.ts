@@ -1,23 +1,25 @@
 import { InvalidArgumentError } from 'commander';
 import { refusal } from '../../language/estimate/index.js';
-import type { Plan } from '../../language/plan/plan.js';
+import type { Plan, PlanModel } from '../../language/plan/plan.js';
 import { withDegrees } from '../../language/plan/spread.js';
 import { size } from './values.js';
 
-const PARAMETERS = ['sequence', 'micro-batch', 'tensor', 'context'] as const;
-export type Parameter = (typeof PARAMETERS)[number];
+const NUMBERS = ['sequence', 'micro-batch', 'tensor', 'context'] as const;
+type NumberParameter = (typeof NUMBERS)[number];
 
-export interface Sweep {
-  parameter: Parameter;
-  values: number[];
-}
+export type Sweep =
+  { parameter: NumberParameter; values: number[] } | { parameter: 'model'; values: string[] };
 
-/** `sequence=8K..1M`: both ends and every doubling between them. */
+/** `sequence=8K..1M`: both ends and every doubling between them. `model=A,B`: models of the file. */
 function sweep(text: string): Sweep {
+  const models = /^model=([\w,]+)$/.exec(text);
+  if (models) return { parameter: 'model', values: models[1]!.split(',').filter((name) => name !== '') };
   const match = /^([a-z-]+)=([^.]+)\.\.([^.]+)$/.exec(text);
-  const parameter = PARAMETERS.find((each) => each === match?.[1]);
+  const parameter = NUMBERS.find((each) => each === match?.[1]);
   if (!match || !parameter) {
-    throw new InvalidArgumentError(`expected NAME=FROM..TO with a name of ${PARAMETERS.join(', ')}.`);
+    throw new InvalidArgumentError(
+      `expected NAME=FROM..TO with a name of ${NUMBERS.join(', ')}, or model=NAME,NAME.`,
+    );
   }
   const [from, to] = [size(match[2]!), size(match[3]!)];
   if (to < from) throw new InvalidArgumentError(`the end ${match[3]} is below the start ${match[2]}.`);
@@ -35,13 +37,15 @@ export function sweeps(text: string, before: Sweep[] = []): Sweep[] {
   return [...before, next];
 }
 
-export type Point = Partial<Record<Parameter, number>>;
+export type Point = Partial<Record<NumberParameter, number>> & { model?: string };
 
 /** Every combination, the last dimension fastest. */
 export function pointsOf(dimensions: Sweep[]): Point[] {
   return dimensions.reduce<Point[]>(
     (points, { parameter, values }) =>
-      points.flatMap((point) => values.map((value) => ({ ...point, [parameter]: value }))),
+      points.flatMap((point) =>
+        (values as (number | string)[]).map((value) => ({ ...point, [parameter]: value })),
+      ),
     [{}],
   );
 }
@@ -57,10 +61,16 @@ export function reshaped(
 }
 
 /**
- * The plan at a point: tensor and context degrees take devices from data parallelism where the run has a cluster, and
+ * The plan at a point, `models` being those of the points that name one: tensor and context degrees take devices from data parallelism where the run has a cluster, and
  * more devices where it has none. A string says why the point is refused.
  */
-export function atPoint(plan: Plan, point: Point): Plan | string {
+export function atPoint(
+  given: Plan,
+  point: Point,
+  models: ReadonlyMap<string, PlanModel> = new Map(),
+): Plan | string {
+  const model = point.model === undefined ? given.model : models.get(point.model)!;
+  const plan = { ...given, model };
   const { parallel, cluster } = plan.run;
   const tensor = point.tensor ?? parallel.tensor;
   const context = point.context ?? parallel.context;

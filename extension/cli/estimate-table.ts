@@ -1,5 +1,6 @@
 import {
   hardwareById,
+  stepMs,
   type Budget,
   type CostItem,
   type Estimate,
@@ -24,17 +25,20 @@ function indent(text: string): string {
   return text.replaceAll(/^(?=.)/gm, '  ');
 }
 
-/** Sums of the breakdown by kind, longest first. */
-function byKind(items: CostItem[]): string {
+/** Sums of a step by kind, longest first; traffic by what it is for. */
+function byKind({ breakdown, communication, accumulation }: Estimate): string {
   const kinds = new Map<string, { forward: number; backward: number; bounds: Set<string> }>();
-  for (const item of items) {
-    const sum = kinds.get(item.kind) ?? { forward: 0, backward: 0, bounds: new Set() };
-    sum.forward += item.forwardMs;
-    sum.backward += item.backwardMs;
+  const add = (kind: string, item: CostItem) => {
+    const sum = kinds.get(kind) ?? { forward: 0, backward: 0, bounds: new Set() };
+    const times = item.oncePerStep ? 1 : accumulation;
+    sum.forward += item.forwardMs * times;
+    sum.backward += item.backwardMs * times;
     sum.bounds.add(item.bound);
-    kinds.set(item.kind, sum);
-  }
-  const total = items.reduce((sum, item) => sum + item.forwardMs + item.backwardMs, 0);
+    kinds.set(kind, sum);
+  };
+  for (const item of breakdown) add(item.kind, item);
+  for (const item of communication) add(item.name, item);
+  const total = [...kinds.values()].reduce((sum, { forward, backward }) => sum + forward + backward, 0);
   const rows = [...kinds]
     .sort(([, a], [, b]) => b.forward + b.backward - a.forward - a.backward)
     .map(([kind, { forward, backward, bounds }]) => [
@@ -45,6 +49,26 @@ function byKind(items: CostItem[]): string {
       [...bounds].join(', '),
     ]);
   return table([['', 'forward', 'backward', 'share', 'bound by'], ...rows], '<>>><');
+}
+
+/** What goes between devices in a step, by parallel dimension and link. */
+function betweenDevices({ communication, accumulation }: Estimate): string[] {
+  if (communication.length === 0) return [];
+  const rows = communication.map((item) => {
+    const times = item.oncePerStep ? 1 : accumulation;
+    return [
+      item.name,
+      item.kind,
+      formatBytes(item.bytes * times),
+      formatMs(stepMs(item, accumulation)),
+      item.hiddenMs ? formatMs(item.hiddenMs * times) : '',
+    ];
+  });
+  return [
+    'between devices, a step of one device',
+    indent(table([['', '', 'bytes', 'exposed', 'behind computation'], ...rows], '<<>>>')),
+    '',
+  ];
 }
 
 /** What a device has; null where it is this computer's own memory, which the estimate does not look up. */
@@ -94,8 +118,9 @@ export function estimateText(name: string, estimate: Estimate): string {
     indent(memory(estimate)),
     '',
     'time of a step by kind of operation',
-    indent(byKind([...estimate.breakdown, ...estimate.communication])),
+    indent(byKind(estimate)),
     '',
+    ...betweenDevices(estimate),
     'the same width and depth as',
     indent(
       table(
@@ -116,13 +141,19 @@ export function estimateText(name: string, estimate: Estimate): string {
 
 const BAR = 24;
 
+/** A value of a point, as it is written in a layout. */
+export function atText(point: Point, parameter: Sweep['parameter']): string {
+  const value = point[parameter]!;
+  return typeof value === 'string' ? value : formatLength(value);
+}
+
 /** One row a configuration, with its throughput as a bar; a refused one says why. */
 export function sweepText(dimensions: Sweep[], points: Point[], results: (Estimate | string)[]): string {
   const names = dimensions.map(({ parameter }) => parameter);
   const costed = results.filter((result) => typeof result !== 'string');
   const most = Math.max(...costed.map(({ tokensPerSecond }) => tokensPerSecond));
   const rows = results.map((estimate, index) => {
-    const at = names.map((name) => formatLength(points[index]![name]!));
+    const at = names.map((name) => atText(points[index]!, name));
     if (typeof estimate === 'string') return [...at, 'refused', '', '', '', '', '', estimate];
     return [
       ...at,

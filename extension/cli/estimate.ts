@@ -1,3 +1,4 @@
+import { writeFile } from 'node:fs/promises';
 import { Command, Option } from 'commander';
 import {
   budgetOf,
@@ -6,14 +7,18 @@ import {
   generationOf,
   hardwareById,
   hardwareProfiles,
+  refusal,
   type EstimateOptions,
 } from '../../language/estimate/index.js';
-import type { Plan, Precision } from '../../language/plan/plan.js';
+import type { Plan, PlanModel, Precision } from '../../language/plan/plan.js';
 import { comparisonText, compareRun } from './estimate-against.js';
 import { atPoint, pointsOf, reshaped, sweeps, type Sweep } from './estimate-sweep.js';
 import { budgetText, estimateText, generationText, sweepText } from './estimate-table.js';
 import { compileRun, planOfModel } from './layout-files.js';
-import { print, printJson, usageError } from './output.js';
+import { fileError } from '../runs/errors.js';
+import { CommandError, print, printJson, tell, usageError } from './output.js';
+import { shortPath } from './paths.js';
+import { sweepPlot } from './sweep-plot.js';
 import { count, price, size } from './values.js';
 
 interface Options {
@@ -25,6 +30,7 @@ interface Options {
   microBatch?: number;
   precision?: Precision;
   sweep?: Sweep[];
+  plot?: string;
   tokens?: number;
   price?: number;
   inference?: boolean;
@@ -47,7 +53,7 @@ async function planOf(file: string, options: Options): Promise<Plan> {
   });
 }
 
-function checkUsage({ hardware, price: paid, tokens, sweep, inference }: Options): void {
+function checkUsage({ hardware, price: paid, tokens, sweep, inference, plot }: Options): void {
   const known = hardwareProfiles().map(({ id }) => id);
   if (hardware !== undefined && !hardwareById(hardware)) {
     throw usageError(`unknown hardware '${hardware}'; known: ${known.join(', ')}`);
@@ -55,6 +61,7 @@ function checkUsage({ hardware, price: paid, tokens, sweep, inference }: Options
   if (paid !== undefined && tokens === undefined) {
     throw usageError('--price needs --tokens, the tokens to train on');
   }
+  if (plot !== undefined && !sweep) throw usageError('--plot needs --sweep');
   if (sweep && (tokens !== undefined || inference)) {
     throw usageError('--sweep excludes --tokens and --inference');
   }
@@ -73,12 +80,35 @@ function one(plan: Plan, options: Options, on: EstimateOptions): void {
   if (inference) print(`\n${generationText(inference)}`);
 }
 
-function swept(plan: Plan, dimensions: Sweep[], on: EstimateOptions, json = false): void {
+/** Models of the file that a sweep names. */
+async function modelsOf(file: string, dimensions: Sweep[], plan: Plan): Promise<Map<string, PlanModel>> {
+  const models = new Map<string, PlanModel>();
+  const names = dimensions.flatMap((each) => (each.parameter === 'model' ? each.values : []));
+  for (const name of names) {
+    models.set(name, (await planOfModel(file, name, plan.run.sequence, plan.run.hardware)).model);
+  }
+  return models;
+}
+
+async function swept(
+  file: string,
+  plan: Plan,
+  dimensions: Sweep[],
+  on: EstimateOptions,
+  { json = false, plot }: Options,
+): Promise<void> {
   const points = pointsOf(dimensions);
+  const models = await modelsOf(file, dimensions, plan);
   const results = points.map((point) => {
-    const at = atPoint(plan, point);
+    const at = atPoint(plan, point, models);
     return typeof at === 'string' ? at : estimatePlan(at, on);
   });
+  if (plot !== undefined) {
+    await writeFile(plot, sweepPlot(plan.name, dimensions, points, results)).catch((error: unknown) => {
+      throw fileError('write', plot, error);
+    });
+    tell(`drew ${shortPath(plot)}`);
+  }
   if (!json) return print(sweepText(dimensions, points, results));
   const estimates = results.map((result) => (typeof result === 'string' ? { refused: result } : result));
   if (dimensions.length === 1) printJson({ ...dimensions[0]!, estimates });
@@ -99,8 +129,11 @@ async function estimate(file: string | undefined, options: Options): Promise<voi
   }
   if (file === undefined) throw usageError('a layout file is needed, or --against with a run directory');
   const plan = await planOf(file, options);
-  if (options.sweep) swept(plan, options.sweep, on, options.json);
-  else one(plan, options, on);
+  if (options.sweep) return swept(file, plan, options.sweep, on, options);
+  // The layout's own run was checked; what the options make of it was not.
+  const reason = refusal(plan);
+  if (reason !== undefined) throw new CommandError(`this cannot be run: ${reason}`, 'estimate/impossible');
+  one(plan, options, on);
 }
 
 export function estimateCommand(): Command {
@@ -118,9 +151,10 @@ export function estimateCommand(): Command {
     .addOption(new Option('--precision <name>', 'another precision').choices(['fp32', 'bf16', 'fp8']))
     .option(
       '--sweep <range>',
-      'one row a value, doubling: sequence=8K..1M, micro-batch, tensor or context; several combine',
+      'one row a value, doubling: sequence=8K..1M, micro-batch, tensor or context; model=NAME,NAME; several combine',
       sweeps,
     )
+    .option('--plot <file>', 'the throughput of a --sweep as an SVG picture')
     .option('--tokens <count>', 'GPU-hours and days of training on so many tokens, for example 1T', count)
     .option('--price <amount>', 'price of a GPU-hour, for the cost of --tokens', price)
     .option('--inference', 'time of a generated token and the state to keep, after --sequence tokens')

@@ -169,7 +169,7 @@ function expectedOf(plan: Plan, backend: string): Expected | null {
     // As the run counts it: without what driver and libraries hold.
     memoryBytes: memoryBytes.total - memoryBytes.context,
     partsMs: {
-      ...Object.fromEntries(predictedParts(estimate, accumulation).map(({ part, ms }) => [part, ms])),
+      ...Object.fromEntries(predictedParts(estimate).map(({ part, ms }) => [part, ms])),
       step: stepTimeMs,
       compute: parts.forward + parts.backward + parts.optimizer,
       ...parts,

@@ -83,7 +83,15 @@ function sendSeconds(link: Link, bytes: number): number {
   return bytes / (link.bytesPerSecond * LINK_EFFICIENCY) + link.latencySeconds;
 }
 
-function item(name: string, kind: string, bytes: number, forward: number, backward: number): CostItem {
+/** `hidden`: seconds behind computation. */
+function item(
+  name: string,
+  kind: string,
+  bytes: number,
+  forward: number,
+  backward: number,
+  hidden = 0,
+): CostItem {
   return {
     name,
     kind,
@@ -93,6 +101,7 @@ function item(name: string, kind: string, bytes: number, forward: number, backwa
     flops: 0,
     bound: 'network',
     uncertainty: UNCERTAINTY,
+    ...(hidden > 0 ? { hiddenMs: hidden * 1e3 } : {}),
   };
 }
 
@@ -148,20 +157,22 @@ function tensorItem(device: Device, plan: Plan, shard: Shard, link: Link): CostI
   );
 }
 
-/** Seconds of one pass round the ring that attention to the keys already there does not hide. */
-function exposedRingSeconds(
+/** One pass of keys round the ring, of which attention to those already there hides as much as it takes itself. */
+function hiddenRing(device: Device, block: PlanBlock, shard: Shard, link: Link, bytes: number) {
+  const attention = blockWork(device, block, shard).find(({ name }) => name === 'mixer.inner')!;
+  const seconds = sendSeconds(link, bytes);
+  const hidden = Math.min(seconds, passSeconds(device, attention, 'forward').seconds);
+  return { bytes, seconds: seconds - hidden, hidden };
+}
+
+/** What one block passes between context ranks, exposed and hidden seconds one way, and its bytes. */
+function contextCost(
   device: Device,
   block: PlanBlock,
   shard: Shard,
+  parallel: PlanParallel,
   link: Link,
-  bytes: number,
-): number {
-  const attention = blockWork(device, block, shard).find(({ name }) => name === 'mixer.inner')!;
-  return Math.max(0, sendSeconds(link, bytes) - passSeconds(device, attention, 'forward').seconds);
-}
-
-/** What one block passes between context ranks, seconds one way, and its bytes. */
-function contextCost(device: Device, block: PlanBlock, shard: Shard, parallel: PlanParallel, link: Link) {
+): { bytes: number; seconds: number; hidden?: number } {
   const { mixer } = block;
   const { context } = parallel;
   const own = device.engine.spread;
@@ -171,7 +182,7 @@ function contextCost(device: Device, block: PlanBlock, shard: Shard, parallel: P
     const keys = (2 * mixer.kvHeads * mixer.headDim * shard.rows * device.valueBytes) / shard.tensor;
     if (own) {
       const bytes = keys * (context - 1);
-      return { bytes, seconds: exposedRingSeconds(device, block, shard, link, bytes) };
+      return hiddenRing(device, block, shard, link, bytes);
     }
     // Keys go only to ranks with later queries.
     const bytes = keys * (context - 1) * (spread.order === 'zig-zag' ? 0.75 : 0.5);
@@ -197,15 +208,18 @@ function contextItem(device: Device, plan: Plan, shard: Shard, link: Link): Cost
   const costOf = byBlock((block) => contextCost(device, block, shard, plan.run.parallel, link));
   let bytes = 0;
   let seconds = 0;
+  let hidden = 0;
   for (const block of plan.model.blocks) {
     const cost = costOf(block);
     bytes += cost.bytes;
     seconds += cost.seconds;
+    hidden += cost.hidden ?? 0;
   }
   const repeated = repeats(device, plan) ? 2 : 1;
   const spread = device.engine.spread ?? plan.run.parallel.spread;
   const kind = spread?.MHA === 'ring' ? 'point-to-point' : 'all-to-all + point-to-point';
-  return item(`context (${link.kind})`, kind, (1 + repeated) * bytes, seconds, repeated * seconds);
+  const passes = 1 + repeated;
+  return item(`context (${link.kind})`, kind, passes * bytes, seconds, repeated * seconds, passes * hidden);
 }
 
 /** Gradients summed over data and context ranks, mostly behind the backward pass, and new parameters gathered. */
@@ -220,15 +234,24 @@ function dataItem(device: Device, plan: Plan, shard: Shard, link: Link, backward
   const hidden = Math.min(seconds * device.engine.gradientOverlap.value, backwardSeconds);
   const kind = zero >= 1 ? 'reduce-scatter + all-gather' : 'all-reduce';
   const exposed = reductions * (seconds - hidden) + gathers * seconds;
-  return item(`data (${link.kind})`, kind, (reductions + gathers) * count * 4, 0, exposed);
+  const traffic = item(
+    `data (${link.kind})`,
+    kind,
+    (reductions + gathers) * count * 4,
+    0,
+    exposed,
+    reductions * hidden,
+  );
+  return { ...traffic, oncePerStep: true };
 }
 
 /** ZeRO 3 gathers the compute copy before each pass of a micro-batch, as far ahead as it can. */
 function parameterItem(device: Device, plan: Plan, link: Link, passSeconds: number): CostItem {
   const bytes = rankParameters(plan, plan.run.parallel.tensor) * device.valueBytes;
   const seconds = gatherSeconds(link, replicasOf(plan.run.parallel), bytes);
-  const exposed = seconds - Math.min(seconds * device.engine.gradientOverlap.value, passSeconds);
-  return item(`parameters (${link.kind})`, 'all-gather', 2 * bytes, exposed, exposed);
+  const hidden = Math.min(seconds * device.engine.gradientOverlap.value, passSeconds);
+  const exposed = seconds - hidden;
+  return item(`parameters (${link.kind})`, 'all-gather', 2 * bytes, exposed, exposed, 2 * hidden);
 }
 
 /**

@@ -154,7 +154,10 @@ interface StepCost {
 
 function stepCost(on: Device, plan: Plan): StepCost {
   const stack = stackCost(on, plan);
-  const optimizer = optimizerWorks(on, plan).map((work) => costOf(on, work));
+  const optimizer = optimizerWorks(on, plan).map((work) => ({
+    ...costOf(on, work),
+    oncePerStep: true as const,
+  }));
   const network = communicationOf(on, plan, shardOf(plan), stack.backwardMs / 1e3);
   const micro = stack.forwardMs + stack.backwardMs + milliseconds(network.perMicroBatch);
   const networkSpreadMs =
@@ -225,7 +228,9 @@ function assumptions(on: Device, plan: Plan, cost: StepCost): string[] {
     said.push(`${on.engine.name} always recomputes blocks in the backward pass.`);
   }
   if (run.accumulation > 1) {
-    said.push(`The breakdown is of one micro-batch; a step has ${run.accumulation}, and one optimizer pass.`);
+    said.push(
+      `A step has ${run.accumulation} micro-batches, one optimizer pass and one reduction of gradients.`,
+    );
   }
   if (on.precision !== run.precision) {
     said.push(`${on.profile.name} has no ${run.precision} arithmetic; the estimate is for ${on.precision}.`);
@@ -306,6 +311,7 @@ export function estimatePlan(plan: Plan, options: EstimateOptions = {}): Estimat
     hardware: on.profile.id,
     sequence: run.sequence,
     microBatch: run.microBatch,
+    accumulation: run.accumulation,
     precision: on.precision,
     engine: on.engine.id,
     stepTimeMs: cost.stepTimeMs,

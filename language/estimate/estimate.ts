@@ -11,6 +11,8 @@ export interface Estimate {
   hardware: string;
   sequence: number;
   microBatch: number;
+  /** Micro-batches of a step. */
+  accumulation: number;
   precision: Precision;
   /** Engine profile id. */
   engine: string;
@@ -25,11 +27,17 @@ export interface Estimate {
   /** 0-1, of the hardware's dense bf16 peak. */
   mfu: number;
   memoryBytes: MemoryBytes;
-  /** One micro-batch on one device, and one optimizer pass; a step has `accumulation` micro-batches. */
+  /** One micro-batch on one device, and what is done once a step (`oncePerStep`). */
   breakdown: CostItem[];
+  /** Between devices: what of it computation does not hide. */
   communication: CostItem[];
   comparedWith: Record<string, { stepTimeMs: number; speedup: number }>;
   assumptions: string[];
+}
+
+/** What an item takes of a step. */
+export function stepMs({ forwardMs, backwardMs, oncePerStep }: CostItem, accumulation: number): number {
+  return (forwardMs + backwardMs) * (oncePerStep ? 1 : accumulation);
 }
 
 export interface MemoryBytes {
@@ -55,6 +63,10 @@ export interface CostItem {
   bound: 'compute' | 'memory' | 'network';
   /** Relative error to expect of the times. */
   uncertainty: number;
+  /** Done once a step and not with every micro-batch. */
+  oncePerStep?: true;
+  /** Of traffic between devices: what goes on behind computation, beside the times above. */
+  hiddenMs?: number;
   /** Doublings outside of the sizes that were measured; not there where it lies within, or nothing was. */
   outside?: number;
 }

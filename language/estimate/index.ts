@@ -10,7 +10,7 @@ export {
   type EstimateOptions,
 } from './estimate-plan.js';
 export { engineById, engineProfiles, type EngineProfile } from './engine.js';
-export type { CostItem, Estimate, MemoryBytes } from './estimate.js';
+export { stepMs, type CostItem, type Estimate, type MemoryBytes } from './estimate.js';
 export { fitProfile, type Machine } from './fit.js';
 export {
   hardwareById,

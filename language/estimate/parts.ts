@@ -1,4 +1,4 @@
-import type { Estimate } from './estimate.js';
+import { stepMs, type Estimate } from './estimate.js';
 
 /** Calls of one kind in one pass of a measured step, as `bench plans` and a run's `parts` event give them. */
 export interface MeasuredCalls {
@@ -33,12 +33,12 @@ function summed(parts: StepPart[]): StepPart[] {
 
 /** The parts of a step as foreseen, the longest first. */
 export function predictedParts(
-  { breakdown, communication, stepTimeMs }: Pick<Estimate, 'breakdown' | 'communication' | 'stepTimeMs'>,
-  accumulation: number,
+  estimate: Pick<Estimate, 'breakdown' | 'communication' | 'stepTimeMs' | 'accumulation'>,
 ): StepPart[] {
-  const parts = breakdown.map(({ name, kind, forwardMs, backwardMs }) => ({
-    part: name === 'unembedding' ? name : kind,
-    ms: (forwardMs + backwardMs) * (kind === 'optimizer' ? 1 : accumulation),
+  const { breakdown, communication, stepTimeMs, accumulation } = estimate;
+  const parts = breakdown.map((item) => ({
+    part: item.name === 'unembedding' ? item.name : item.kind,
+    ms: stepMs(item, accumulation),
   }));
   const kernels = parts.reduce((sum, { ms }) => sum + ms, 0);
   const rest = communication.length > 0 ? 'network' : 'rest';

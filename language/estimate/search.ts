@@ -1,7 +1,7 @@
 import type { Plan, PlanParallel } from '../plan/plan.js';
 import { withDegrees } from '../plan/spread.js';
 import { deviceOf, estimatePlan, stepTimeMs, type EstimateOptions } from './estimate-plan.js';
-import type { Estimate } from './estimate.js';
+import { stepMs, type Estimate } from './estimate.js';
 import { refusal } from './legal.js';
 import { memoryOf, replicasOf } from './memory.js';
 import { shardOf } from './operators.js';
@@ -101,17 +101,16 @@ function sameButZero(a: Candidate, b: Candidate): boolean {
 }
 
 /** Milliseconds of a step by what they are spent on. */
-function partsOf(estimate: Estimate, accumulation: number): Map<string, number> {
+function partsOf(estimate: Estimate): Map<string, number> {
   const parts = new Map<string, number>();
   const add = (part: string, ms: number) => parts.set(part, (parts.get(part) ?? 0) + ms);
+  const { accumulation } = estimate;
   for (const item of estimate.breakdown) {
-    const times = item.kind === 'optimizer' ? 1 : accumulation;
     const part = item.kind === 'optimizer' || item.kind === 'recompute' ? item.kind : 'computation';
-    add(part, (item.forwardMs + item.backwardMs) * times);
+    add(part, stepMs(item, accumulation));
   }
   for (const item of estimate.communication) {
-    const times = item.name.startsWith('data') ? 1 : accumulation;
-    add(`${item.name.replace(/ \(.*/, '')} traffic`, (item.forwardMs + item.backwardMs) * times);
+    add(`${item.name.replace(/ \(.*/, '')} traffic`, stepMs(item, accumulation));
   }
   return parts;
 }
@@ -119,7 +118,7 @@ function partsOf(estimate: Estimate, accumulation: number): Map<string, number> 
 /** Why `other` is slower, in words. */
 function lossesOf(plan: Plan, best: Candidate, other: Candidate, options: EstimateOptions): string[] {
   const [mine, theirs] = [best, other].map((each) =>
-    partsOf(estimatePlan(withCandidate(plan, each), options), each.accumulation),
+    partsOf(estimatePlan(withCandidate(plan, each), options)),
   );
   const names = new Set([...mine!.keys(), ...theirs!.keys()]);
   const differences = [...names].map(

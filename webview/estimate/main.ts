@@ -40,7 +40,7 @@ function contentOf(view: EstimateView): string {
     facts(view),
     section(t('Memory'), memoryBar(view)),
     section(t('Throughput by sequence length (tokens/s)'), sweepChart(view)),
-    section(t('Time of a micro-batch'), timeTable(view)),
+    section(t('Time of a step'), timeTable(view)),
     section(t('Roofline'), roofline(view)),
     section(t('Ways to spread the batch'), plansTable(view)),
     section(

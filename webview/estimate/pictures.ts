@@ -43,15 +43,17 @@ export function memoryBar({ estimate, device }: EstimateView): string {
   );
 }
 
-/** Where the time of a micro-batch goes, by kind, the longest first. */
+/** Where the time of a step goes, by kind, the longest first; between devices what computation does not hide. */
 export function timeTable({ estimate }: EstimateView): string {
   const kinds = new Map<string, { forward: number; backward: number; bound: Set<string> }>();
   for (const item of [...estimate.breakdown, ...estimate.communication]) {
-    const kind = kinds.get(item.kind) ?? { forward: 0, backward: 0, bound: new Set() };
-    kind.forward += item.forwardMs;
-    kind.backward += item.backwardMs;
+    const name = item.bound === 'network' ? item.name : item.kind;
+    const kind = kinds.get(name) ?? { forward: 0, backward: 0, bound: new Set() };
+    const times = item.oncePerStep ? 1 : estimate.accumulation;
+    kind.forward += item.forwardMs * times;
+    kind.backward += item.backwardMs * times;
     kind.bound.add(item.bound);
-    kinds.set(item.kind, kind);
+    kinds.set(name, kind);
   }
   const all = [...kinds.values()].reduce((sum, { forward, backward }) => sum + forward + backward, 0) || 1;
   const rows = [...kinds]

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Estimate, SearchResult } from '../../../language/estimate/index.js';
 import type { Comparison } from '../../../extension/cli/estimate-against.js';
 import { LAYOUT, Sandbox } from './cli.js';
@@ -9,6 +11,16 @@ run large {
   model Small   on lab
   sequence 8K   batch 64 sequences   micro-batch 1
   precision bf16
+  data bytes("data.txt")
+  optimizer adamw(lr: 1e-3)
+  steps 20
+}
+model AllAttention extends Small { layout MHA MHA MHA MHA }
+run split {
+  model Small   on lab
+  sequence 8K   batch 64 sequences   micro-batch 1
+  precision bf16
+  parallel { tensor 2  sequence  zero 1 }
   data bytes("data.txt")
   optimizer adamw(lr: 1e-3)
   steps 20
@@ -80,7 +92,62 @@ describe('striped estimate and plan', () => {
     assert.match((await run(...args)).stdout, /refused .* do not divide by 8 ranks/);
   });
 
+  it('sweeps over the models of a file, and draws it', async () => {
+    const sweep = ['--sweep', 'model=Small,AllAttention', '--sweep', 'sequence=8K..64K'];
+    const { points, estimates } = await json<{
+      points: { model: string; sequence: number }[];
+      estimates: Estimate[];
+    }>(...large, ...sweep);
+    assert.deepEqual(
+      points.map(({ model }) => model),
+      [...Array<string>(4).fill('Small'), ...Array<string>(4).fill('AllAttention')],
+    );
+    assert.ok(estimates[4]!.model.layers.every(({ operator }) => operator === 'MHA'));
+    const advantage = (at: number) => estimates[at]!.tokensPerSecond / estimates[at + 4]!.tokensPerSecond;
+    assert.ok(advantage(3) > advantage(0), 'attention loses with the length');
+    const { stdout, stderr, code } = await run(...large, ...sweep, '--plot', 'sweep.svg');
+    assert.equal(code, 0);
+    assert.match(stderr, /^drew sweep\.svg$/m);
+    assert.match(stdout, /^ *AllAttention +64K /m);
+    const svg = readFileSync(join(sandbox.folder, 'sweep.svg'), 'utf8');
+    assert.equal(svg.match(/<circle /g)!.length, 8);
+    assert.equal(svg.match(/<path /g)!.length, 2);
+    // The faster of two is the higher one.
+    const heights = [...svg.matchAll(/cy="([\d.]+)"/g)].map((match) => Number(match[1]));
+    assert.ok(heights[3]! < heights[7]!);
+    const unknown = await run(...large, '--sweep', 'model=Nobody');
+    assert.equal(unknown.code, 1);
+    assert.match(unknown.stderr, /Nobody/);
+    const nowhere = await run(...large, ...sweep, '--plot', 'no/such/folder.svg');
+    assert.equal(nowhere.code, 1);
+    assert.match(nowhere.stderr, /^error: .*folder\.svg/m);
+  }).timeout(60_000);
+
+  it('leaves out of the picture what is refused', async () => {
+    const args = [...large, '--sweep', 'tensor=1..8', '--plot', 'tensor.svg'];
+    assert.match((await run(...args)).stdout, /refused/);
+    const svg = readFileSync(join(sandbox.folder, 'tensor.svg'), 'utf8');
+    assert.equal(svg.match(/<circle /g)!.length, 3);
+  });
+
+  it('refuses what the options make impossible, with the reason', async () => {
+    const split = ['estimate', 'cluster.striped', '--run', 'split'];
+    assert.equal((await run(...split)).code, 0);
+    const { code, stdout, stderr } = await run(...split, '--sequence', '8191');
+    assert.equal(code, 1);
+    assert.equal(stdout, '');
+    assert.match(stderr, /^error: this cannot be run: 8191 tokens do not divide by 2 sequence shards/);
+  });
+
+  it('says what goes between devices, exposed and behind computation', async () => {
+    const { stdout } = await run('estimate', 'cluster.striped', '--run', 'split');
+    assert.match(stdout, /^between devices, a step of one device$/m);
+    assert.match(stdout, /^ +data \(infiniband\) +reduce-scatter \+ all-gather +\S+ \S+ +\S+ \S+ +\S+ \S+$/m);
+    assert.match(stdout, /^ +tensor \(nvlink4\) +all-gather \+ reduce-scatter +\S+ \S+ +\S+ \S+ *$/m);
+  });
+
   for (const [what, extra] of Object.entries({
+    'a picture of nothing': ['--plot', 'x.svg'],
     'a price of nothing': ['--price', '2'],
     'a price that is none': ['--tokens', '1T', '--price', 'much'],
     'an unknown dimension': ['--sweep', 'moon=1..8'],

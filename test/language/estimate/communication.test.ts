@@ -5,7 +5,7 @@ import {
   linkFor,
   linkSpanning,
 } from '../../../language/estimate/communication.js';
-import { estimatePlan, hardwareById } from '../../../language/estimate/index.js';
+import { estimatePlan, hardwareById, stepMs } from '../../../language/estimate/index.js';
 import type { PlanCluster, PlanParallel } from '../../../language/plan/plan.js';
 import { LI, makePlan, MHA, MR, SE } from './plans.js';
 
@@ -105,6 +105,20 @@ describe('communication', () => {
     assert.equal(network(MHA, 400).bytes, 3 * rows * 2 * 4096 * 2);
     assert.equal(network(MHA, 400).forwardMs, 0);
     assert.ok(network(MHA, 4).forwardMs > 0, 'a slow link takes longer than attention');
+  });
+
+  it('adds up to the step: micro-batches, what is done once, and nothing of what is hidden', () => {
+    const parallel = { ...NONE, tensor: 2, data: 8, zero: 1 as const };
+    const plan = makePlan({ run: { parallel, cluster: CLUSTER, accumulation: 4 } });
+    const { breakdown, communication, stepTimeMs } = estimatePlan(plan);
+    const sum = [...breakdown, ...communication].reduce((total, item) => total + stepMs(item, 4), 0);
+    assert.ok(Math.abs(sum / stepTimeMs - 1) < 1e-9);
+    const [tensor, data] = communication;
+    assert.equal(tensor!.hiddenMs, undefined);
+    // One of two passes over the gradients' bytes hides for the most part.
+    const whole = data!.backwardMs + data!.hiddenMs!;
+    assert.ok(Math.abs(data!.hiddenMs! / whole - 0.45) < 1e-9, String(data!.hiddenMs! / whole));
+    assert.equal(data!.oncePerStep, true);
   });
 
   it('scales throughput with data ranks, less what the reduction costs', () => {

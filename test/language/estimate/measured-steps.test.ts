@@ -92,7 +92,7 @@ for (const name of readdirSync(FOLDER).filter((file) => file.endsWith(SUFFIX))) 
     it('foresees where the time goes', () => {
       for (const step of file.judge) {
         const { stepTimeMs, record } = step;
-        const predicted = predictedParts(estimateOf(step), step.plan.run.accumulation);
+        const predicted = predictedParts(estimateOf(step));
         const scale = stepTimeMs / record.timedStepTimeMs;
         for (const { part, ms } of measuredParts(step.calls, record.timedStepTimeMs)) {
           const foreseen = predicted.find((each) => each.part === part)?.ms ?? 0;
