@@ -11,6 +11,7 @@ import { EXIT, report, tell } from './output.js';
 import { planCommand } from './plan.js';
 import { renderCommand } from './render.js';
 import { runsCommand } from './runs.js';
+import { sweepCommand } from './sweep.js';
 import { targetsCommand } from './targets.js';
 import { trainCommand } from './train.js';
 
@@ -26,6 +27,7 @@ function program(): Command {
     planCommand,
     renderCommand,
     trainCommand,
+    sweepCommand,
     runsCommand,
     targetsCommand,
     forwardCommand,

@@ -2,7 +2,8 @@ import { waitForLocalEnd } from './control.js';
 import { checkPlan, type RunHandle } from './launch.js';
 import { type ObservedStatus } from './status.js';
 import { LOCAL } from './targets/config.js';
-import { openTarget, targetOf } from './targets/open.js';
+import { openRemote, openTarget, targetOf } from './targets/open.js';
+import { sweepThere, type SweepLaunch } from './targets/remote-sweep.js';
 import type { Deletion, TargetLaunch, TargetResume, Watching } from './targets/target.js';
 import { tokenised } from './tokens/tokenise.js';
 import { watchRuns } from './watch.js';
@@ -13,6 +14,17 @@ export async function launchRun(launch: TargetLaunch & { on?: string }): Promise
   checkPlan(plan);
   const target = await openTarget(on, plan.run.cluster, installation);
   return target.launch({ ...launch, plan: await tokenised(plan, launch) });
+}
+
+/** Launches runs as the tasks of one job array of a Slurm cluster. Throws `RunError`. */
+export async function launchSweep(launch: SweepLaunch & { on: string }): Promise<RunHandle[]> {
+  const plans = [];
+  for (const plan of launch.plans) {
+    checkPlan(plan);
+    plans.push(await tokenised(plan, launch));
+  }
+  const site = await openRemote(launch.on, plans[0]?.run.cluster ?? null);
+  return sweepThere(site, { ...launch, plans });
 }
 
 /** Continues a run that has ended from its newest checkpoint, where it ran. Throws `RunError`. */

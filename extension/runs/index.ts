@@ -7,6 +7,7 @@ export {
   fetchCheckpoints,
   killRun,
   launchRun,
+  launchSweep,
   requestCheckpoint,
   resumeRun,
   stopRun,

@@ -102,6 +102,15 @@ TEST_CASE("patterns are relative to the root, sorted, each file once") {
   CHECK(message.find("*.gb") != std::string::npos);
 }
 
+TEST_CASE("what is special in patterns is not in the root") {
+  const ScratchFolder scratch;
+  std::filesystem::create_directory(scratch / "a [b] *?\\c");
+  write(scratch / "a [b] *?\\c/a.fa", "ACGT");
+  striped::PlanData plan = plan_of(scratch, {"*.fa"});
+  plan.root /= "a [b] *?\\c";
+  CHECK(striped::data_files(plan).size() == 1);
+}
+
 TEST_CASE("too little data is refused") {
   CHECK(error_of([] { striped::Dataset(counting(100), 1, 0.1, 90); }).first == "data-short");
   CHECK(error_of([] { striped::Dataset(counting(100), 1, 0.1, 89); }).first.empty());

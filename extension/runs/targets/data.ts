@@ -38,7 +38,8 @@ export async function placeData(shell: Shell, facts: Facts, preparation: Prepara
   preparation.tell?.('sending the data', 0);
   await send(shell, [`${data.root}/`], `${root}/`, {
     flags: ['--files-from=-', '--from0', '--copy-links'],
-    input: files.map(({ name }) => name).join('\0'),
+    // A name that begins with `#` or `;` alone would be taken for a comment.
+    input: files.map(({ name }) => `./${name}`).join('\0'),
     signal,
     onProgress: (share) => preparation.tell?.('sending the data', share),
   });

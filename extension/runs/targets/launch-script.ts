@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
+import * as path from 'node:path';
 import { RunError } from '../errors.js';
 import { isAbort } from './child.js';
 import { LAUNCH } from './poll.js';
-import { quote } from './quote.js';
+import { quote, quoteAll } from './quote.js';
 import type { Shell } from './shell.js';
 import { patient } from './patience.js';
 import { EXITS, type EngineCall, type Starter } from './starter.js';
@@ -15,7 +16,7 @@ export interface StartRequest {
   /** The run's identity, which its directory over there keeps. */
   id: string;
   resume: boolean;
-  /** Files of the run's directory to write first, by name. */
+  /** Files of the run's directory to write first, by their path in it. */
   files: Record<string, string>;
   signal?: AbortSignal | undefined;
 }
@@ -60,6 +61,7 @@ ${starter.stopScript()}`;
 function startScript({ starter, call, id, resume, files }: StartRequest, attempt: string): string {
   const kept = starter.script(call);
   const all = { ...files, [`${LAUNCH}/${kept.name}`]: kept.text };
+  const folders = [...new Set(Object.keys(all).map((name) => path.posix.dirname(name)))];
   const writes = Object.entries(all).map(
     ([name, text]) =>
       `printf '%s' ${quote(text)} >${quote(`${name}.tmp`)} && mv -f -- ${quote(`${name}.tmp`)} ${quote(name)} || exit ${EXITS.full}`,
@@ -79,6 +81,7 @@ ${starter.aliveScript()}
 ) && exit ${EXITS.alive}
 rm -f ${LAUNCH}/started
 printf '%s\\n' ${quote(attempt)} >${LAUNCH}/attempt || exit ${EXITS.full}
+mkdir -p -- ${quoteAll(folders)} || exit ${EXITS.full}
 ${writes.join('\n')}
 set -- ${resume ? '--resume' : ''}
 ${call.settings.setup}

@@ -35,7 +35,7 @@ export interface Site {
 const LEAST_FREE = 64 << 10;
 
 /** What is known of a machine, and what a run there is made of. */
-interface Ready {
+export interface Ready {
   facts: Facts;
   ranks: Ranks;
   runner: string;
@@ -45,7 +45,7 @@ export async function launchThere(site: Site, launch: TargetLaunch): Promise<Run
   const { plan } = launch;
   const ready = await prepare(site, plan, launch);
   const placed = await placeData(patient(site.shell), ready.facts, launch);
-  const { directory, record } = await newMirror(site, ready.facts, plan, launch.out);
+  const { directory, record } = await newMirror(site, ready.facts.directory, plan, launch.out);
   await start(site, { directory, record, plan: placed, ready, options: launch, resume: false });
   return handleOf(directory);
 }
@@ -76,7 +76,7 @@ type EngineOptions = Watching & {
   threads?: number;
 };
 
-async function prepare(site: Site, plan: Plan, options: EngineOptions): Promise<Ready> {
+export async function prepare(site: Site, plan: Plan, options: EngineOptions): Promise<Ready> {
   const { settings, shell } = site;
   options.tell?.(`looking at ${shell.where}`);
   const facts = await usableFacts(site, options.signal);
@@ -100,14 +100,17 @@ async function usableFacts(site: Site, signal?: AbortSignal): Promise<Facts> {
   return facts;
 }
 
-/** A directory of this machine for what will be mirrored of a new run, and the record of where the run will be. */
-async function newMirror({ settings }: Site, facts: Facts, plan: Plan, out: string | undefined) {
+/**
+ * A directory of this machine for what will be mirrored of a new run, and the record of where the run will be, in a
+ * folder over there.
+ */
+export async function newMirror({ settings }: Site, folder: string, plan: Plan, out: string | undefined) {
   const directory = await newRunDirectory(plan, out);
   const record: TargetRecord = {
     version: 1,
     id: randomBytes(16).toString('hex'),
     target: settings.name,
-    directory: `${facts.directory}/${fileName(path.basename(directory))}-${randomBytes(3).toString('hex')}`,
+    directory: `${folder}/${fileName(path.basename(directory))}-${randomBytes(3).toString('hex')}`,
     job: null,
     startedAt: new Date().toISOString(),
   };
@@ -136,7 +139,7 @@ async function start(site: Site, { directory, record, plan, ready, options, resu
   options.tell?.(`starting on ${shell.where}`);
   if (!resume) await writeStatus(directory, status);
   await addToIndex(directory);
-  const call = callOf(site, record, plan, ready, options);
+  const call = callOf(site, record.directory, plan, ready, options);
   const { id } = record;
   const request = { shell, starter, call, id, resume, files, signal: options.signal };
   const outcome = await startThere(request).catch(async (error: unknown) => {
@@ -158,9 +161,9 @@ async function start(site: Site, { directory, record, plan, ready, options, resu
   throw abortError();
 }
 
-function callOf(
+export function callOf(
   { settings }: Site,
-  record: TargetRecord,
+  directory: string,
   plan: Plan,
   { ranks, runner, facts }: Ready,
   options: EngineOptions,
@@ -172,7 +175,7 @@ function callOf(
     settings,
     name: fileName(plan.name),
     runner,
-    directory: record.directory,
+    directory,
     args: [
       ...(options.backend ? ['--backend', options.backend] : []),
       ...(options.steps === undefined ? [] : ['--steps', String(options.steps)]),
@@ -184,6 +187,6 @@ function callOf(
 }
 
 /** The run's own process is seen through its mirror. */
-function handleOf(directory: string): RunHandle {
+export function handleOf(directory: string): RunHandle {
   return { directory, pid: 0, engine: 'runner', ended: Promise.resolve(null) };
 }

@@ -29,7 +29,10 @@ const OWNER_LOOK_S = 5;
  * A job whose node was given up for lost may live on while another has taken its place: the newest owns the run, and
  * waits until an older one that did not end by itself has had the time to see that.
  */
-const CLAIM = `owner="$SLURM_JOB_ID.\${SLURM_RESTART_COUNT:-0}"
+const CLAIM = `# Of a task of an array the number may name all of them.
+job=\${SLURM_ARRAY_JOB_ID:+\${SLURM_ARRAY_JOB_ID}_\$SLURM_ARRAY_TASK_ID}
+job=\${job:-\$SLURM_JOB_ID}
+owner="$job.\${SLURM_RESTART_COUNT:-0}"
 printf '%s\\n' "$owner" >${LAUNCH}/owner
 [ "\${SLURM_RESTART_COUNT:-0}" -eq 0 ] || [ -e ${LAUNCH}/left ] || sleep ${OWNER_LOOK_S + 3}
 rm -f ${LAUNCH}/left
@@ -42,10 +45,10 @@ done &`;
 /** A job that was cancelled is not put back. The controller may be away for a while. */
 const REQUEUE = `tries=0
   while [ "$tries" -lt 60 ]; do
-    if job_state=$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T); then
+    if job_state=$(squeue --noheader --jobs="$job" --format=%T); then
       [ "$job_state" = RUNNING ] || break
       # The end of this script comes from Slurm, which must not find it ended before.
-      if scontrol requeue "$SLURM_JOB_ID"; then sleep 60; break; fi
+      if scontrol requeue "$job"; then sleep 60; break; fi
     fi
     tries=$((tries + 1))
     sleep 5
@@ -83,18 +86,9 @@ on_every_rank() {
 /** Runs as batch jobs. */
 export class SlurmStarter implements Starter {
   script(call: EngineCall): { name: string; text: string } {
-    const { settings, name, ranks } = call;
+    const { ranks } = call;
     const head = [
-      `#SBATCH --job-name=striped-${name}`,
-      // Relative to the folder that sbatch is told on its command line, where it is quoted.
-      `#SBATCH --output=${RUN_FILES.log}`,
-      '#SBATCH --open-mode=append',
-      `#SBATCH --nodes=${ranks.nodes}`,
-      `#SBATCH --ntasks=${ranks.total}`,
-      `#SBATCH --ntasks-per-node=${ranks.perNode}`,
-      '#SBATCH --requeue',
-      `#SBATCH --signal=B:TERM@${settings.warning}`,
-      ...Object.entries(asked(call)).map(([option, value]) => `#SBATCH --${option}=${value}`),
+      ...this.options(call, RUN_FILES.log),
       '# Submitted by Striped. SIGTERM to this script: checkpoint and stop; near the time limit Slurm sends it, and',
       '# the job goes back into the queue to resume from that checkpoint.',
       `[ "\${SLURM_RESTART_COUNT:-0}" -eq 0 ] || set -- --resume`,
@@ -108,6 +102,22 @@ if [ -n "$asked" ] && [ "$code" -eq 0 ] && [ ! -e ${LAUNCH}/stop ] &&
 fi`;
     const launcher = ranks.total > 1 ? 'on_every_rank' : '';
     return { name: SCRIPT, text: engineScript(call, { head, before, during: GIVE_WAY, launcher, after }) };
+  }
+
+  /** What sbatch is told. `output` is relative to the folder on its command line, where it is quoted. */
+  protected options(call: EngineCall, output: string): string[] {
+    const { settings, name, ranks } = call;
+    return [
+      `#SBATCH --job-name=striped-${name}`,
+      `#SBATCH --output=${output}`,
+      '#SBATCH --open-mode=append',
+      `#SBATCH --nodes=${ranks.nodes}`,
+      `#SBATCH --ntasks=${ranks.total}`,
+      `#SBATCH --ntasks-per-node=${ranks.perNode}`,
+      '#SBATCH --requeue',
+      `#SBATCH --signal=B:TERM@${settings.warning}`,
+      ...Object.entries(asked(call)).map(([option, value]) => `#SBATCH --${option}=${value}`),
+    ];
   }
 
   aliveScript(): string {
@@ -144,7 +154,7 @@ scancel "$job"`;
   }
 
   pollPreamble(): string {
-    return `queue=$(squeue --noheader --states=all --user="$(id -un)" --format='${FORMAT}' 2>&1) && echo 'queue known'
+    return `queue=$(squeue --noheader --array --states=all --user="$(id -un)" --format='${FORMAT}' 2>&1) && echo 'queue known'
 printf '%s\\n' "$queue"`;
   }
 

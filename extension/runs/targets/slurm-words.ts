@@ -1,3 +1,5 @@
+import { JOB } from './record.js';
+
 /** Slurm's reasons for a job that waits, in words. */
 const REASONS: Record<string, string> = {
   Resources: 'waiting for free nodes',
@@ -57,7 +59,7 @@ export interface Job {
 /** A line of squeue in our format, `ID|STATE|NODES|REASON`. */
 export function readJob(line: string): Job | null {
   const [id, state, node, ...reason] = line.split('|');
-  if (id === undefined || state === undefined || node === undefined || !/^\d+$/.test(id)) return null;
+  if (id === undefined || state === undefined || node === undefined || !JOB.test(id)) return null;
   return { id, state, node, reason: reason.join('|').replace(/^\((.*)\)$/, '$1') };
 }
 

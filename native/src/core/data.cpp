@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string_view>
 
 #include "core/fasta.h"
 #include "core/random.h"
@@ -18,6 +19,16 @@ constexpr std::uint64_t kPhaseStream = hash_text("phase"), kOrderStream = hash_t
 
 constexpr std::size_t kMostTokens = std::size_t{1} << 16;
 
+// A path as a pattern of glob(3) that matches it alone.
+std::string literal_pattern(const std::string& path) {
+  std::string pattern;
+  for (const char letter : path) {
+    if (std::string_view("*?[\\").find(letter) != std::string_view::npos) pattern += '\\';
+    pattern += letter;
+  }
+  return pattern;
+}
+
 bool is_lower(std::uint16_t token) { return token >= 'a' && token <= 'z'; }
 
 }  // namespace
@@ -25,7 +36,7 @@ bool is_lower(std::uint16_t token) { return token >= 'a' && token <= 'z'; }
 std::vector<std::filesystem::path> data_files(const PlanData& plan) {
   std::vector<std::filesystem::path> files;
   for (const std::string& pattern : plan.files) {
-    const std::filesystem::path full = plan.root / pattern;
+    const std::filesystem::path full = std::filesystem::path(literal_pattern(plan.root.string())) / pattern;
     glob_t found{};
     const int result = ::glob(full.c_str(), 0, nullptr, &found);
     for (std::size_t i = 0; result == 0 && i < found.gl_pathc; ++i)

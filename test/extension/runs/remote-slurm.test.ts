@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import {
+  findRunDirectories,
   killRun,
   launchRun,
+  launchSweep,
   openTarget,
   readRun,
   resumeRun,
@@ -14,7 +17,8 @@ import {
 import { eventually } from '../../support/eventually.js';
 import { hasSlurm, Slurm } from '../../support/slurm.js';
 import { hasSshd } from '../../support/sshd.js';
-import { eventsOf, statusOf } from '../../support/tiny-run.js';
+import { curveOf, eventsOf, statusOf } from '../../support/tiny-run.js';
+import { LAYOUT } from '../cli/cli.js';
 import {
   CPU,
   Desk,
@@ -39,8 +43,10 @@ describe('runs on a Slurm cluster', function () {
     mkdirSync(join(desk.root, 'slurm'));
     slurm = await Slurm.start(join(desk.root, 'slurm'));
     process.env.SLURM_CONF = slurm.config;
-    desk.targets({ here: { kind: 'slurm', directory: join(desk.root, "clust er's"), time: '10:00' } });
   });
+  beforeEach(() =>
+    desk.targets({ here: { kind: 'slurm', directory: join(desk.root, "clust er's"), time: '10:00' } }),
+  );
   after(async () => {
     await slurm?.stop();
     await desk?.remove();
@@ -171,5 +177,86 @@ describe('runs on a Slurm cluster', function () {
       slurm.says('scontrol', ['update', 'PartitionName=debug', 'State=UP']);
       watch.dispose();
     }
+  });
+
+  describe('a sweep', () => {
+    const resumed = (directory: string) =>
+      eventsOf(directory).filter((event) => event.type === 'start' && event.resumed).length;
+
+    it('is one job array, each task of which is a run that can be stopped and resumed by itself', async () => {
+      const plans = [1, 2, 3].map((seed) =>
+        desk.plan((plan) => {
+          plan.name = `it's $(seed) ${seed}`;
+          plan.run.seed = seed;
+        }),
+      );
+      const sweep = { ...CPU, plans, name: 'a "sweep"', on: 'here', atOnce: null, steps: ENDLESS };
+      const directories = (await launchSweep(sweep)).map(({ directory }) => directory);
+      const [first, second, third] = directories as [string, string, string];
+      const watch = watchRuns({ directories });
+      try {
+        const jobs = await Promise.all(directories.map(job));
+        const [array] = jobs[0]!.split('_');
+        assert.deepEqual(
+          jobs,
+          [0, 1, 2].map((task) => `${array}_${task}`),
+        );
+        for (const directory of directories) await trained(directory, 5, WAIT_MS);
+        await eventually('each is seen by its task', async () =>
+          (await readRun(second))!.remote!.situation.startsWith(`job ${array}_1 on n`),
+        );
+        await stopRun(first);
+        assert.equal((await waitForEnd(first, WAIT_MS))?.state, 'stopped');
+        // Near its time limit one goes back into the queue, the last, whose number is the array's own.
+        slurm.says('scancel', ['--signal=TERM', '--batch', jobs[2]!]);
+        await eventually('it has resumed', async () => resumed(third) === 1, WAIT_MS);
+        assert.equal(resumed(second), 0);
+        await resumeRun({ ...CPU, directory: first, steps: statusOf(first).step + 5 });
+        assert.match(await job(first), /^\d+$/);
+        assert.equal((await waitForEnd(first, WAIT_MS))?.state, 'completed');
+        await Promise.all([second, third].map(killRun));
+        for (const directory of [second, third])
+          assert.match((await waitForEnd(directory, WAIT_MS))?.exitReason ?? '', /^killed on request/);
+      } finally {
+        watch.dispose();
+      }
+    });
+
+    it('that is cancelled while it is submitted leaves no job', async () => {
+      const abort = new AbortController();
+      const plans = [desk.plan(), desk.plan()];
+      const known = new Set(await findRunDirectories(desk.root));
+      const launched = launchSweep({
+        ...{ ...CPU, plans, name: 'sweep', on: 'here', atOnce: null, steps: ENDLESS },
+        tell: (step) => step.startsWith('starting on') && setImmediate(() => abort.abort()),
+        signal: abort.signal,
+      });
+      await assert.rejects(launched, { name: 'AbortError' });
+      const mirrors = (await findRunDirectories(desk.root)).filter((directory) => !known.has(directory));
+      assert.equal(mirrors.length, 2);
+      for (const directory of mirrors) assert.equal((await waitForEnd(directory, WAIT_MS))?.state, 'stopped');
+      await eventually('no job is left', async () => slurm.says('squeue', ['-h']).trim() === '');
+    });
+
+    it('is launched from the command line, of all runs of a layout and with several seeds', async () => {
+      writeFileSync(join(desk.root, 'work', 'small.striped'), LAYOUT.replace('data.txt', 'genome.fa'));
+      const striped = (...words: string[]) =>
+        spawnSync(process.execPath, [join(INSTALLATION, 'dist', 'striped.mjs'), ...words], {
+          cwd: join(desk.root, 'work'),
+          encoding: 'utf8',
+        });
+      const sweep = ['sweep', 'small.striped', '--seeds', '1,2', '--backend', 'cpu', '--threads', '1'];
+      assert.match(striped(...sweep, '--on', 'local').stderr, /a sweep is a job array of a Slurm cluster/);
+      const swept = striped(...sweep, '--on', 'here', '--at-once', '1', '--json');
+      assert.equal(swept.status, 0, swept.stderr);
+      const directories = JSON.parse(swept.stdout) as string[];
+      for (const directory of directories)
+        assert.equal((await waitForEnd(directory, WAIT_MS))?.state, 'completed');
+      const losses = directories.map((directory) => curveOf(directory).at(-1)![1]);
+      assert.equal(new Set(losses).size, 2);
+      const folder = dirname(dirname(await directoryThere(directories[0]!)));
+      const script = readFileSync(join(folder, '.launch', 'job.sh'), 'utf8');
+      assert.match(script, /^#SBATCH --array=0-1%1$/m);
+    });
   });
 });

@@ -12,28 +12,7 @@ import { fileName, quote, quoteAll } from '../../../extension/runs/targets/quote
 import { LocalShell } from '../../../extension/runs/targets/shell.js';
 import { describeJob, readJob } from '../../../extension/runs/targets/slurm-words.js';
 import { sshTrouble } from '../../../extension/runs/targets/ssh-shell.js';
-
-const ALPHABET = [
-  ...'ab -\'"\\$`();&|<>*?[]{}~#!=%\n\t\r',
-  'é',
-  '🧬',
-  '$(touch x)',
-  "'; touch x; '",
-  '--',
-  '-e ',
-];
-
-/** Reproducible strings of what shells take for special. */
-function hostileWords(count: number): string[] {
-  let state = 7;
-  const next = (below: number) => {
-    state = (Math.imul(state, 1103515245) + 12345) >>> 0;
-    return (state >>> 8) % below;
-  };
-  return Array.from({ length: count }, () =>
-    Array.from({ length: next(12) }, () => ALPHABET[next(ALPHABET.length)]).join(''),
-  );
-}
+import { hostileWords } from '../../support/hostile.js';
 
 describe('targets', () => {
   let root: string;
@@ -208,6 +187,11 @@ describe('targets', () => {
         'on lab: last heard 40 s ago; lab does not answer',
       );
       assert.equal(describeRemote({ ...remote, heardAt }, false, now), 'on lab');
+      const fresh = { ...remote, heardAt: new Date(now).toISOString() };
+      const clock = (clockAhead: number) => describeRemote({ ...fresh, clockAhead }, true, now);
+      assert.equal(clock(-20), 'on lab');
+      assert.equal(clock(-300), 'on lab: its clock is 5 min behind');
+      assert.equal(clock(40), 'on lab: its clock is 40 s ahead');
     });
 
     it('say how to mend a connection', () => {
