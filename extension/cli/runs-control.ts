@@ -14,14 +14,18 @@ import { formatBytes } from '../../webview/shared/format.js';
 import { findRun } from './find-run.js';
 import { CommandError, EXIT, print, printJson, table, tell } from './output.js';
 import { shortPath } from './paths.js';
-import { cancellable } from './steps.js';
+import { cancellable, patiently } from './steps.js';
 
 const STOP_WAIT_MS = 600_000;
 
 async function stop(name: string, options: { wait: boolean; json?: boolean }): Promise<void> {
   const { directory } = await findRun(name);
-  await stopRun(directory);
-  const status = options.wait ? await waitForEnd(directory, STOP_WAIT_MS) : null;
+  await patiently('asking the run to stop', () => stopRun(directory));
+  const status = options.wait
+    ? await patiently('waiting for its checkpoint and its end (Ctrl-C: do not wait)', () =>
+        waitForEnd(directory, STOP_WAIT_MS),
+      )
+    : null;
   if (options.wait && !status) {
     throw new CommandError(`${shortPath(directory)} has not ended within ${STOP_WAIT_MS / 60_000} minutes`);
   }
@@ -32,14 +36,14 @@ async function stop(name: string, options: { wait: boolean; json?: boolean }): P
 
 async function checkpoint(name: string, options: { json?: boolean }): Promise<void> {
   const { directory } = await findRun(name);
-  await requestCheckpoint(directory);
+  await patiently('asking the run for a checkpoint', () => requestCheckpoint(directory));
   if (options.json) printJson({ directory, requested: true });
   else print(`${shortPath(directory)}: asked for a checkpoint; it goes on training`);
 }
 
 async function kill(name: string, options: { json?: boolean }): Promise<void> {
   const { directory } = await findRun(name);
-  await killRun(directory);
+  await patiently('killing the run', () => killRun(directory));
   const state = (await readRun(directory))?.state ?? 'lost';
   if (options.json) printJson({ directory, state });
   else print(`${shortPath(directory)}: killed; striped runs resume goes on from its newest checkpoint`);
@@ -57,7 +61,7 @@ async function fetch(name: string, options: { json?: boolean }): Promise<void> {
 
 async function clean(name: string, options: { yes?: boolean; json?: boolean }): Promise<void> {
   const { directory } = await findRun(name);
-  const deletions = await deletionsOf(directory);
+  const deletions = await patiently('measuring the run', () => deletionsOf(directory));
   if (!options.json) {
     tell('this deletes for good:');
     tell(
@@ -70,7 +74,7 @@ async function clean(name: string, options: { yes?: boolean; json?: boolean }): 
   if (!options.yes && !(await confirmed())) {
     throw new CommandError('nothing was deleted; --yes deletes without asking', undefined, EXIT.failure);
   }
-  await cleanRun(directory);
+  await patiently('deleting the run', () => cleanRun(directory));
   if (options.json) printJson({ deleted: deletions });
 }
 

@@ -19,12 +19,16 @@ import { print, printJson, table } from './output.js';
 import { findRun } from './find-run.js';
 import { shortPath } from './paths.js';
 import { addControlCommands } from './runs-control.js';
-import { cancellable } from './steps.js';
+import { cancellable, patiently } from './steps.js';
 import { backendOption, train, type TrainOptions } from './train.js';
 import { count } from './values.js';
 
 /** How long a look at runs elsewhere may hold up a list. */
 const LOOK_MS = 8_000;
+
+function look(directories: string[]): Promise<void> {
+  return patiently('looking at runs elsewhere', () => lookOnce(directories, LOOK_MS));
+}
 
 function row(run: RunInfo): string[] {
   const { status, step, evaluation } = run;
@@ -44,7 +48,7 @@ function row(run: RunInfo): string[] {
 async function list(options: { json?: boolean }): Promise<void> {
   const known = await listRuns([process.cwd()]);
   const elsewhere = known.filter(({ remote }) => remote).map(({ directory }) => directory);
-  await lookOnce(elsewhere, LOOK_MS);
+  await look(elsewhere);
   const runs = elsewhere.length > 0 ? await listRuns([process.cwd()]) : known;
   if (options.json) return printJson(runs);
   if (runs.length === 0) return print('no runs yet; start one with: striped train FILE --run NAME');
@@ -87,7 +91,7 @@ function details(run: RunInfo): string[][] {
 
 async function show(name: string, options: { json?: boolean }): Promise<void> {
   const { directory } = await findRun(name);
-  await lookOnce([directory], LOOK_MS);
+  await look([directory]);
   const run = await findRun(directory);
   if (options.json) printJson(run);
   else print(table(details(run), '<<'));
@@ -95,7 +99,7 @@ async function show(name: string, options: { json?: boolean }): Promise<void> {
 
 async function logs(name: string, options: { follow?: boolean; events?: boolean }): Promise<void> {
   const run = await findRun(name);
-  await lookOnce([run.directory], LOOK_MS);
+  await look([run.directory]);
   const watch = options.follow ? watchRuns({ directories: [run.directory] }) : null;
   try {
     await (options.events ? printEvents(run, options.follow) : printLog(run, options.follow));

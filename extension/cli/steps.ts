@@ -1,7 +1,8 @@
-import { CommandError } from './output.js';
+import { CommandError, tell } from './output.js';
 
 /** Seconds between two lines about one step where lines cannot be redrawn. */
 const PLAIN_INTERVAL_MS = 5_000;
+const PATIENCE_MS = 1_000;
 
 /** Shows what a long operation says of itself: one line a step, redrawn with its share on a terminal. */
 export class Steps {
@@ -45,5 +46,15 @@ export async function cancellable<T>(
   } finally {
     process.off('SIGINT', interrupted);
     steps.end();
+  }
+}
+
+/** Does something that may take a while elsewhere; says so where it takes longer than a second. */
+export async function patiently<T>(text: string, action: () => Promise<T>): Promise<T> {
+  const timer = setTimeout(() => tell(`${text} …`), PATIENCE_MS);
+  try {
+    return await action();
+  } finally {
+    clearTimeout(timer);
   }
 }

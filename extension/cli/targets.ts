@@ -1,7 +1,15 @@
 import { Command } from 'commander';
-import { addTarget, openTarget, readTargets, targetsFile, type TargetSettings } from '../runs/index.js';
+import {
+  addTarget,
+  LOCAL,
+  openTarget,
+  readTargets,
+  targetsFile,
+  type TargetSettings,
+} from '../runs/index.js';
 import { INSTALLATION } from './installation.js';
 import { EXIT, print, printJson, table, usageError } from './output.js';
+import { cancellable } from './steps.js';
 
 function row({ name, kind, host, directory, slurm }: TargetSettings): string[] {
   const options = Object.entries(slurm).map(([option, value]) => `${option}=${value}`);
@@ -23,7 +31,10 @@ const MARKS = { good: 'ok', warning: 'warning', bad: 'missing' } as const;
 
 async function check(name: string, options: { json?: boolean }): Promise<void> {
   const target = await openTarget(name, null, INSTALLATION);
-  const findings = await target.probe();
+  const findings = await cancellable(options.json ?? false, ({ tell, signal }) => {
+    if (target.name !== LOCAL) tell?.(`looking at ${target.where}`);
+    return target.probe({ signal });
+  });
   if (findings.some(({ verdict }) => verdict === 'bad')) process.exitCode = EXIT.failure;
   if (options.json) return printJson({ target: name, kind: target.kind, where: target.where, findings });
   print(

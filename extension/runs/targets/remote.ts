@@ -3,6 +3,7 @@ import { RUN_FILES } from '../run-directory.js';
 import type { RunHandle } from '../launch.js';
 import { isFinished, readStatus } from '../status.js';
 import { observeRuns } from './observe.js';
+import { probePartition } from './partition.js';
 import { LAUNCH } from './poll.js';
 import { judge } from './probe.js';
 import { quote } from './quote.js';
@@ -25,7 +26,10 @@ export class RemoteTarget implements Target {
   }
 
   async probe({ signal }: Watching = {}): Promise<Finding[]> {
-    return judge(await factsOf(this.site, signal), this.kind === 'slurm');
+    const { shell, settings } = this.site;
+    const findings = judge(await factsOf(this.site, signal), this.kind === 'slurm');
+    const hasSlurm = findings.some(({ about, verdict }) => about === 'Slurm' && verdict === 'good');
+    return hasSlurm ? [...findings, await probePartition(shell, settings, signal)] : findings;
   }
 
   async launch(launch: TargetLaunch): Promise<RunHandle> {

@@ -63,6 +63,25 @@ describe('runs on a Slurm cluster', function () {
     assert.match(found.found, /^slurm/);
   });
 
+  it('checks the partition that jobs go to', async () => {
+    const partition = async (settings: Record<string, unknown>) => {
+      desk.targets({ here: { kind: 'slurm', ...settings } });
+      const findings = await (await openTarget('here', null, INSTALLATION)).probe();
+      return findings.find(({ about }) => about === 'partition')!;
+    };
+    const known = await partition({});
+    assert.equal(known.verdict, 'good');
+    assert.equal(known.found, 'debug is up, 2 nodes with gpu:2, no time limit');
+    const missing = await partition({ partition: 'moon' });
+    assert.equal(missing.verdict, 'bad');
+    assert.equal(missing.mend, 'set "partition" of this target to one of debug, urgent');
+    slurm.says('scontrol', ['update', 'PartitionName=urgent', 'State=DOWN']);
+    assert.equal((await partition({ partition: 'urgent' })).verdict, 'warning');
+    slurm.says('scontrol', ['update', 'PartitionName=urgent', 'State=UP']);
+    const away = await partition({ setup: 'sinfo() { echo "no controller"; return 1; }' });
+    assert.equal(away.found, 'Slurm does not answer: no controller');
+  });
+
   it('trains as a job of a cluster that the layout names, with a script that can be read', async () => {
     const cluster = {
       name: 'from-layout',
