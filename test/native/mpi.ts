@@ -12,6 +12,8 @@ export function startMpirun(
 ): { process: ChildProcess; ended: Promise<Outcome> } {
   const child = spawn('mpirun', [...OPTIONS, ...words], {
     stdio: ['ignore', 'pipe', 'pipe'],
+    // A process group of its own: mpirun signals its whole group when a rank is gone before it knows of it.
+    detached: true,
     env: { ...process.env, ...ENVIRONMENT, ...environment },
   });
   return { process: child, ended: outcome(child) };

@@ -110,6 +110,14 @@ struct DeviceMemory {
 
 class ShardOperators;
 
+class Communicator;
+
+// How the devices of several processes find each other: `share` gives every rank the bytes of the first one.
+struct DeviceRanks {
+  int rank, size;
+  std::function<void(void* data, std::size_t bytes)> share;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -193,6 +201,12 @@ class Backend {
   virtual void negative_exponential(std::int64_t count, const void* x, void* y);
   virtual void multiply(std::int64_t count, void* x, const void* y);
 
+  // Joins the other ranks' devices, which must all do so; null where this backend's memory is the machine's,
+  // which needs none of its own. Throws Error that says what is missing.
+  virtual std::unique_ptr<Communicator> join(const DeviceRanks& ranks);
+  // Tells this device from all others of its machine; empty where ranks may share it.
+  virtual std::string device_id() const { return ""; }
+
   // Recording, to run a whole step with one launch (a CUDA graph): calls between begin_recording() and
   // end_recording() are not run but recorded, with their pointers; replay() runs them again, in the same
   // order. Shapes must have run once before they are recorded; allocate, release, upload, download and
@@ -220,5 +234,7 @@ class Backend {
 std::unique_ptr<Backend> make_cpu_backend(const std::string& precision, int threads);
 // Throws Error "no-cuda" with what is missing and how to mend it; also when built without CUDA.
 std::unique_ptr<Backend> make_cuda_backend(const std::string& precision, int device);
+// GPUs that this process sees; 0 where there are none or the engine has no CUDA.
+int cuda_device_count();
 
 }  // namespace striped

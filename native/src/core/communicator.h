@@ -43,8 +43,9 @@ class Communicator {
   // received may overlap anything sent.
   virtual void exchange(const std::vector<Send>& sends, const std::vector<Receive>& receives, DType type) = 0;
 
-  // Calls after fork() may run beside the backend's queue, behind what was queued before it. What they read
-  // must stay as it is, and what they write is there, only after join() with a mark() taken behind them.
+  // Calls between fork() and mark() may run beside the backend's queue, behind what was queued before it.
+  // What they read must stay as it is, and what they write is there, only after join() with a mark() taken
+  // behind them.
   virtual void fork() {}
   virtual std::uint64_t mark() { return 0; }
   virtual void join(std::uint64_t) {}

@@ -11,4 +11,6 @@ std::unique_ptr<Backend> make_cuda_backend(const std::string&, int) {
       "with -DSTRIPED_CUDA=ON, or use --backend cpu");
 }
 
+int cuda_device_count() { return 0; }
+
 }  // namespace striped

@@ -162,7 +162,7 @@ double Probe::loss_and_gradients() {
   } else {
     model_.evaluate(store_, own);
   }
-  return sum_over(ranks_.rows(), backend_, model_.loss_sum()) / total;
+  return HostSum(backend_).over(ranks_.rows(), model_.loss_sum()) / total;
 }
 
 }  // namespace

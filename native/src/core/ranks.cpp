@@ -1,7 +1,5 @@
 #include "core/ranks.h"
 
-#include "core/device_buffer.h"
-
 namespace striped {
 
 int rank_count(const PlanParallel& parallel) { return parallel.tensor * parallel.context * parallel.data; }
@@ -23,12 +21,11 @@ RankPlace place_of(const PlanParallel& parallel, int rank) {
   return place;
 }
 
-double sum_over(Communicator& ranks, Backend& backend, double value) {
+double HostSum::over(Communicator& ranks, double value) {
   if (ranks.size() == 1) return value;
-  const DeviceBuffer sum(backend, sizeof value);
-  backend.upload(sum.at(), &value, sizeof value);
-  ranks.all_reduce(sum.at(), 1, DType::f64);
-  backend.download(&value, sum.at(), sizeof value);
+  backend_.upload(value_.at(), &value, sizeof value);
+  ranks.all_reduce(value_.at(), 1, DType::f64);
+  backend_.download(&value, value_.at(), sizeof value);
   return value;
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/communicator.h"
+#include "core/device_buffer.h"
 #include "core/plan.h"
 
 namespace striped {
@@ -42,7 +43,15 @@ struct RankGroups {
 };
 
 // The sum over ranks of a number that each has on the host.
-double sum_over(Communicator& ranks, Backend& backend, double value);
+class HostSum {
+ public:
+  explicit HostSum(Backend& backend) : backend_(backend), value_(backend, sizeof(double)) {}
+  double over(Communicator& ranks, double value);
+
+ private:
+  Backend& backend_;
+  DeviceBuffer value_;
+};
 
 // The groups of a run of one rank.
 RankGroups only_rank(Backend& backend);

@@ -85,6 +85,39 @@ void require_divisible(const Plan& plan) {
             degrees.tensor);
 }
 
+// Ranks on GPUs were never run on GPUs: who wants to try them asks for it.
+bool gpu_ranks_wanted() {
+  const char* const asked = std::getenv("STRIPED_GPU_RANKS");
+  return asked != nullptr && std::string(asked) == "1";
+}
+
+// "auto" may find a GPU on one machine and none on another.
+void require_one_backend(const Backend& backend, const parallel::Launch& launch) {
+  const std::vector<std::string> names = launch.gather(backend.name());
+  launch.together([&] {
+    for (int rank = 1; rank < launch.size(); ++rank)
+      if (names[static_cast<std::size_t>(rank)] != names[0])
+        throw Error("parallel-backend", launch.name(rank) + " computes on " +
+                                            names[static_cast<std::size_t>(rank)] + " and " + launch.name(0) +
+                                            " on " + names[0] + "; name one with --backend");
+  });
+}
+
+void require_own_devices(const Backend& backend, const parallel::Launch& launch) {
+  const std::string id = backend.device_id();
+  const std::vector<std::string> devices = launch.gather(id.empty() ? "" : launch.host() + " " + id);
+  launch.together([&] {
+    for (int rank = 0; rank < launch.size(); ++rank)
+      for (int other = 0; other < rank; ++other)
+        if (const auto& device = devices[static_cast<std::size_t>(rank)];
+            !device.empty() && device == devices[static_cast<std::size_t>(other)])
+          throw Error("gpu-shared",
+                      launch.name(other) + " and " + launch.name(rank) +
+                          " have the same GPU; start no more ranks on a machine than it has GPUs, "
+                          "and let each see them all, or one of its own");
+  });
+}
+
 int parts_of(const Plan& plan, const RankPlace& place) {
   return parallel::sharing_of(plan.run.parallel, place).part.count;
 }
@@ -122,19 +155,27 @@ BackendChoice choose_rank_backend(const std::string& name, const std::string& pr
                                   int device, const parallel::Launch& launch) {
   BackendChoice choice;
   launch.together([&] {
-    choice = choose_backend(name, precision, threads, device);
-    // MPI moves memory of the host.
-    if (launch.size() > 1 && choice.backend->name() != "cpu")
+    const int gpus = launch.size() > 1 && name != "cpu" ? cuda_device_count() : 0;
+    choice =
+        choose_backend(name, precision, threads, gpus > 0 ? (device + launch.local_rank()) % gpus : device);
+    if (launch.size() > 1 && choice.backend->name() != "cpu" && !gpu_ranks_wanted())
       throw Error("parallel-device", "several ranks train on the CPU only so far, and the backend is " +
                                          choice.backend->name() +
                                          "; use --backend cpu, or compile the run for one device");
   });
+  require_one_backend(*choice.backend, launch);
+  require_own_devices(*choice.backend, launch);
   return choice;
 }
 
 RankGroups make_ranks(const PlanParallel& parallel, Backend& backend, const parallel::Launch& launch) {
   if (launch.size() == 1) return only_rank(backend);
-  return split_ranks(launch.world()->split(0, launch.rank()), parallel);
+  const auto share = [&](void* data, std::size_t bytes) {
+    launch.world()->broadcast(data, static_cast<std::int64_t>(bytes / size_of(DType::bf16)), DType::bf16, 0);
+  };
+  std::unique_ptr<Communicator> all = backend.join({launch.rank(), launch.size(), share});
+  if (!all) all = launch.world()->split(0, launch.rank());
+  return split_ranks(std::move(all), parallel);
 }
 
 parallel::Lifeline::Lost end_of(const LostRank& lost) {

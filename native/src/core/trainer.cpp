@@ -231,8 +231,9 @@ double Trainer::evaluate() const {
     run.model.evaluate(run.store, rows.take(batch));
     weight += batch.total_weight;
   }
-  const double loss = sum_over(run.ranks.rows(), run.backend, run.model.loss_sum());
-  weight = sum_over(*run.ranks.data, run.backend, weight);
+  HostSum sum(run.backend);
+  const double loss = sum.over(run.ranks.rows(), run.model.loss_sum());
+  weight = sum.over(*run.ranks.data, weight);
   return weight > 0 ? loss / weight : kUnknown;
 }
 

@@ -23,11 +23,12 @@ TrainingStep::TrainingStep(const PlanRun& run, Model& model, ParameterStore& sto
       record_(record && backend.can_record() && ranks.all->size() == 1),
       settings_(backend, sizeof(OptimizerStep)),
       squared_norm_(backend, sizeof(double)),
+      sum_(backend),
       rows_(ranks.place, run.micro_batch, run.sequence),
       exchange_(store, ranks) {}
 
 TrainingStep::Result TrainingStep::run(const SampleBatch& batch, std::int64_t step, double learning_rate) {
-  const double weight = sum_over(*ranks_.data, backend_, batch.total_weight);
+  const double weight = sum_.over(*ranks_.data, batch.total_weight);
   const double total = weight > 0 ? weight : 1;
   const auto micro_batches = static_cast<double>(plan_.accumulation * ranks_.place.data.count);
   const double share = 1.0 / micro_batches;
@@ -57,7 +58,7 @@ TrainingStep::Result TrainingStep::run(const SampleBatch& batch, std::int64_t st
     const parallel::Waiting waiting;  // on a device, for everything that was queued
     backend_.download(&result.squared_norm, squared_norm_.at(), sizeof result.squared_norm);
   }
-  result.loss_sum = sum_over(ranks_.rows(), backend_, model_.loss_sum());
+  result.loss_sum = sum_.over(ranks_.rows(), model_.loss_sum());
   return result;
 }
 

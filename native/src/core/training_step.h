@@ -52,6 +52,7 @@ class TrainingStep {
   bool recorded_ = false;
   int warm_ = 0;  // steps run so far, up to kWarmUp
   DeviceBuffer settings_, squared_norm_;
+  HostSum sum_;
   RowShard rows_;
   parallel::ParameterExchange exchange_;
 };

@@ -1,10 +1,12 @@
 // The CUDA backend: one stream, the operators of this folder, cuBLASLt and cuDNN.
 #include <cuda_runtime.h>
 
+#include <cstdio>
 #include <utility>
 
 #include "attention.h"
 #include "gemm.h"
+#include "nccl_communicator.h"
 #include "operators.h"
 #include "striped/error.h"
 #include "timeline.h"
@@ -82,6 +84,19 @@ struct Event {
   Event(const Event&) = delete;
   Event& operator=(const Event&) = delete;
 };
+
+// The GPU's own number, which it keeps whatever the process sees of it.
+std::string device_id(int device) {
+  cudaDeviceProp properties;
+  check(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");
+  std::string text = "GPU-";
+  char byte[3];
+  for (const char value : properties.uuid.bytes) {
+    std::snprintf(byte, sizeof byte, "%02x", static_cast<unsigned char>(value));
+    text += byte;
+  }
+  return text;
+}
 
 class CudaBackend final : public Backend {
  public:
@@ -263,6 +278,12 @@ class CudaBackend final : public Backend {
     cuda::multiply(context_, count, real(x), real(y));
   }
 
+  std::unique_ptr<Communicator> join(const DeviceRanks& ranks) override {
+    const auto will_change = [this](void* data, std::size_t bytes) { gemm_->forget(data, bytes); };
+    return join_gpus({context_.device, context_.stream, will_change}, ranks);
+  }
+  std::string device_id() const override { return cuda::device_id(context_.device); }
+
   bool can_record() const override { return true; }
   bool begin_recording() override {
     enter();
@@ -332,6 +353,11 @@ class CudaBackend final : public Backend {
 
 }  // namespace
 }  // namespace cuda
+
+int cuda_device_count() {
+  int count = 0;
+  return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
+}
 
 std::unique_ptr<Backend> make_cuda_backend(const std::string& precision, int device) {
   return std::make_unique<cuda::CudaBackend>(cuda::parse_precision(precision), device);

@@ -134,7 +134,7 @@ void Ring::forward(Communicator& ranks, const void* qkv, void* y, void* statisti
     if (step + 1 < size) send_keys(ranks, step + 1, scratch.own, scratch.others[(step + 1) % 2]);
     for_parts(here, (here + size - step) % size,
               [&](const Place& mine, const Place& its, const AttentionPart& part) {
-                          const bool first = step == 0 && part.offset == 0;
+                const bool first = step == 0 && part.offset == 0;
                 operators_.attention_part(part, at(scratch.q, queries_, value_, mine),
                                           at(keys, keys_, value_, its), first, at(sum, output_, real_, mine),
                                           at(statistics, rows_ * shape_.heads, real_, mine), scratch.inner);

@@ -61,6 +61,8 @@ std::string Launch::name(int rank) const {
                                : number;
 }
 
+std::string Launch::host() const { return host_name(); }
+
 int Launch::local_rank() const {
   if (!world_) return 0;
   const auto own = hosts_.begin() + rank();

@@ -25,6 +25,7 @@ class Launch {
   bool first() const { return rank() == 0; }
   // "rank 3 on node7 (process 4711)".
   std::string name(int rank) const;
+  std::string host() const;
   // This process among those of its machine.
   int local_rank() const;
   bool one_machine() const;

@@ -41,16 +41,16 @@ class TensorBoundary {
   }
 
   // The same beside the backend's queue, which may do other work until meet().
-  void enter_aside(const Execution& run, Buffer stream, Buffer whole) const {
+  void enter_aside(const Execution& run, Buffer stream, Buffer whole) {
     aside(run, [&] { enter(run, stream, whole); });
   }
-  void leave_aside(const Execution& run, Buffer whole, Buffer stream) const {
+  void leave_aside(const Execution& run, Buffer whole, Buffer stream) {
     aside(run, [&] { leave(run, whole, stream); });
   }
-  // Ends what was begun aside with these buffers.
+  // Ends what was begun aside last, with these buffers.
   void meet(const Execution& run, Buffer whole, Buffer stream) const {
     if (!sums_) return;
-    run.ranks.tensor->join(run.ranks.tensor->mark());
+    run.ranks.tensor->join(mark_);
     // Both are in use until here.
     if (gathers_) run.at(whole);
     run.at(stream);
@@ -58,14 +58,16 @@ class TensorBoundary {
 
  private:
   template <typename Work>
-  void aside(const Execution& run, const Work& work) const {
+  void aside(const Execution& run, const Work& work) {
     run.ranks.tensor->fork();
     work();
+    mark_ = run.ranks.tensor->mark();
   }
 
   std::int64_t share_ = 0;  // values of the stream on this rank
   DType type_ = DType::f32;
   bool gathers_ = false, sums_ = false;
+  std::uint64_t mark_ = 0;  // of what is aside
 };
 
 }  // namespace striped::parallel
