@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const DIRECTORY = fileURLToPath(new URL('../../build/native/tests', import.meta.url));
-const SUBJECTS = ['operators', 'core'];
+const SUBJECTS = ['operators', 'core', 'nccl'];
 const TIMEOUT_MS = 600_000;
 
 const NAMED = { '&lt;': '<', '&gt;': '>', '&quot;': '"', '&apos;': "'", '&amp;': '&' } as Record<string, string>;

@@ -26,6 +26,8 @@ struct Functions {
   int (*create)(Handle*, int ranks, UniqueId, int rank);
   int (*split)(Handle, int color, int key, Handle*, void* config);
   int (*destroy)(Handle);
+  int (*abort)(Handle);
+  int (*state)(Handle, int* status);
   int (*rank)(Handle, int*);
   int (*size)(Handle, int*);
   int (*all_reduce)(const void* in, void* out, std::size_t count, int type, int operation, Handle,

@@ -1,6 +1,6 @@
 #include "nccl_communicator.h"
 
-#include <optional>
+#include <exception>
 #include <string>
 #include <utility>
 
@@ -26,6 +26,8 @@ nccl::Functions load() {
     library.bind(f.create, "ncclCommInitRank");
     library.bind(f.split, "ncclCommSplit");
     library.bind(f.destroy, "ncclCommDestroy");
+    library.bind(f.abort, "ncclCommAbort");
+    library.bind(f.state, "ncclCommGetAsyncError");
     library.bind(f.rank, "ncclCommUserRank");
     library.bind(f.size, "ncclCommCount");
     library.bind(f.all_reduce, "ncclAllReduce");
@@ -124,9 +126,15 @@ class NcclCommunicator final : public Communicator {
     check(cudaStreamCreateWithPriority(&stream_, cudaStreamNonBlocking, greatest), "cudaStreamCreate");
     for (std::size_t i = 0; i < kMarks; ++i) marks_.emplace_back(cudaEventDisableTiming);
   }
+  // Where something went wrong, other ranks may never come to what this one waits in.
   ~NcclCommunicator() override {
-    cudaStreamSynchronize(stream_);
-    functions().destroy(handle_);
+    cudaSetDevice(setting_.device);
+    if (failed_ || std::uncaught_exceptions() > exceptions_) {
+      functions().abort(handle_);
+    } else {
+      cudaStreamSynchronize(stream_);
+      functions().destroy(handle_);
+    }
     cudaStreamDestroy(stream_);
   }
 
@@ -171,16 +179,22 @@ class NcclCommunicator final : public Communicator {
     all_reduce(token, 1, DType::f32);
     check(cudaStreamSynchronize(setting_.stream), "barrier");
     check(cudaFree(token), "cudaFree");
+    require_sound();
   }
   void exchange(const std::vector<Send>& sends, const std::vector<Receive>& receives, DType type) override {
     for (const Receive& receive : receives) will_change(receive.data, receive.count, type);
     call(nullptr, 0, type, [&] {
-      require(functions().group_start(), "ncclGroupStart");
+      int status = functions().group_start();
+      if (status != nccl::kSuccess) return status;
       for (const auto& [to, data, count] : sends)
-        require(functions().send(data, extent(count), type_of(type), to, handle_, stream_), "ncclSend");
+        if (status == nccl::kSuccess)
+          status = functions().send(data, extent(count), type_of(type), to, handle_, stream_);
       for (const auto& [from, data, count] : receives)
-        require(functions().receive(data, extent(count), type_of(type), from, handle_, stream_), "ncclRecv");
-      return functions().group_end();
+        if (status == nccl::kSuccess)
+          status = functions().receive(data, extent(count), type_of(type), from, handle_, stream_);
+      // A group that stays open would take up whatever comes after.
+      const int ended = functions().group_end();
+      return status != nccl::kSuccess ? status : ended;
     });
   }
 
@@ -201,15 +215,18 @@ class NcclCommunicator final : public Communicator {
     enter();
     stand_still_.time(setting_.stream, [&] { marks_[mark % kMarks].hold(setting_.stream); });
   }
+  // Failures of what was queued show here, once a step.
   double waited() override {
     enter();
-    return stand_still_.take();
+    const double seconds = stand_still_.take();
+    require_sound();
+    return seconds;
   }
 
   std::unique_ptr<Communicator> split(int color, int key) override {
     nccl::Handle part = nullptr;
     enter();
-    require(functions().split(handle_, color, key, &part, nullptr), "ncclCommSplit");
+    succeed(functions().split(handle_, color, key, &part, nullptr), "ncclCommSplit");
     return std::make_unique<NcclCommunicator>(setting_, part);
   }
 
@@ -220,6 +237,15 @@ class NcclCommunicator final : public Communicator {
   void enter() const { check(cudaSetDevice(setting_.device), "cudaSetDevice"); }
   void will_change(void* data, std::int64_t count, DType type) const {
     setting_.will_change(data, extent(count) * size_of(type));
+  }
+  void succeed(int status, const char* what) {
+    failed_ = failed_ || status != nccl::kSuccess;
+    require(status, what);
+  }
+  void require_sound() {
+    int status = nccl::kSuccess;
+    succeed(functions().state(handle_, &status), "ncclCommGetAsyncError");
+    succeed(status, "an exchange between ranks");
   }
   // From here on, this stream is behind all that the backend's has to do.
   void follow() {
@@ -232,7 +258,7 @@ class NcclCommunicator final : public Communicator {
   void call(void* written, std::int64_t count, DType type, const Work& work) {
     if (written != nullptr) will_change(written, count, type);
     if (!aside_) follow();
-    require(work(), "a call between ranks");
+    succeed(work(), "a call between ranks");
     if (aside_) return;
     done_.record(stream_);
     stand_still_.time(setting_.stream, [&] { done_.hold(setting_.stream); });
@@ -245,7 +271,8 @@ class NcclCommunicator final : public Communicator {
   Event ready_{cudaEventDisableTiming}, done_{cudaEventDisableTiming};
   std::vector<Event> marks_;
   std::uint64_t marked_ = 0;
-  bool aside_ = false;
+  bool aside_ = false, failed_ = false;
+  int exceptions_ = std::uncaught_exceptions();
   StandStill stand_still_;
 };
 
