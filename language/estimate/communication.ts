@@ -196,6 +196,11 @@ function contextCost(
     return { bytes, seconds: 2 * allToAllSeconds(link, context, bytes / 2) };
   }
   const featurizer = (mixer.featurizerTaps - 1) * 3 * width * device.valueBytes;
+  if (spread?.[mixer.operator] === 'fft') {
+    // Every piece goes to every rank, and what each rank's part of the spectrum makes of it goes back.
+    const bytes = 2 * (context - 1) * shard.rows * width * device.valueBytes + featurizer * shard.batch;
+    return { bytes, seconds: sendSeconds(link, bytes) };
+  }
   const bytes =
     mixer.operator === 'LI'
       ? mixer.order * width * 4 + featurizer

@@ -184,13 +184,14 @@ const DEGREE = whole(1, 1 << 20);
 
 const ALL_TO_ALL = word('all-to-all', 'Every rank has whole sequences of some channels, or heads.');
 const P2P = word('p2p', 'What the filter reaches beyond a piece goes to the next rank.');
+const FFT = word('fft', 'A Fourier transform over the ranks: inputs and outputs go from rank to rank.');
 const STRATEGIES = [
   setting('SE', 'Short filters over context ranks.', [P2P, ALL_TO_ALL], 'p2p'),
-  setting('MR', 'Medium filters over context ranks.', [P2P, ALL_TO_ALL], 'p2p'),
+  setting('MR', 'Medium filters over context ranks.', [P2P, FFT, ALL_TO_ALL], 'p2p'),
   setting(
     'LI',
     'Long filters over context ranks.',
-    [word('state', 'Their states go from piece to piece.'), ALL_TO_ALL],
+    [word('state', 'Their states go from piece to piece.'), FFT, ALL_TO_ALL],
     'state',
   ),
   setting(

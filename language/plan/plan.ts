@@ -152,8 +152,8 @@ export interface PlanSpread {
   /** One piece a rank, or two: rank r has pieces r and 2 · ranks - 1 - r. */
   order: 'contiguous' | 'zig-zag';
   SE: 'p2p' | 'all-to-all';
-  MR: 'p2p' | 'all-to-all';
-  LI: 'state' | 'all-to-all';
+  MR: 'p2p' | 'fft' | 'all-to-all';
+  LI: 'state' | 'fft' | 'all-to-all';
   MHA: 'ring' | 'all-to-all';
 }
 

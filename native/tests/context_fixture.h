@@ -143,6 +143,8 @@ inline std::string name_of(ContextStrategy strategy) {
       return "state";
     case ContextStrategy::all_to_all:
       return "all-to-all";
+    case ContextStrategy::fourier:
+      return "Fourier transform";
     case ContextStrategy::ring:
       return "ring";
   }

@@ -159,7 +159,8 @@ inline HyenaCase modal_case(int ranks, SequenceOrder order, std::int64_t piece, 
 // Filters from one tap to several pieces long, pieces down to one row, and featurizers longer than a piece.
 inline void check_explicit_filters(Communicator& ranks, SequenceOrder order) {
   unsigned seed = 100;
-  for (const auto strategy : {ContextStrategy::point_to_point, ContextStrategy::all_to_all}) {
+  for (const auto strategy :
+       {ContextStrategy::point_to_point, ContextStrategy::fourier, ContextStrategy::all_to_all}) {
     for (const int piece : {1, 3, 17, 130}) {
       for (const int taps : {1, 2, 7, 35, 128, 300}) {
         if (taps == 300 && piece > 17) continue;
@@ -176,7 +177,8 @@ inline void check_explicit_filters(Communicator& ranks, SequenceOrder order) {
 
 inline void check_implicit_filters(Communicator& ranks, SequenceOrder order) {
   unsigned seed = 300;
-  for (const auto strategy : {ContextStrategy::state, ContextStrategy::all_to_all}) {
+  for (const auto strategy :
+       {ContextStrategy::state, ContextStrategy::fourier, ContextStrategy::all_to_all}) {
     for (const int piece : {1, 2, 7, 64, 131}) {
       for (const int modes : {1, 5, 16}) {
         check_case(ranks,
@@ -217,6 +219,12 @@ inline void check_traffic(Communicator& ranks, SequenceOrder order) {
   const std::int64_t moved = batch * sliced.shape.length / size * (size - 1) * sliced.shape.width;
   const std::int64_t rows = boundaries * batch * featurizer;
   expect(sliced, 2 * moved + rows, 3 * moved + rows);
+  // The same arrays, but from every rank to every other: size times as much.
+  const auto transformed = modal_case(size, order, 40, 16, 3, batch, ContextStrategy::fourier);
+  const std::int64_t width = transformed.shape.width;
+  const std::int64_t passed = batch * transformed.shape.length * (size - 1) * width;
+  const std::int64_t edges = boundaries * batch * 2 * 3 * width;
+  expect(transformed, 2 * passed + edges, 3 * passed + edges);
 }
 
 }  // namespace context_checks

@@ -74,7 +74,7 @@ TEST_CASE("context: what a strategy cannot do is refused") {
       CHECK(refused([&] { make_context_hyena(strategy, shape, sharding, *backend); }));
   }
   const AttentionShape attention{1, 30, 4, 2, 4, 0, 1e4, 1};
-  for (const auto strategy :
-       {ContextStrategy::all_to_all, ContextStrategy::state, ContextStrategy::point_to_point})
+  for (const auto strategy : {ContextStrategy::all_to_all, ContextStrategy::state,
+                              ContextStrategy::point_to_point, ContextStrategy::fourier})
     CHECK(refused([&] { make_context_attention(strategy, attention, sharding, *backend); }));
 }

@@ -56,7 +56,7 @@ const CASES: [title: string, text: string, present: string[], absent: string[]][
   [
     'strategies of LI',
     'run r { parallel { spread zig-zag(LI: |) } }',
-    ['state', 'all-to-all'],
+    ['state', 'fft', 'all-to-all'],
     ['p2p', 'ring', 'MHA'],
   ],
   ['strategies of MHA', 'run r { parallel { spread zig-zag(MHA: |) } }', ['ring', 'all-to-all'], ['state']],

@@ -15,6 +15,8 @@ export const EXCHANGED = {
   MHA: 'all-to-all',
 } as const;
 
+export const TRANSFORMED = { ...IN_PLACE, MR: 'fft', LI: 'fft' } as const;
+
 export const rankCount = ({ tensor, context, data }: Parallel): number => tensor * context * data;
 
 /** "tensor 2 with sequence, data 2, zero 3" */

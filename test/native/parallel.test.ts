@@ -12,6 +12,7 @@ import {
   rankCount,
   splittable,
   title,
+  TRANSFORMED,
   ZIGZAG,
   type Parallel,
 } from './parallel-layouts.js';
@@ -45,6 +46,10 @@ const LAYOUTS: Parallel[] = [
   { ...ONE, context: 2, spread: ZIGZAG, data: 2, zero: 2 },
   { ...ONE, tensor: 2, context: 2, spread: ZIGZAG, sequence: true },
   { ...ONE, tensor: 2, context: 2, spread: EXCHANGED, data: 2, sequence: true, zero: 3 },
+  { ...ONE, context: 2, spread: TRANSFORMED },
+  { ...ONE, context: 3, spread: { ...TRANSFORMED, order: 'zig-zag' } },
+  { ...ONE, context: 8, spread: TRANSFORMED, zero: 3 },
+  { ...ONE, tensor: 2, context: 4, spread: { ...TRANSFORMED, order: 'zig-zag' }, sequence: true, zero: 1 },
 ];
 
 describe('parallel training equals one device', function () {

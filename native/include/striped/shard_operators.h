@@ -34,6 +34,13 @@ struct AttentionPart {
   std::int64_t window;  // as in AttentionShape
 };
 
+// Residues [first, first + count) of the spectrum of whole sequences in `pieces` pieces of `rows` rows, at
+// frequencies pieces·m + residue + 1/4 (native/src/cpu/hyena_fourier.cpp says why quarters).
+struct FourierPart {
+  std::int64_t batch, rows, width;
+  int pieces, first, count;
+};
+
 class ShardOperators {
  public:
   virtual ~ShardOperators() = default;
@@ -74,6 +81,19 @@ class ShardOperators {
   // to += λ^length ⊙ from, [count, order, width] "real": states carried over a piece.
   virtual void hyena_carry(const HyenaShape&, const HyenaWeights&, std::int64_t count, const void* from,
                            void* to) = 0;
+
+  // A convolution by its spectrum[batch, residues, rows, width, 2], "real": complex numbers. `x` has the rows
+  // of one piece of every sequence, `stride` values from sequence to sequence. Takes a piece into the sums
+  // over pieces that the transforms start from; and adds to a piece what these residues come to there.
+  virtual void fourier_add(const FourierPart&, int piece, const void* x, std::int64_t stride,
+                           void* spectrum) = 0;
+  virtual void fourier_take(const FourierPart&, int piece, const void* spectrum, void* x,
+                            std::int64_t stride) = 0;
+  // From the sums of u to those of conv(h, u) + d ⊙ u; and from those of the output's gradient g to those of
+  // u's. Gradients of weights are these residues' summands.
+  virtual void fourier_filter(const FourierPart&, const HyenaShape&, const HyenaWeights&, void* spectrum) = 0;
+  virtual void fourier_filter_backward(const FourierPart&, const HyenaShape&, const HyenaWeights&,
+                                       const void* u, void* g, const HyenaGradients&) = 0;
 
   // Rows of one piece, packed as in AttentionShape and with the first at `position` in its sequence, to
   // q[heads, rows, head_dim] and kv[2, kv_heads, rows, head_dim], q and k rotated; and the gradients back,

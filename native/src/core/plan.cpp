@@ -173,14 +173,22 @@ parallel::ContextStrategy read_strategy(const Node& node, const char* own,
   return node.one_of({own, "all-to-all"}) == own ? strategy : parallel::ContextStrategy::all_to_all;
 }
 
+// Of filters that may be as long as the sequence.
+parallel::ContextStrategy read_long_strategy(const Node& node, const char* own,
+                                             parallel::ContextStrategy strategy) {
+  const std::string name = node.one_of({own, "fft", "all-to-all"});
+  if (name == "fft") return parallel::ContextStrategy::fourier;
+  return name == own ? strategy : parallel::ContextStrategy::all_to_all;
+}
+
 // Over several context ranks only.
 parallel::Spread read_spread(const Node& node) {
   using parallel::ContextStrategy;
   const bool zigzag = node.at("order").one_of({"contiguous", "zig-zag"}) == "zig-zag";
   return {zigzag ? parallel::SequenceOrder::zigzag : parallel::SequenceOrder::contiguous,
           read_strategy(node.at("SE"), "p2p", ContextStrategy::point_to_point),
-          read_strategy(node.at("MR"), "p2p", ContextStrategy::point_to_point),
-          read_strategy(node.at("LI"), "state", ContextStrategy::state),
+          read_long_strategy(node.at("MR"), "p2p", ContextStrategy::point_to_point),
+          read_long_strategy(node.at("LI"), "state", ContextStrategy::state),
           read_strategy(node.at("MHA"), "ring", ContextStrategy::ring)};
 }
 

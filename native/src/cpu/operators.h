@@ -72,6 +72,15 @@ void hyena_states(Context&, const HyenaShape&, const HyenaWeights&, const T* pro
 template <class T>
 void hyena_carry(Context&, const HyenaShape&, const HyenaWeights&, std::int64_t count, const T* from, T* to);
 template <class T>
+void fourier_add(Context&, const FourierPart&, int piece, const T* x, std::int64_t stride, T* spectrum);
+template <class T>
+void fourier_take(Context&, const FourierPart&, int piece, const T* spectrum, T* x, std::int64_t stride);
+template <class T>
+void fourier_filter(Context&, const FourierPart&, const HyenaShape&, const HyenaWeights&, T* spectrum);
+template <class T>
+void fourier_filter_backward(Context&, const FourierPart&, const HyenaShape&, const HyenaWeights&, const T* u,
+                             T* g, const HyenaGradients&);
+template <class T>
 void attention_split(Context&, const AttentionShape&, std::int64_t rows, std::int64_t position, const T* qkv,
                      T* q, T* kv);
 template <class T>

@@ -62,6 +62,23 @@ class CpuShardOperators final : public ShardOperators {
     cpu::hyena_carry<T>(context_, s, w, count, in<T>(from), out<T>(to));
   }
 
+  void fourier_add(const FourierPart& part, int piece, const void* x, std::int64_t stride,
+                   void* spectrum) override {
+    cpu::fourier_add<T>(context_, part, piece, in<T>(x), stride, out<T>(spectrum));
+  }
+  void fourier_take(const FourierPart& part, int piece, const void* spectrum, void* x,
+                    std::int64_t stride) override {
+    cpu::fourier_take<T>(context_, part, piece, in<T>(spectrum), out<T>(x), stride);
+  }
+  void fourier_filter(const FourierPart& part, const HyenaShape& s, const HyenaWeights& w,
+                      void* spectrum) override {
+    cpu::fourier_filter<T>(context_, part, s, w, out<T>(spectrum));
+  }
+  void fourier_filter_backward(const FourierPart& part, const HyenaShape& s, const HyenaWeights& w,
+                               const void* u, void* g, const HyenaGradients& gradients) override {
+    cpu::fourier_filter_backward<T>(context_, part, s, w, in<T>(u), out<T>(g), gradients);
+  }
+
   void attention_split(const AttentionShape& s, std::int64_t rows, std::int64_t position, const void* qkv,
                        void* q, void* kv) override {
     cpu::attention_split<T>(context_, s, rows, position, in<T>(qkv), out<T>(q), out<T>(kv));

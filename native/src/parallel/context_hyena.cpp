@@ -1,6 +1,7 @@
 #include "parallel/context_hyena.h"
 
 #include "parallel/context_channels.h"
+#include "parallel/context_fourier.h"
 #include "parallel/context_pieces.h"
 #include "striped/error.h"
 
@@ -18,13 +19,16 @@ std::unique_ptr<ContextHyena> make_context_hyena(ContextStrategy strategy, const
     case ContextStrategy::state:
       if (modal) return std::make_unique<StatePassing>(shape, sharding, backend);
       break;
+    case ContextStrategy::fourier:
+      return std::make_unique<FourierSpread>(shape, sharding, backend);
     case ContextStrategy::ring:
       break;
   }
   throw Error("context-strategy", modal
-                                      ? "Hyena-LI is spread over context ranks by its states or by all-to-all"
-                                      : "explicit filters are spread over context ranks point to point or by "
-                                        "all-to-all");
+                                      ? "Hyena-LI is spread over context ranks by its states, by a Fourier "
+                                        "transform or by all-to-all"
+                                      : "explicit filters are spread over context ranks point to point, by a "
+                                        "Fourier transform or by all-to-all");
 }
 
 }  // namespace striped::parallel

@@ -13,6 +13,7 @@ enum class SequenceOrder : std::uint8_t { contiguous, zigzag };
 enum class ContextStrategy : std::uint8_t {
   point_to_point,  // explicit filters: what they reach beyond a piece travels
   state,           // LI: its states travel from piece to piece
+  fourier,         // long filters: a Fourier transform over the ranks
   all_to_all,      // every rank gets whole sequences of some channels, or heads
   ring,            // attention: keys and values travel
 };
