@@ -52,12 +52,16 @@ async function measureMonitor(workbench: Workbench): Promise<Row[]> {
     item.click(),
   );
   const from = performance.now();
-  await monitor.frame.getByText('reading the events').waitFor({ state: 'hidden', timeout: 60_000 });
+  const reading = monitor.frame.getByText('reading the events');
+  await reading.waitFor();
+  const rateMeanwhile = await panningRate(monitor.frame);
+  await reading.waitFor({ state: 'hidden', timeout: 60_000 });
   const wholeMs = monitor.ms + performance.now() - from;
   const rate = await panningRate(monitor.frame);
   return [
     { what: 'a run of 1,000,000 steps shown', measured: monitor.ms, unit: 'ms', target: 1_000 },
     { what: 'every step of it read', measured: wholeMs, unit: 'ms', target: 10_000 },
+    { what: 'panning while it is read', measured: rateMeanwhile, unit: 'frames/s', target: 30, isRate: true },
     { what: 'panning through all of it', measured: rate, unit: 'frames/s', target: 30, isRate: true },
   ];
 }

@@ -16,8 +16,8 @@ import {
 import { RUN_FILES } from '../runs/run-directory.js';
 import { whereIsRun } from './run-words.js';
 
-/** Read and told at once, so that neither window nor page stands still for long. */
-const CHUNK_BYTES = 4 << 20;
+/** Read and told at once, so that neither window nor page stands still for longer than a frame. */
+const CHUNK_BYTES = 1 << 20;
 const LOG_LINES = 500;
 
 type PostUpdate = (update: MonitorUpdate) => Thenable<boolean>;

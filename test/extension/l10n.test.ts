@@ -32,4 +32,18 @@ describe('texts that users see', () => {
       assert.match(text, /^[A-Z][a-z]+( ([A-Z][a-z]+|from))+$/, `${command}: ${text}`);
     }
   });
+
+  it('of the walkthrough are at most six steps, each beside a picture of its own in every theme', () => {
+    const { contributes } = JSON.parse(read('package.json')) as {
+      contributes: { walkthroughs: { steps: { media: { image: Record<string, string> } }[] }[] };
+    };
+    const [{ steps }] = contributes.walkthroughs as [(typeof contributes.walkthroughs)[number]];
+    assert.ok(steps.length <= 6);
+    const pictures = steps.map(({ media: { image } }) => {
+      assert.deepEqual(Object.keys(image).sort(), ['dark', 'hc', 'hcLight', 'light']);
+      for (const file of Object.values(image)) assert.match(read(file).slice(0, 8), /PNG/);
+      return image.dark;
+    });
+    assert.equal(new Set(pictures).size, steps.length);
+  });
 });

@@ -3,7 +3,7 @@ import type { Page } from 'playwright-core';
 import type { DiagramUpdate } from '../../webview/shared/messages.js';
 import { eventually } from '../support/eventually.js';
 import { PageHarness, type OpenOptions } from './page-harness.js';
-import { evo2 } from './sample.js';
+import { evo2, flat } from './sample.js';
 
 describe('the preview page, in a browser', function () {
   this.timeout(60_000);
@@ -39,6 +39,40 @@ describe('the preview page, in a browser', function () {
     assert.deepEqual(harness.complaints, []);
     const band = page.locator('svg .heading');
     assert.equal(await band.evaluate((element) => getComputedStyle(element).fontSize), '18px');
+  });
+
+  it('draws before ELK is there, the same with it, and without it', async () => {
+    const picture = () => page.locator('#picture').innerHTML();
+    const small = (): DiagramUpdate =>
+      ({ ...preview(), preview: flat(['SE', 'MR', 'LI', 'MHA']) }) as DiagramUpdate;
+    let letIn = (): void => undefined;
+    const allowed = new Promise<void>((resolve) => (letIn = resolve));
+    await page.route('**/elk-layout.js', async (route) => {
+      await allowed;
+      await route.continue();
+    });
+    await page.reload();
+    await harness.hasSent('ready');
+    await tell(small());
+    await page.waitForSelector('svg .block');
+    const before = await picture();
+    const arrives = page.waitForResponse('**/elk-layout.js');
+    letIn();
+    await (await arrives).finished();
+    await tell(small());
+    await page.evaluate('new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))');
+    assert.equal(await picture(), before);
+    assert.deepEqual(harness.complaints, []);
+
+    await page.unroute('**/elk-layout.js');
+    await page.route('**/elk-layout.js', (route) => route.abort());
+    const failed = page.waitForEvent('requestfailed');
+    await page.reload();
+    await harness.hasSent('ready');
+    await tell(small());
+    await failed;
+    await tell({ ...preview(), preview: flat(['SE', 'MR']) } as DiagramUpdate);
+    await eventually('the new picture', async () => (await blocks()) === 2);
   });
 
   it('keeps the viewport over an update, and hands it to the editor for a reload', async () => {

@@ -13,12 +13,13 @@ import {
 import { HEAT_NAMES, HEATS } from './heat.js';
 import { highlight } from './highlight.js';
 import { Inspector } from './inspector.js';
-import { loadElk } from './layout.js';
+import { layoutDiagram, loadElk } from './layout.js';
 import { Moving } from './moving.js';
 import { Navigation } from './navigation.js';
 import { diagramStyle, type Theme } from './palette.js';
 import { pngOf } from './png.js';
 import { besideEachOther, renderDiagramSvg } from './svg.js';
+import { buildTree } from './tree.js';
 import { Viewport } from './viewport.js';
 import './main.css';
 
@@ -37,6 +38,7 @@ const NOTHING = t('compare with …');
 let shown: PreviewModel | null = null;
 let other: PreviewModel | null = null;
 let version = 0;
+let isElkAwaited = false;
 let cursor: { line: number; character: number } | null = null;
 /** Pictures are laid out asynchronously; only the newest request may draw. */
 let newest = 0;
@@ -153,7 +155,8 @@ function draw(theme: Theme): Promise<string[]> {
 }
 
 async function redraw(): Promise<void> {
-  if (!shown) return;
+  const model = shown;
+  if (!model) return;
   const request = ++newest;
   const pictures = await draw('css');
   if (request !== newest) return;
@@ -164,8 +167,18 @@ async function redraw(): Promise<void> {
   highlight(picture, cursor);
   inspector.refresh(picture, modelOf);
   requestAnimationFrame(() => setTimeout(markPainted));
-  // Without it pictures are placed directly, as the first one was.
-  requestIdleCallback(() => void loadElk().catch(() => undefined));
+  if (!isElkAwaited) requestIdleCallback(() => void prepareElk(model));
+  isElkAwaited = true;
+}
+
+/**
+ * Loads ELK, and has it lay out the picture that stands: its first layout takes ten times as long as those that follow, so
+ * long as no keystroke should. Where it does not load, pictures are placed directly, as the first one was.
+ */
+async function prepareElk(model: PreviewModel): Promise<void> {
+  await loadElk()
+    .then(() => layoutDiagram(buildTree(model, expanded)))
+    .catch(() => undefined);
 }
 
 /** For whoever measures: the newest picture can be seen from here on. */

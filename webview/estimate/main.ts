@@ -60,10 +60,16 @@ function facts({ estimate, device }: EstimateView): string {
     [t('Sequence'), `${estimate.microBatch} × ${formatLength(estimate.sequence)}, ${estimate.precision}`],
     [t('Device'), device.name],
     ...(transformer
-      ? ([[t('Than a Transformer'), `${transformer.speedup.toFixed(2)}×`]] as [string, string][])
+      ? ([[t('Beside a Transformer'), t('{0}× the speed', transformer.speedup.toFixed(2))]] as [
+          string,
+          string,
+        ][])
       : []),
     ...(stripedhyena1
-      ? ([[t('Than StripedHyena 1'), `${stripedhyena1.speedup.toFixed(2)}×`]] as [string, string][])
+      ? ([[t('Beside StripedHyena 1'), t('{0}× the speed', stripedhyena1.speedup.toFixed(2))]] as [
+          string,
+          string,
+        ][])
       : []),
   ];
   return `<dl id="facts">${rows.map(([name, value]) => `<div><dt>${text(name)}</dt><dd>${text(value)}</dd></div>`).join('')}</dl>`;

@@ -1,5 +1,5 @@
 import uPlot from 'uplot';
-import { formatCount } from '../shared/format.js';
+import { formatTick } from '../shared/format.js';
 import { t } from '../shared/l10n.js';
 import { chartTheme, type ChartTheme } from '../shared/theme.js';
 import type { ChartSpec, Curve, Level } from './chart-specs.js';
@@ -158,18 +158,25 @@ export class Chart {
       axes: [
         {
           ...axis,
-          values: (_plot, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? formatCount(tick) : '')),
+          values: (_plot, ticks, _axis, _space, step) =>
+            ticks.map((tick) => (Number.isInteger(tick) ? formatTick(tick, step) : '')),
         },
         {
           ...axis,
           size: 64,
-          values: (_plot, ticks) =>
-            ticks.map((tick) => (tick === null ? '' : axisText(tick, (shown) => this.spec.format(shown)))),
+          values: (_plot, ticks, _axis, _space, step) =>
+            ticks.map((tick) => (tick === null ? '' : this.axisText(tick, this.isLog ? 0 : step))),
         },
       ],
       series: [{ label: t('step') }, ...this.series(theme)],
       bands: this.bands(theme),
     };
+  }
+
+  /** With its unit, where it has one. */
+  private axisText(value: number, step: number): string {
+    const text = this.spec.format(value);
+    return value !== 0 && /[^\d.KMBTQ+-]/.test(text) ? text : formatTick(value, step);
   }
 
   private series(theme: ChartTheme): uPlot.Series[] {
@@ -243,11 +250,4 @@ function hasAny(series: RunSeries, curves: Curve[]): boolean {
 function newestIndex(column: ArrayLike<number | null | undefined>): number {
   for (let index = column.length - 1; index >= 0; index--) if (column[index] != null) return index;
   return 0;
-}
-
-function axisText(value: number, format: (value: number) => string): string {
-  if (value === 0) return '0';
-  const text = format(value);
-  if (/[A-Za-z%]/.test(text)) return text;
-  return Math.abs(value) < 0.01 ? value.toExponential(0) : formatCount(Number(value.toPrecision(4)));
 }

@@ -92,9 +92,13 @@ host.onUpdate((update) => {
     case 'sample':
       dataOf(update.of)?.showSample(update.events);
       break;
-    case 'events':
-      dataOf(update.of)?.add(update);
+    case 'events': {
+      const data = dataOf(update.of);
+      data?.add(update);
+      // Until a long run is read whole, its sample stays as it is.
+      if (data && data.share < 1) return drawShare();
       break;
+    }
     case 'log':
       log.add(update);
       return;
@@ -150,10 +154,17 @@ function draw(): void {
   parts.update(series.partsMs, plan?.expected?.partsMs ?? {});
   checkpoints.update(series.checkpoints);
   firstBad.setVisible(series.firstBadStep !== null);
-  const share = Math.min(own.share, ...others.map((other) => other.share));
-  loading.textContent = share < 1 ? t('reading the events: {0}%', Math.floor(100 * share)) : '';
-  exportCsv.setEnabled(own.share === 1);
+  drawShare();
   if (run) drawRun(run);
+}
+
+/** How much of the events is here. */
+function drawShare(): void {
+  const share = Math.min(own.share, ...others.map((other) => other.share));
+  const words = share < 1 ? t('reading the events: {0}%', Math.floor(100 * share)) : '';
+  if (loading.textContent === words) return;
+  loading.textContent = words;
+  exportCsv.setEnabled(own.share === 1);
 }
 
 function drawRun(current: RunSummary): void {

@@ -15,6 +15,28 @@ export function formatCount(value: number): string {
   return `${value < 0 ? '-' : ''}${text}${SI[suffix]}`;
 }
 
+/**
+ * A mark of an axis whose marks are `step` apart, with the digits that tell it from its neighbours: 1.375, 500.05K; where
+ * a suffix would need many of them in full, 1,000,050. Without a step, on a logarithmic axis, three digits.
+ */
+export function formatTick(value: number, step = 0): string {
+  const size = Math.abs(value);
+  if (value === 0) return '0';
+  if (size < 0.01) return Number(value.toPrecision(3)).toExponential();
+  if (step <= 0) return formatCount(Number(value.toPrecision(3)));
+  const suffix = Math.min(SI.length - 1, Math.max(0, Math.floor(Math.log10(size) / 3)));
+  const decimals = decimalsOf(step / 1000 ** suffix);
+  if (suffix > 0 && decimals > 3) return value.toLocaleString('en');
+  return `${trimZeros((value / 1000 ** suffix).toFixed(decimals))}${SI[suffix]}`;
+}
+
+/** Digits behind the point until nothing is left over. */
+function decimalsOf(value: number): number {
+  let decimals = 0;
+  while (decimals < 9 && Math.abs(value - Number(value.toFixed(decimals))) > value * 1e-6) decimals++;
+  return decimals;
+}
+
 /** Milliseconds in, the fitting unit out: 0.0123 → `12.3 µs`, 1234 → `1.23 s`. */
 export function formatMs(ms: number): string {
   if (!Number.isFinite(ms)) return '–';

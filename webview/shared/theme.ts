@@ -23,7 +23,8 @@ export function chartTheme(style: CSSStyleDeclaration = getComputedStyle(documen
   return {
     foreground,
     muted: value(['--vscode-descriptionForeground'], foreground),
-    grid: value(['--vscode-contrastBorder', '--vscode-panel-border'], '#8884'),
+    // Not the border of high-contrast themes, which would outshine the curves.
+    grid: '#8884',
     background: value(['--vscode-editor-background'], 'transparent'),
     // Not the theme's orange: in the editor's own themes it lets the background through.
     series: [value(['--vscode-charts-blue'], '#56b4e9'), value(['--vscode-charts-yellow'], '#e69f00')],
