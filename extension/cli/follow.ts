@@ -1,5 +1,14 @@
 import type { EndEvent, EvaluationEvent, RunEvent, StartEvent, StepEvent } from '../runs/run-directory.js';
-import { followEvents, readRun, RunError, stopRun, watchRuns, type RunHandle } from '../runs/index.js';
+import {
+  describeRemote,
+  followEvents,
+  readRemote,
+  readRun,
+  RunError,
+  stopRun,
+  watchRuns,
+  type RunHandle,
+} from '../runs/index.js';
 import { formatCount } from '../../webview/shared/format.js';
 import { CommandError, print, printJson, tell } from './output.js';
 import { shortPath } from './paths.js';
@@ -85,6 +94,18 @@ function conclusion(directory: string, state: string, seen: Seen): string {
   return lines.join('\n');
 }
 
+/** Says how a run elsewhere stands whenever that changes: why it waits in a queue, or why nothing is heard. */
+function sayWhereItStands(directory: string, say: (text: string) => void): NodeJS.Timeout {
+  let said = '';
+  return setInterval(() => {
+    void readRemote(directory).then((remote) => {
+      const stands = remote ? `${remote.situation}\n${remote.trouble}` : '\n';
+      if (remote && stands !== said && stands !== '\n') say(describeRemote(remote, true));
+      said = stands;
+    });
+  }, 1000);
+}
+
 export interface FollowOptions {
   /** Steps the run will have at its end. */
   steps: number;
@@ -104,8 +125,8 @@ export async function followRun(handle: RunHandle, { steps, json, since }: Follo
     () => abort.abort(),
   );
   const seen: Seen = {};
-  // The run's process is detached and does not keep this one alive.
-  const alive = setInterval(() => undefined, 1000);
+  // It also keeps this process alive, which the run's own, being detached, does not.
+  const stands = sayWhereItStands(directory, json ? () => undefined : (text) => progress.say(text));
   const watch = watchRuns({ directories: [directory] });
   try {
     for await (const event of followEvents(directory, abort.signal)) {
@@ -123,7 +144,7 @@ export async function followRun(handle: RunHandle, { steps, json, since }: Follo
     }
     await handle.ended;
   } finally {
-    clearInterval(alive);
+    clearInterval(stands);
     watch.dispose();
     restore();
     progress.clear();

@@ -55,8 +55,9 @@ async function list(options: { json?: boolean }): Promise<void> {
   const head = ['run', 'model', 'state', 'step', 'loss', 'held-out', 'on', 'started (UTC)', 'directory'];
   print(table([head, ...runs.map(row)], '<<<>>><<<'));
   for (const run of runs) {
-    if (run.remote?.trouble && !isFinished(run.state))
-      print(`${run.run} ${describeRemote(run.remote, true)}`);
+    const { remote } = run;
+    if (remote && (remote.trouble || remote.waits) && !isFinished(run.state))
+      print(`${run.run} ${describeRemote(remote, true)}`);
   }
 }
 

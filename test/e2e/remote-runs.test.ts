@@ -54,7 +54,13 @@ describe('runs elsewhere, from the editor', function () {
       prepare: async ({ home }) => {
         const folder = path.join(home, '.config', 'striped');
         mkdirSync(folder, { recursive: true });
-        writeFileSync(path.join(folder, 'targets.json'), JSON.stringify({ targets: targets() }));
+        // ssh looks for its configuration where the system says that the user's home is.
+        const ssh = path.join(root, 'ssh');
+        writeFileSync(ssh, `#!/bin/sh\nexec ssh -F '${sshd.config}' "$@"\n`, { mode: 0o755 });
+        const settings = { programs: { ssh }, targets: targets() };
+        writeFileSync(path.join(folder, 'targets.json'), JSON.stringify(settings));
+        mkdirSync(path.join(home, '.ssh'));
+        copyFileSync(sshd.config, path.join(home, '.ssh', 'config'));
       },
     });
     await workbench.command('View: Show Striped');
@@ -100,6 +106,26 @@ describe('runs elsewhere, from the editor', function () {
     await pick(target);
     await pick(data);
   }
+
+  it('adds a host of the ssh configuration as a target, and checks it', async () => {
+    await workbench.command('Striped: Add Target');
+    await pick(/^striped-test-host/);
+    await pick(/Train on It/);
+    const input = workbench.page.locator('.quick-input-widget:visible input.input');
+    await eventually('a name is proposed', async () => (await input.inputValue()) === sshd.host);
+    await input.fill('added');
+    await workbench.page.keyboard.press('Enter');
+    const list = workbench.page.locator('.quick-input-widget:visible');
+    await list.getByText('added can train', { exact: true }).first().waitFor();
+    await list.locator('.monaco-list-row', { hasText: /rsync/ }).waitFor();
+    await workbench.screenshot('19-target');
+    await workbench.page.keyboard.press('Escape');
+    await workbench.page.locator('.tab', { hasText: 'targets.json' }).waitFor();
+    const file = path.join(workbench.home, '.config', 'striped', 'targets.json');
+    const { targets: known } = JSON.parse(readFileSync(file, 'utf8')) as { targets: object };
+    assert.deepEqual(Object.keys(known), ['box', 'slow', 'lab', 'added']);
+    await workbench.openLayout(LAYOUT);
+  });
 
   it('a launch is cancelled while it looks at the machine', async () => {
     await launchOn(/^slow/, /Send the Data/);
@@ -167,6 +193,18 @@ describe('runs elsewhere, from the editor', function () {
     await press('Kill');
     await row(/failed \d+\/\d+ · on box/).waitFor({ timeout: WAIT_MS });
     assert.deepEqual(enginesOf(there), []);
+  });
+
+  it('finds a run over there that this machine has forgotten', async () => {
+    const forgotten = run;
+    rmSync(run, { recursive: true });
+    await row(/on box/).waitFor({ state: 'detached', timeout: WAIT_MS });
+    await workbench.command('Striped: Find Runs');
+    await pick(/^box/);
+    await workbench.page.locator('.notification-toast', { hasText: 'Found on box: demo-' }).waitFor();
+    await row(/failed \d+\/\d+ · on box/).waitFor({ timeout: WAIT_MS });
+    [run] = (await runs()) as [string];
+    assert.notEqual(run, forgotten);
   });
 
   it('deletes it there and here, once it was shown what that is', async () => {

@@ -21,7 +21,8 @@ export async function fetchThere(
   directory: string,
   { tell, signal }: Watching,
 ): Promise<string[]> {
-  const listing = `cd -- ${quote(`${record.directory}/${RUN_FILES.checkpoints}`)} 2>/dev/null && ls -1; true`;
+  const listing = `cd -- ${quote(record.directory)} 2>/dev/null && [ "$(cat ${LAUNCH}/id)" = ${quote(record.id)} ] &&
+  cd ${RUN_FILES.checkpoints} 2>/dev/null && ls -1; true`;
   const there = (await shellOk(patient(shell), listing, 'list checkpoints', signal)).split('\n');
   const folder = path.join(directory, RUN_FILES.checkpoints);
   await mkdir(folder, { recursive: true });

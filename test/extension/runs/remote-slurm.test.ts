@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import {
@@ -15,6 +15,7 @@ import {
   watchRuns,
 } from '../../../extension/runs/index.js';
 import { eventually } from '../../support/eventually.js';
+import { outcome } from '../../support/outcome.js';
 import { hasSlurm, Slurm } from '../../support/slurm.js';
 import { hasSshd } from '../../support/sshd.js';
 import { curveOf, eventsOf, statusOf } from '../../support/tiny-run.js';
@@ -195,6 +196,32 @@ describe('runs on a Slurm cluster', function () {
     } finally {
       slurm.says('scontrol', ['update', 'PartitionName=debug', 'State=UP']);
       watch.dispose();
+    }
+  });
+
+  it('who follows a job from the command line is told why it waits', async () => {
+    writeFileSync(join(desk.root, 'work', 'small.striped'), LAYOUT.replace('data.txt', 'genome.fa'));
+    const striped = (...words: string[]) =>
+      spawn(process.execPath, [join(INSTALLATION, 'dist', 'striped.mjs'), ...words], {
+        cwd: join(desk.root, 'work'),
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
+    slurm.says('scontrol', ['update', 'PartitionName=debug', 'State=DOWN']);
+    try {
+      const child = striped('train', 'small.striped', '--on', 'here', '--backend', 'cpu', '--threads', '1');
+      const trained = outcome(child);
+      let said = '';
+      child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
+      await eventually('the reason is told', async () =>
+        /on here: job \d+: the partition is down/.test(said),
+      );
+      const listed = await outcome(striped('runs', 'list'));
+      assert.match(listed.stdout, /^tiny on here: job \d+: the partition is down$/m);
+      slurm.says('scontrol', ['update', 'PartitionName=debug', 'State=UP']);
+      const { code, stderr } = await trained;
+      assert.equal(code, 0, stderr);
+    } finally {
+      slurm.says('scontrol', ['update', 'PartitionName=debug', 'State=UP']);
     }
   });
 
