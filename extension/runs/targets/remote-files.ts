@@ -13,6 +13,8 @@ import type { Deletion, Watching } from './target.js';
 import { fetch } from './transfer.js';
 
 const CHECKPOINT = /^step-\d+$/;
+/** The folder of a sweep, in the directory of a run of it. */
+const SWEEP = /^(.*-sweep-[0-9a-f]{6})\/runs\/[^/]+$/s;
 
 /** Brings the committed checkpoints of a run that are not here yet into its mirror; returns their names. */
 export async function fetchThere(
@@ -41,25 +43,39 @@ export async function fetchThere(
   return names;
 }
 
+/**
+ * Sets `doomed` to what is deleted with a run: its directory, or the folder of its sweep where it is the last one there.
+ * Ends with 0 where it is not there (any more), with 1 where the directory is another run's.
+ */
+function findDoomed({ directory, id }: TargetRecord): string {
+  const run = quote(directory);
+  const sweep = SWEEP.exec(directory)?.[1];
+  const isLast = sweep && `[ "$(ls -A ${quote(`${sweep}/runs`)} | wc -l)" -eq 1 ] && doomed=${quote(sweep)}`;
+  return `[ -e ${run} ] || exit 0
+[ "$(cat ${quote(`${directory}/${LAUNCH}/id`)})" = ${quote(id)} ] || { echo 'it is another run' >&2; exit 1; }
+doomed=${run}
+${isLast ?? ''}`;
+}
+
 /** What `cleanThere` would delete. */
 export async function deletionsThere(
   shell: Shell,
   record: TargetRecord,
   directory: string,
 ): Promise<Deletion[]> {
-  const script = `cd -- ${quote(record.directory)} 2>/dev/null && [ "$(cat ${LAUNCH}/id)" = ${quote(record.id)} ] && du -sk .; true`;
-  const kilobytes = /^\d+/.exec(await shellOk(patient(shell), script, 'measure the run'))?.[0];
   const mirror = { where: 'this machine', path: directory, bytes: await sizeBelow(directory) };
-  if (kilobytes === undefined) return [mirror];
-  return [{ where: shell.where, path: record.directory, bytes: Number(kilobytes) * 1024 }, mirror];
+  const script = `(
+${findDoomed(record)}
+cd -- "$doomed" && du -sk . | cut -f 1 && printf '%s' "$doomed"
+) 2>/dev/null; true`;
+  const found = /^(\d+)\n([^]+)$/.exec(await shellOk(patient(shell), script, 'measure the run'));
+  if (!found) return [mirror];
+  return [{ where: shell.where, path: found[2]!, bytes: Number(found[1]) * 1024 }, mirror];
 }
 
 /** Deletes a run over there and its mirror; only what this very run's launch made is deleted. */
 export async function cleanThere(shell: Shell, record: TargetRecord, directory: string): Promise<void> {
-  const there = quote(record.directory);
-  const script = `[ -e ${there} ] || exit 0
-[ "$(cat ${quote(`${record.directory}/${LAUNCH}/id`)})" = ${quote(record.id)} ] || { echo 'it is another run' >&2; exit 1; }
-rm -rf -- ${there}`;
+  const script = `${findDoomed(record)}\nrm -rf -- "$doomed"`;
   await shellOk(patient(shell), script, `delete ${record.directory}`);
   await rm(directory, { recursive: true, force: true });
   await removeFromIndex(directory);

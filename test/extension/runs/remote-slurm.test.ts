@@ -3,6 +3,8 @@ import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import {
+  cleanRun,
+  deletionsOf,
   findRunDirectories,
   killRun,
   launchRun,
@@ -303,6 +305,19 @@ describe('runs on a Slurm cluster', function () {
       const folder = dirname(dirname(await directoryThere(directories[0]!)));
       const script = readFileSync(join(folder, '.launch', 'job.sh'), 'utf8');
       assert.match(script, /^#SBATCH --array=0-1%1$/m);
+      // With its last run its own folder goes.
+      const [first, second] = directories as [string, string];
+      assert.deepEqual(
+        (await deletionsOf(first)).map(({ path }) => path),
+        [await directoryThere(first), first],
+      );
+      await cleanRun(first);
+      assert.deepEqual(
+        (await deletionsOf(second)).map(({ path }) => path),
+        [folder, second],
+      );
+      await cleanRun(second);
+      assert.ok(!existsSync(folder));
     });
   });
 });
