@@ -88,15 +88,17 @@ describe('two ranks train as one does with the same global batch', function () {
     });
   });
 
-  it('on two nodes of a Slurm cluster', async function () {
+  it('on two nodes of a Slurm cluster, by srun or by mpirun', async function () {
     requireParts(this, { 'slurmctld, slurmd and munge': hasSlurm() });
     mkdirSync(join(desk.root, 'slurm'));
     const slurm = await Slurm.start(join(desk.root, 'slurm'));
     process.env.SLURM_CONF = slurm.config;
     try {
       const directory = join(desk.root, "clust er's");
-      desk.targets({ lab: { kind: 'slurm', directory, 'ntasks-per-node': '1' } });
+      const lab = { kind: 'slurm', directory, 'ntasks-per-node': '1' };
+      desk.targets({ lab, other: { ...lab, mpi: 'mpirun' } });
       isAsAlone(await trainedOn('lab', 2));
+      isAsAlone(await trainedOn('other', 2));
     } finally {
       await slurm.stop();
     }
