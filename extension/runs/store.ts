@@ -13,6 +13,7 @@ import {
 } from './run-directory.js';
 import { readStatus, replaceFile, type ObservedState, type ObservedStatus } from './status.js';
 import { parseEvent } from './tail.js';
+import { LAUNCH } from './targets/poll.js';
 import { readNews, readRecord, type RemoteNews } from './targets/record.js';
 
 /** A run as lists show it. */
@@ -142,11 +143,19 @@ export async function findRunDirectories(root: string, depth = SCAN_DEPTH): Prom
   const below = await Promise.all(
     directories.map(async ({ name }) => {
       const child = path.join(root, name);
-      if (path.basename(root) === 'runs' && (await isFile(path.join(child, RUN_FILES.plan)))) return [child];
+      if (path.basename(root) === 'runs' && (await isRunDirectory(child))) return [child];
       return depth > 0 ? findRunDirectories(child, depth - 1) : [];
     }),
   );
   return below.flat();
+}
+
+/** What a target of this machine's own Slurm keeps of a run is not the run's directory here. */
+async function isRunDirectory(directory: string): Promise<boolean> {
+  return (
+    (await isFile(path.join(directory, RUN_FILES.plan))) &&
+    !(await isFile(path.join(directory, LAUNCH, 'id')))
+  );
 }
 
 function isSkipped(name: string): boolean {

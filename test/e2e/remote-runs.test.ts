@@ -64,6 +64,8 @@ describe('runs elsewhere, from the editor', function () {
         copyFileSync(sshd.config, path.join(home, '.ssh', 'config'));
       },
     });
+    // The palette knows the view once the extension is there.
+    await workbench.codeLens('Run').waitFor();
     await workbench.command('View: Show Striped');
   });
   after(async () => {
@@ -125,7 +127,7 @@ describe('runs elsewhere, from the editor', function () {
     const file = path.join(workbench.home, '.config', 'striped', 'targets.json');
     const { targets: known } = JSON.parse(readFileSync(file, 'utf8')) as { targets: object };
     assert.deepEqual(Object.keys(known), ['box', 'slow', 'lab', 'added']);
-    await workbench.openLayout(LAYOUT);
+    await workbench.page.locator('.tab', { hasText: LAYOUT }).click();
   });
 
   it('a launch is cancelled while it looks at the machine', async () => {
