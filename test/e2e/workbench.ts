@@ -163,7 +163,8 @@ export class Workbench {
 
   async command(title: string): Promise<void> {
     await this.ask('F1', `>${title}`);
-    await this.page.locator('.quick-input-list .monaco-list-row', { hasText: title }).first().waitFor();
+    // The row that Enter takes; until the list follows the text it is another one.
+    await this.page.locator('.quick-input-list .monaco-list-row.focused', { hasText: title }).waitFor();
     await this.page.keyboard.press('Enter');
   }
 
