@@ -4,10 +4,12 @@ import {
   hardwareById,
   hardwareOfDevice,
   type HardwareProfile,
+  type LinkProfile,
   type MeasuredStep,
 } from '../../language/estimate/index.js';
 import type { Plan, Precision } from '../../language/plan/plan.js';
 import { nameOf, planOf } from './configuration.js';
+import { measureLink } from './links.js';
 import { benchPlans, BenchError, leastOf, type BenchHead, type BenchOptions } from './measure.js';
 import { trialsFor, type Trial } from './sets.js';
 
@@ -15,6 +17,8 @@ export interface CalibrateOptions extends Omit<BenchOptions, 'budget' | 'told'> 
   kind: 'cpu' | 'gpu';
   /** Seconds that measuring may take. */
   seconds: number;
+  /** Devices whose traffic is measured; fewer than two: none. */
+  ranks: number;
   /** Id of the profile; default: that of the known profile of the device, else one made of its name. */
   id?: string;
   /** Rounds done, of how many. */
@@ -26,7 +30,9 @@ export interface Calibration {
   head: BenchHead;
   fitted: number;
   judged: number;
-  /** Why some plans could not be measured. */
+  /** The link between devices, where it was measured. */
+  link: LinkProfile | null;
+  /** Why some plans, or the traffic, could not be measured. */
   skipped: string[];
 }
 
@@ -99,6 +105,26 @@ async function measure(plans: Plan[], options: CalibrateOptions) {
   });
 }
 
+/** The link between this machine's devices, or why it was not measured. */
+async function trafficOf({
+  runner,
+  backend,
+  ranks,
+}: CalibrateOptions): Promise<{ link?: LinkProfile; reason?: string }> {
+  if (ranks < 2) return {};
+  try {
+    return { link: (await measureLink(runner, backend, ranks)).link };
+  } catch (error) {
+    if (!(error instanceof BenchError)) throw error;
+    return { reason: `traffic between ${ranks} devices: ${error.message}` };
+  }
+}
+
+/** Links that the measured one, within a node, does not replace. */
+function others(links: readonly LinkProfile[]): LinkProfile[] {
+  return links.filter(({ scope }) => scope !== 'node');
+}
+
 /** Throws BenchError where the engine cannot measure, or too little of it. */
 export async function calibrate(options: CalibrateOptions): Promise<Calibration> {
   const trials = new Map<string, Trial>();
@@ -120,8 +146,13 @@ export async function calibrate(options: CalibrateOptions): Promise<Calibration>
   }
   const base = withoutUnmeasured(baseOf(head, options.kind, options.id), steps);
   const skipped = rows.flatMap(({ plan, skipped }) => (skipped === undefined ? [] : [`${plan}: ${skipped}`]));
+  const traffic = await trafficOf(options);
+  if (traffic.reason !== undefined) skipped.push(traffic.reason);
+  const link = traffic.link ?? null;
+  const profile = fitProfile(base, machineOf(head), fitted, judged);
   return {
-    profile: fitProfile(base, machineOf(head), fitted, judged),
+    profile: link ? { ...profile, links: [link, ...others(profile.links)] } : profile,
+    link,
     head,
     fitted: fitted.length,
     judged: judged.length,

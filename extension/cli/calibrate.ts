@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { Command, Option } from 'commander';
-import type { Figure, HardwareProfile, JudgedStep } from '../../language/estimate/index.js';
+import type { Figure, HardwareProfile, JudgedStep, LinkProfile } from '../../language/estimate/index.js';
 import { PROFILE_ID, writeHardwareProfile } from '../../language/server/hardware-files.js';
 import { calibrate, type Calibration } from '../calibration/calibrate.js';
+import { gpuCount } from '../calibration/links.js';
 import { BenchError } from '../calibration/measure.js';
 import { requireRunner, RUNNER } from './bench.js';
 import { CommandError, print, printJson, table, tell, usageError } from './output.js';
@@ -17,6 +18,7 @@ interface Options {
   threads?: number;
   name?: string;
   seconds: number;
+  ranks?: number;
   json?: boolean;
 }
 
@@ -64,9 +66,14 @@ function rates(profile: HardwareProfile): string {
   return table(rows, '<<');
 }
 
-function text({ profile, fitted, judged, skipped }: Calibration, file: string): string {
+function linkText({ kind, bytesPerSecond, latencySeconds }: LinkProfile): string {
+  const rate = `${(bytesPerSecond.value / 1e9).toPrecision(3)} GB/s a device`;
+  return `between devices (${kind}): ${rate}, ${(latencySeconds.value * 1e6).toPrecision(2)} µs a hand-over`;
+}
+
+function text({ profile, link, fitted, judged, skipped }: Calibration, file: string): string {
   const errors = errorsOf(profile.judged ?? []);
-  const lines = [rates(profile), ''];
+  const lines = [rates(profile), ...(link ? [linkText(link)] : []), ''];
   if (errors) {
     lines.push(
       `fitted to ${fitted} training steps; ${judged} others are foreseen within ${percent(errors.most)}, half of them within ${percent(errors.median)}`,
@@ -80,7 +87,7 @@ function text({ profile, fitted, judged, skipped }: Calibration, file: string): 
 }
 
 async function run(options: Options): Promise<void> {
-  const { backend, device, threads, name, seconds, json } = options;
+  const { backend, device, threads, name, seconds, ranks, json } = options;
   if (name !== undefined && !PROFILE_ID.test(name)) {
     throw usageError('a name has lower-case letters, digits, "." and "-", for example my-h100');
   }
@@ -93,6 +100,8 @@ async function run(options: Options): Promise<void> {
       backend: kind === 'cpu' ? 'cpu' : 'cuda',
       kind,
       seconds,
+      // One GPU measured by number stands alone.
+      ranks: ranks ?? (kind === 'gpu' && device === undefined ? await gpuCount() : 1),
       progress,
       ...(device === undefined ? {} : { device }),
       ...(threads === undefined ? {} : { threads }),
@@ -120,6 +129,11 @@ export function calibrateCommand(): Command {
       new Option('--seconds <count>', 'begin no further measurement after so many')
         .default(SECONDS)
         .argParser(count),
+    )
+    .option(
+      '--ranks <count>',
+      'devices, or processes on the CPU, whose traffic is measured too (default: all GPUs)',
+      count,
     )
     .option('--json', 'the profile as JSON')
     .action(run);

@@ -12,9 +12,11 @@ export interface Link {
   /** One direction, per device. */
   bytesPerSecond: number;
   latencySeconds: number;
+  /** Share of that rate which collectives reach on large messages. */
+  efficiency: number;
 }
 
-/** Share of a link's rate that collectives reach on large messages. */
+/** Of a datasheet's rate; a measured one is what they reach. */
 const LINK_EFFICIENCY = 0.8;
 /** Collectives over links are computed from datasheet rates, not measured. */
 const UNCERTAINTY = 0.3;
@@ -48,7 +50,12 @@ export function linkFor(
   if (written) {
     const bytesPerSecond =
       written.gbps === null ? KNOWN_LINKS[written.kind]!.bytesPerSecond : (written.gbps * 1e9) / 8;
-    return { kind: written.kind, bytesPerSecond, latencySeconds: LATENCY[scope] };
+    return {
+      kind: written.kind,
+      bytesPerSecond,
+      latencySeconds: LATENCY[scope],
+      efficiency: LINK_EFFICIENCY,
+    };
   }
   const usual = profile.links.find((link) => link.scope === scope);
   if (!usual) return undefined;
@@ -56,31 +63,49 @@ export function linkFor(
     kind: usual.kind,
     bytesPerSecond: usual.bytesPerSecond.value,
     latencySeconds: usual.latencySeconds.value,
+    efficiency: usual.bytesPerSecond.origin === 'measured' ? 1 : LINK_EFFICIENCY,
   };
+}
+
+export type Collective = 'all_reduce' | 'all_gather' | 'all_to_all' | 'send';
+
+/** Bytes that a rank sends, and how often it waits for what it sends on, when `ranks` do this with `bytes`. */
+export function movedBytes(
+  collective: Collective,
+  ranks: number,
+  bytes: number,
+): { moved: number; steps: number } {
+  if (collective === 'send') return { moved: bytes, steps: 1 };
+  const moved = (bytes * (ranks - 1)) / ranks;
+  if (collective === 'all_to_all') return { moved, steps: 1 };
+  const passes = collective === 'all_reduce' ? 2 : 1;
+  return { moved: passes * moved, steps: passes * (ranks - 1) };
+}
+
+function secondsOf(link: Link, collective: Collective, ranks: number, bytes: number): number {
+  if (ranks <= 1) return 0;
+  const { moved, steps } = movedBytes(collective, ranks, bytes);
+  return moved / (link.bytesPerSecond * link.efficiency) + steps * link.latencySeconds;
 }
 
 /** Seconds of a ring all-gather or reduce-scatter of `bytes` in all over `ranks`. */
 export function gatherSeconds(link: Link, ranks: number, bytes: number): number {
-  if (ranks <= 1) return 0;
-  const moved = (bytes * (ranks - 1)) / ranks;
-  return moved / (link.bytesPerSecond * LINK_EFFICIENCY) + (ranks - 1) * link.latencySeconds;
+  return secondsOf(link, 'all_gather', ranks, bytes);
 }
 
 /** Seconds of a ring all-reduce: a reduce-scatter and an all-gather. */
 export function allReduceSeconds(link: Link, ranks: number, bytes: number): number {
-  return 2 * gatherSeconds(link, ranks, bytes);
+  return secondsOf(link, 'all_reduce', ranks, bytes);
 }
 
 /** Seconds of an all-to-all in which each rank holds `bytes` and keeps one share. */
 export function allToAllSeconds(link: Link, ranks: number, bytes: number): number {
-  if (ranks <= 1) return 0;
-  const moved = (bytes * (ranks - 1)) / ranks;
-  return moved / (link.bytesPerSecond * LINK_EFFICIENCY) + link.latencySeconds;
+  return secondsOf(link, 'all_to_all', ranks, bytes);
 }
 
 /** Seconds to hand `bytes` to a neighbour. */
 function sendSeconds(link: Link, bytes: number): number {
-  return bytes / (link.bytesPerSecond * LINK_EFFICIENCY) + link.latencySeconds;
+  return secondsOf(link, 'send', 2, bytes);
 }
 
 /** `hidden`: seconds behind computation. */

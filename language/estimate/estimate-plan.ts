@@ -237,9 +237,10 @@ function assumptions(on: Device, plan: Plan, cost: StepCost): string[] {
   }
   if (cost.communication.length > 0) {
     const hidden = on.engine.gradientOverlap.value * 100;
-    said.push(
-      `Links reach 80% of their datasheet rate, not measured; ${hidden}% of the gradient reduction hides behind the backward pass.`,
-    );
+    const isMeasured = on.profile.links.some(({ bytesPerSecond }) => bytesPerSecond.origin === 'measured');
+    const rate =
+      isMeasured && !plan.run.cluster ? 'as measured here' : '80% of their datasheet rate, not measured';
+    said.push(`Links reach ${rate}; ${hidden}% of the gradient reduction hides behind the backward pass.`);
   }
   for (const axis of cost.missingLinks) {
     said.push(`The ${axis}-parallel traffic is not counted: no link is known for ${on.profile.name}.`);

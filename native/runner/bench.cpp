@@ -74,8 +74,9 @@ nlohmann::json to_json(const BenchReport& report) {
 }  // namespace
 
 int bench(int count, char** values) {
-  if (count < 1) throw UsageError("bench wants to know what: operators, blocks, stack or plans");
+  if (count < 1) throw UsageError("bench wants to know what: operators, blocks, stack, plans or links");
   if (values[0] == std::string("plans")) return bench_plans(count - 1, values + 1);
+  if (values[0] == std::string("links")) return bench_links(count - 1, values + 1);
   const Arguments arguments(count - 1, values + 1,
                             {"widths", "lengths", "backend", "precision", "threads", "device", "runs"},
                             {"json"});

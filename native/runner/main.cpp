@@ -31,6 +31,7 @@ constexpr const char* kUsage =
     "                              [--device N] [--runs N]\n"
     "       striped-runner bench plans --plans FILE|FOLDER[,...] [--budget SECONDS] [--steps N] [--json]\n"
     "                              [--backend auto|cpu|cuda] [--threads N] [--device N]\n"
+    "       mpirun -n N striped-runner bench links [--backend auto|cpu|cuda] [--device N] [--json]\n"
     "       striped-runner devices\n"
     "       striped-runner memory --plan PLAN [--backend auto|cpu|cuda]\n"
     "       striped-runner --version\n";

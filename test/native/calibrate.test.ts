@@ -51,6 +51,41 @@ describe('striped calibrate, with this machine’s processor', function () {
     assert.ok(after.assumptions.some((text) => text.startsWith('Kernels are fitted to training steps measured on')));
   });
 
+  it('measures the traffic of two processes on request, and estimates of two ranks rest on it', () => {
+    const options = ['--backend', 'cpu', '--seconds', '12', '--name', 'two', '--threads', '1', '--ranks', '2'];
+    const { status, stdout, stderr } = run('calibrate', ...options);
+    assert.equal(status, 0, stderr);
+    assert.match(stdout, /^between devices \(mpi\): [\d.]+ GB\/s a device, [\d.e+-]+ µs a hand-over$/m);
+    const profile = JSON.parse(readFileSync(home.file('striped', 'hardware', 'two.json'), 'utf8')) as HardwareProfile;
+    const [link] = profile.links;
+    assert.equal(link!.bytesPerSecond.origin, 'measured');
+    assert.match(link!.bytesPerSecond.note!, /^2 ranks of .*, \d{4}-\d\d-\d\d$/);
+    home.write('ranks.striped', LAYOUT.replace('micro-batch 1', 'micro-batch 1   parallel { data 2 }').replace('batch 1 sequences', 'batch 2 sequences'));
+    const estimated = run('estimate', 'ranks.striped', '--run', 'step', '--hardware', 'two', '--json');
+    assert.equal(estimated.status, 0, estimated.stderr);
+    const { communication, assumptions } = JSON.parse(estimated.stdout) as Estimate;
+    const [data] = communication;
+    assert.equal(data!.name, 'data (mpi)');
+    // Gradients are summed, half of them at a time, and handed on; what hides does so behind the backward pass.
+    const parameters = data!.bytes / 2 / 4;
+    const seconds = (2 * parameters * 4) / 2 / link!.bytesPerSecond.value + 2 * link!.latencySeconds.value;
+    assert.ok(Math.abs((data!.backwardMs + (data!.hiddenMs ?? 0)) / 1e3 / seconds - 1) < 1e-3);
+    assert.ok(assumptions.some((text) => text.startsWith('Links reach as measured here')));
+  });
+
+  it('says why the traffic could not be measured, and writes the rest', () => {
+    const options = ['--backend', 'cpu', '--seconds', '12', '--name', 'alone', '--ranks', '2', '--json'];
+    const { status, stdout, stderr } = spawnSync(process.execPath, [COMMAND, 'calibrate', ...options], {
+      encoding: 'utf8',
+      cwd: home.path,
+      env: { ...process.env, XDG_CONFIG_HOME: home.path, PATH: '/nowhere' },
+    });
+    assert.equal(status, 0, stderr);
+    const { skipped, link } = JSON.parse(stdout) as { skipped: string[]; link: null };
+    assert.equal(link, null);
+    assert.match(skipped.at(-1)!, /^traffic between 2 devices: mpirun, which starts ranks, is not here; install OpenMPI/);
+  });
+
   it('says what is wrong with a damaged profile, and goes on without it', () => {
     mkdirSync(join(home.path, 'striped', 'hardware'), { recursive: true });
     home.write(join('striped', 'hardware', 'torn.json'), '{"id": "torn",');

@@ -85,4 +85,29 @@ std::size_t bench_plans(const PlanBenchOptions& options,
                         const std::function<void(const PlanBenchHead&)>& begun,
                         const std::function<void(const PlanMeasurement&)>& told);
 
+// What traffic between ranks takes. Bytes: of all_reduce and all_to_all what a rank holds, of all_gather what
+// it ends up with, of send what it hands to its neighbour while it gets as much from the other one.
+struct LinkRow {
+  std::string collective;  // all_reduce, all_gather, all_to_all, send
+  std::int64_t bytes = 0;
+  double seconds = 0;  // median
+};
+
+struct LinkReport {
+  std::string backend, device;
+  int ranks = 0;
+  bool one_machine = true;
+  bool first_rank = true;  // others have nothing to tell
+  std::vector<LinkRow> rows;
+};
+
+struct LinkBenchOptions {
+  std::string backend = "auto";  // auto | cpu | cuda
+  int device = 0;
+};
+
+// Every rank that a launcher started calls. Throws striped::Error: "parallel-ranks" where there is one alone,
+// "parallel-device" where the ranks of this backend cannot talk.
+LinkReport bench_links(const LinkBenchOptions& options);
+
 }  // namespace striped

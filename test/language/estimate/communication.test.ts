@@ -30,7 +30,7 @@ function estimate(
 }
 
 describe('collectives', () => {
-  const link = { kind: 'test', bytesPerSecond: 100e9, latencySeconds: 0 };
+  const link = { kind: 'test', bytesPerSecond: 100e9, latencySeconds: 0, efficiency: 0.8 };
 
   it('move what ring algorithms move', () => {
     assert.equal(allReduceSeconds(link, 4, 80e9), (2 * 0.75 * 80e9) / 80e9);

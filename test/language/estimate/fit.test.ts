@@ -3,9 +3,11 @@ import {
   estimatePlan,
   fitProfile,
   hardwareById,
+  linkOf,
   useHardwareProfiles,
 } from '../../../language/estimate/index.js';
 import type { HardwareProfile, MeasuredCalls, MeasuredStep } from '../../../language/estimate/index.js';
+import { movedBytes } from '../../../language/estimate/communication.js';
 import { fitDeviations } from '../../../language/estimate/least-deviations.js';
 import { trialsFor } from '../../../extension/calibration/sets.js';
 import { planOf } from '../../../extension/calibration/configuration.js';
@@ -96,5 +98,28 @@ describe('fitProfile', () => {
       assert.ok(Math.abs(error) < 0.03, `${JSON.stringify(step)}: ${(100 * error).toFixed(1)}%`);
     assert.equal(found.memoryBytes.origin, 'measured');
     assert.match(found.kernels!.SE!.forward.floorFactor.note!, /a machine, 2026-11-25/);
+  });
+});
+
+describe('linkOf', () => {
+  it('finds the rate and the latency that traffic was made of, whatever one disturbed call took', () => {
+    const [rate, latency, ranks] = [(1 + Math.random()) * 1e10, (1 + Math.random()) * 1e-5, 4];
+    const rows = (['all_reduce', 'all_gather', 'all_to_all', 'send'] as const).flatMap((collective) =>
+      [2 ** 16, 2 ** 20, 2 ** 25].map((bytes) => {
+        const { moved, steps } = movedBytes(collective, ranks, bytes);
+        return { collective, bytes, seconds: moved / rate + steps * latency };
+      }),
+    );
+    rows[5]!.seconds *= 3;
+    const link = linkOf('mpi', { ranks, rows }, 'here, 2026-11-25');
+    assert.ok(
+      Math.abs(link.bytesPerSecond.value / rate - 1) < 0.01,
+      `${link.bytesPerSecond.value} of ${rate}`,
+    );
+    assert.ok(
+      Math.abs(link.latencySeconds.value / latency - 1) < 0.05,
+      `${link.latencySeconds.value} of ${latency}`,
+    );
+    assert.equal(link.bytesPerSecond.origin, 'measured');
   });
 });

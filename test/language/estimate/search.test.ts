@@ -7,7 +7,7 @@ import {
   withCandidate,
   budgetOf,
 } from '../../../language/estimate/index.js';
-import type { PlanCluster, PlanMixer } from '../../../language/plan/plan.js';
+import type { PlanCluster, PlanMixer, PlanRun } from '../../../language/plan/plan.js';
 import { blocksOf40B, LI, makePlan, MHA, MR, SE } from './plans.js';
 
 function cluster(nodes: number): PlanCluster {
@@ -118,6 +118,51 @@ describe('scaling of estimates', () => {
       });
     }
   }
+
+  it('has its units right, for plans drawn anew: doubling the batch, the length, the width, the devices', () => {
+    const draw = <T>(...from: T[]): T => from[Math.floor(Math.random() * from.length)]!;
+    for (let round = 0; round < 20; round++) {
+      const width = draw(1024, 2048, 4096);
+      const sequence = draw(4096, 8192, 32768);
+      const run: Partial<PlanRun> = {
+        sequence,
+        microBatch: draw(1, 2, 4),
+        precision: draw('bf16', 'fp8'),
+        recompute: draw('none', 'blocks'),
+        hardware: draw('h100-sxm', 'h200-sxm', 'a100-80g'),
+      };
+      const sized = (wide: number): PlanMixer[] => {
+        const hyena = [SE, MR, { ...LI, groups: wide }] as PlanMixer[];
+        const mixers = [...hyena, { ...MHA, heads: wide / 128, kvHeads: wide / 128 } as PlanMixer];
+        return Array.from({ length: 5 }, (_, at) => mixers[(at + round) % 4]!);
+      };
+      const of = (wide: number, change: Partial<PlanRun> = {}) =>
+        estimatePlan(makePlan({ mixers: sized(wide), model: { width: wide }, run: { ...run, ...change } }));
+      const one = of(width);
+      const batch = of(width, { microBatch: 2 * run.microBatch! });
+      assert.equal(batch.modelFlopsPerToken, one.modelFlopsPerToken);
+      // Slices of rows and scores are no larger for it.
+      const alive = ({ memoryBytes }: typeof one) => memoryBytes.activations + memoryBytes.workspace;
+      assert.ok(alive(batch) > alive(one) && alive(batch) <= 2.001 * alive(one));
+      assert.equal(batch.memoryBytes.optimizer, one.memoryBytes.optimizer);
+      // Twice the tokens in at most twice the time, for nothing gets dearer and what is fixed is shared.
+      assert.ok(batch.stepTimeMs <= 2.001 * one.stepTimeMs && batch.stepTimeMs > one.stepTimeMs);
+      const long = of(width, { sequence: 2 * sequence });
+      const attention = (each: typeof one) =>
+        each.breakdown.reduce((sum, { kind, flops }) => sum + (kind === 'MHA' ? flops : 0), 0);
+      if (attention(one) > 0) close(attention(long), 4 * attention(one), 0.001);
+      assert.ok(long.modelFlopsPerToken >= one.modelFlopsPerToken);
+      const wide = of(2 * width);
+      // Projections quadruple, the MLP of as many channels doubles.
+      const weights = (each: typeof one) => each.memoryBytes.parameters;
+      assert.ok(weights(wide) > 2 * weights(one) && weights(wide) <= 4 * weights(one));
+      assert.ok(wide.stepTimeMs > one.stepTimeMs && wide.stepTimeMs <= 4.001 * one.stepTimeMs);
+      const parallel = { tensor: 1, context: 1, data: 2, sequence: false, zero: 0 } as const;
+      const two = of(width, { parallel });
+      close(two.tokensPerSecond * two.stepTimeMs, 2 * one.tokensPerSecond * one.stepTimeMs, 1e-9);
+      close(one.mfu * one.stepTimeMs, two.mfu * two.stepTimeMs, 1e-9);
+    }
+  });
 
   it('doubles attention with the batch and quadruples it with the length', () => {
     const one = inner(MHA, { sequence: 65536 });
