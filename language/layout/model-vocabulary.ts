@@ -21,7 +21,7 @@ const GROUPS = setting(
 const FEATURIZER = setting(
   'featurizer',
   'Taps of the short causal depthwise filter on q, k and v before the gates.',
-  whole(1, 32),
+  whole(1, 32, { examples: ['3', '4'] }),
   '3',
 );
 const BIAS = flag('bias', 'A bias on the output projection.', 'as the model says');
@@ -31,8 +31,17 @@ const skip = (assumed: string) =>
 const SE_FILTER = setting(
   'filter',
   'Taps of the inner filter, learnt directly; tap 0 is the current token.',
-  whole(1, 1 << 20, { examples: ['4', '7', '14'] }),
+  whole(1, 1 << 20, { examples: [['4', 'cheapest'], '7', ['14', 'the longest of the paper']] }),
   '7',
+);
+
+const MR_FILTER = setting(
+  'filter',
+  'Taps of the inner filter under its decay; tap 0 is the current token.',
+  whole(1, 1 << 20, {
+    examples: [['64', 'half a block'], '128', ['129', 'the most that two products a block do']],
+  }),
+  '128',
 );
 
 const gated = (callee: string, activation: string): CallSpec => ({
@@ -110,7 +119,19 @@ const ROPE = setting(
           real(1, 1e15, { above: true, examples: ['1e4', '1e6'] }),
           '1e4',
         ),
-        setting('scale', 'Positions are divided by this.', real(0, 1e9, { above: true, kilo: 1024 }), '1'),
+        setting(
+          'scale',
+          'Positions are divided by this.',
+          real(0, 1e9, {
+            above: true,
+            kilo: 1024,
+            examples: [
+              ['4', '8K to 32K'],
+              ['128', '8K to 1M'],
+            ],
+          }),
+          '1',
+        ),
       ],
     },
     word('none', 'No position embedding.'),
@@ -126,12 +147,25 @@ export const OPERATOR_DOCS = {
 } as const;
 
 export const MODEL_SETTINGS: SettingSpec[] = [
-  setting('width', 'Channels D of the residual stream.', { ...WIDTH, examples: ['1920', '4096', '8192'] }),
+  setting('width', 'Channels D of the residual stream.', {
+    ...WIDTH,
+    examples: [
+      ['1920', 'Evo 2 1B'],
+      ['4096', 'Evo 2 7B'],
+      ['8192', 'Evo 2 40B'],
+    ],
+  }),
   setting('heads', 'Attention heads; the width of a head is width / heads.', whole(1, 1 << 16)),
   setting(
     'vocab',
     'Rows of the embedding. 256 holds every byte.',
-    whole(2, 1 << 24, { examples: ['256', '512'] }),
+    whole(2, 1 << 24, {
+      examples: [
+        ['256', 'every byte'],
+        ['512', 'as Evo 2'],
+        ['64K', 'the most tokens'],
+      ],
+    }),
   ),
   setting(
     'norm',
@@ -151,14 +185,14 @@ export const MODEL_SETTINGS: SettingSpec[] = [
   setting(
     'sequence',
     'Length in tokens the model is meant for: assumed by runs and by the preview.',
-    whole(1, LIMITS.exact),
+    whole(1, LIMITS.exact, { examples: ['8K', '32K', '1M'] }),
     'what the run says, else 8K',
   ),
 ];
 
 export const OPERATOR_SETTINGS: Record<keyof typeof OPERATOR_DOCS, SettingSpec[]> = {
   SE: [SE_FILTER, GROUPS, FEATURIZER, skip('no'), BIAS, BLOCK_FFN, ACTIVATION],
-  MR: [{ ...SE_FILTER, assumed: '128' }, GROUPS, DECAY, FEATURIZER, skip('yes'), BIAS, BLOCK_FFN, ACTIVATION],
+  MR: [MR_FILTER, GROUPS, DECAY, FEATURIZER, skip('yes'), BIAS, BLOCK_FFN, ACTIVATION],
   LI: [
     setting('order', 'Exponentials N a filter.', whole(1, 4096, { examples: ['16'] }), '16'),
     { ...GROUPS, assumed: 'width' },

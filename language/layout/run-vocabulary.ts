@@ -12,6 +12,8 @@ import {
 } from './vocabulary.js';
 
 const STEPS = { kilo: 1000 } as const;
+/** Of what is done once in so many steps. */
+const EVERY = { ...STEPS, examples: [['0', 'only at the end'], '100', '1000'] } as const;
 const FRACTION = real(0, 1, { below: true });
 const MAX_STEPS = 1e12;
 
@@ -32,7 +34,7 @@ const RECOMPUTE_SETTING = setting(
 const HELD_OUT = setting(
   'held-out',
   'Fraction of the tokens, from the end, that is never trained on.',
-  real(0, 0.9),
+  real(0, 0.9, { examples: [['0', 'nothing is held out'], '5%', '1%'] }),
   '0.05',
 );
 
@@ -45,7 +47,7 @@ const BYTES: CallSpec = {
     setting(
       'case-weight',
       'Loss weight of lower-case letters (soft-masked repeats); other than 1 folds to upper case.',
-      real(0, 1e6),
+      real(0, 1e6, { examples: [['0.1', 'as Evo 2 weighs repeats']] }),
       '1',
     ),
     HELD_OUT,
@@ -111,7 +113,7 @@ const ADAMW: CallSpec = {
 const WARMUP = setting(
   'warmup',
   'Steps of linear warm-up.',
-  whole(0, MAX_STEPS, STEPS),
+  whole(0, MAX_STEPS, { ...STEPS, examples: [['0', 'none'], '100', '2500'] }),
   'a twentieth of the steps, at most 2500',
 );
 const SCHEDULES: CallSpec[] = [
@@ -137,7 +139,12 @@ export const RUN_SETTINGS: SettingSpec[] = [
     whole(1, LIMITS.exact, { units: ['tokens', 'sequences'], examples: ['4M tokens', '16 sequences'] }),
     'one micro-batch a device',
   ),
-  setting('micro-batch', 'Sequences a device holds at once.', whole(1, 1 << 20), '1'),
+  setting(
+    'micro-batch',
+    'Sequences a device holds at once.',
+    whole(1, 1 << 20, { examples: ['1', '2', '4'] }),
+    '1',
+  ),
   setting(
     'precision',
     'Arithmetic of the dense layers; filters, norms, loss and optimiser are kept higher.',
@@ -152,17 +159,22 @@ export const RUN_SETTINGS: SettingSpec[] = [
   setting('data', 'What is trained on.', [BYTES, BPE, TOKENS]),
   setting('optimizer', 'Optimiser and its constants.', ADAMW, 'adamw(lr: 3e-4)'),
   setting('schedule', 'Learning rate over the steps.', SCHEDULES, 'cosine'),
-  setting('steps', 'Optimiser steps.', whole(1, MAX_STEPS, STEPS), '1000'),
+  setting(
+    'steps',
+    'Optimiser steps.',
+    whole(1, MAX_STEPS, { ...STEPS, examples: ['1000', '10K', '100K'] }),
+    '1000',
+  ),
   setting(
     'checkpoint',
     'A checkpoint every so many steps, and at the end; 0: only at the end.',
-    whole(0, MAX_STEPS, STEPS),
+    whole(0, MAX_STEPS, EVERY),
     'ten in a run',
   ),
   setting(
     'evaluate',
     'Held-out loss every so many steps, and at the end; 0: only at the end.',
-    whole(0, MAX_STEPS, STEPS),
+    whole(0, MAX_STEPS, EVERY),
     'ten times a run',
   ),
   setting('seed', 'Seed of the initial weights and of the data order.', whole(0, LIMITS.exact, STEPS), '1'),
@@ -180,7 +192,7 @@ export const RUN_SETTINGS: SettingSpec[] = [
   ),
 ];
 
-const DEGREE = whole(1, 1 << 20);
+const DEGREE = whole(1, 1 << 20, { examples: ['1', '2', '4', '8'] });
 
 const ALL_TO_ALL = word('all-to-all', 'Every rank has whole sequences of some channels, or heads.');
 const P2P = word('p2p', 'What the filter reaches beyond a piece goes to the next rank.');
@@ -208,6 +220,13 @@ const order = (callee: PlanSpread['order'], doc: string): CallSpec => ({
   parameters: STRATEGIES,
 });
 
+const ZERO_STAGES = [
+  ['0', 'every replica has all'],
+  ['1', 'shards the optimiser state'],
+  ['2', 'also gradients'],
+  ['3', 'also parameters'],
+] as const;
+
 export const PARALLEL_SETTINGS: SettingSpec[] = [
   setting('tensor', 'Ranks that split every projection; heads and filter groups stay whole.', DEGREE, '1'),
   flag('sequence', 'Sequence parallel: norms on sequence shards of the tensor group.', 'no'),
@@ -230,7 +249,7 @@ export const PARALLEL_SETTINGS: SettingSpec[] = [
   setting(
     'zero',
     'ZeRO stage: 1 shards the optimiser state, 2 also gradients, 3 also parameters.',
-    whole(0, 3),
+    whole(0, 3, { examples: ZERO_STAGES }),
     '1 with several replicas, else 0',
   ),
   RECOMPUTE_SETTING,
@@ -241,11 +260,16 @@ const link = (callee: string, doc: string, gbps: string): CallSpec => ({
   callee,
   doc,
   parameters: [],
-  plain: setting('gbps', 'Gigabits a second, one direction, a device.', real(0, 1e6, { above: true }), gbps),
+  plain: setting(
+    'gbps',
+    'Gigabits a second, one direction, a device.',
+    real(0, 1e6, { above: true, examples: ['200', '400', '800'] }),
+    gbps,
+  ),
 });
 
 export const CLUSTER_SETTINGS: SettingSpec[] = [
-  setting('nodes', 'Nodes of the cluster.', whole(1, 1 << 20), '1'),
+  setting('nodes', 'Nodes of the cluster.', whole(1, 1 << 20, { examples: ['1', '2', '4', '8'] }), '1'),
   setting(
     'link',
     'Links between devices: inside a node first, then between nodes.',

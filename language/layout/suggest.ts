@@ -1,3 +1,5 @@
+import { nameHere } from './other-names.js';
+
 /** Edits (insert, delete, replace, swap neighbours) between two words. */
 function distance(a: string, b: string): number {
   let beforeLast: number[] = [];
@@ -18,9 +20,14 @@ function distance(a: string, b: string): number {
   return last[b.length]!;
 }
 
-/** The candidate `word` was most likely meant to be, if any is near: letter case and `_` for `-` are free. */
-export function nearest(word: string, candidates: Iterable<string>): string | undefined {
+/**
+ * The candidate `word` was most likely meant to be: what is called so elsewhere, else the nearest, if any is near.
+ * Letter case and `_` for `-` are free.
+ */
+export function nearest(word: string, candidates: readonly string[]): string | undefined {
   const normal = (text: string) => text.toLowerCase().replaceAll('_', '-');
+  const here = nameHere(normal(word));
+  if (here !== undefined && candidates.includes(here)) return here;
   const limit = word.length <= 3 ? 1 : Math.ceil(word.length / 3);
   let best: string | undefined;
   let bestDistance = limit + 1;

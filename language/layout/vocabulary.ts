@@ -21,8 +21,8 @@ export interface NumberSpec {
   kilo: 1000 | 1024;
   /** Units that may follow; the first is meant without one. */
   units?: string[];
-  /** Values worth suggesting. */
-  examples?: string[];
+  /** Values worth suggesting, some with what they mean. */
+  examples?: readonly (string | readonly [value: string, meaning: string])[];
 }
 
 export interface WordSpec {

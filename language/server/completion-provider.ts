@@ -1,5 +1,4 @@
 import {
-  UriUtils,
   type AstNode,
   type AstNodeDescription,
   type LangiumDocument,
@@ -20,13 +19,16 @@ import { Block, isLayoutItem } from '../generated/ast.js';
 import { hardwareProfiles } from '../estimate/index.js';
 import { OPERATOR_DOCS } from '../layout/model-vocabulary.js';
 import { sectionsOf, settingSpec, settingsOf } from '../layout/settings.js';
-import { OPERATORS, type ParameterSpec, type ValueSpec } from '../layout/vocabulary.js';
+import { OPERATORS, type NumberSpec, type ParameterSpec, type ValueSpec } from '../layout/vocabulary.js';
 import { cursorAfter, expectedValue, parametersAt, type Cursor } from './cursor.js';
+import type { DataFiles } from './data-files.js';
 import { FILE_TEMPLATES, type FileTemplate } from './file-templates.js';
 import { isBeyondParsing } from './parser.js';
 import { modelItems, parameterValues } from './model-completion.js';
+import { pathItems, pathKind, pathWritten } from './path-completion.js';
 import { STATEMENT_DOCS, statementsIn } from './statements.js';
 import type { StripedServices } from './striped-module.js';
+import { suggestedValues } from './suggested-values.js';
 
 type Item = Pick<CompletionItem, 'label' | 'kind' | 'detail' | 'documentation' | 'sortText'> & {
   insert?: string;
@@ -37,11 +39,13 @@ type Item = Pick<CompletionItem, 'label' | 'kind' | 'detail' | 'documentation' |
  * adds references (models, clusters, stripes).
  */
 export class StripedCompletionProvider extends DefaultCompletionProvider {
-  override readonly completionOptions = { triggerCharacters: ['(', ':', ',', '"'] };
+  override readonly completionOptions = { triggerCharacters: ['(', ':', ',', '"', '/'] };
   private readonly documents: LangiumDocuments;
+  private readonly dataFiles: DataFiles | undefined;
 
   constructor(services: StripedServices) {
     super(services);
+    this.dataFiles = services.data.Files;
     this.documents = services.shared.workspace.LangiumDocuments;
   }
 
@@ -55,13 +59,16 @@ export class StripedCompletionProvider extends DefaultCompletionProvider {
     const word = /[A-Za-z_][A-Za-z0-9_-]*$/.exec(text)?.[0] ?? '';
     const tokens = this.lexer.tokenize(text.slice(0, text.length - word.length)).tokens;
     if (isInsideComment(text)) return undefined;
-    const path = /\bimport\s+(["'])([^"'\r\n]*)$/.exec(text)?.[2];
-    if (path !== undefined) return CompletionList.create(this.importItems(document, params, path), false);
-    if (isInsideText(text)) return undefined;
+    const written = pathWritten(text);
+    if (written !== undefined) return this.paths(document, params, text, written);
     const cursor = cursorAfter(tokens);
     const previous = tokens.slice(-2).map(({ image }) => image);
     const own = modelItems(cursor, previous, document, this.documents) ?? itemsAt(cursor);
-    if (expectedValue(cursor)) own.items.push(...parameterValues(document, offset));
+    const due = expectedValue(cursor);
+    if (due) {
+      own.items.push(...suggestedValues(due.key, document, offset, cursor));
+      own.items.push(...parameterValues(document, offset));
+    }
     if (tokens.length === 0) own.items.push(...FILE_TEMPLATES.map(templateItem));
     const references = own.exclusive ? undefined : await super.getCompletion(document, params);
     const range = { start: document.textDocument.positionAt(offset - word.length), end: params.position };
@@ -75,22 +82,17 @@ export class StripedCompletionProvider extends DefaultCompletionProvider {
     return CompletionList.create([...(references?.items ?? []), ...items], false);
   }
 
-  /** Other files that the server knows, as seen from this one. */
-  private importItems(
+  private async paths(
     document: LangiumDocument,
-    params: CompletionParams,
+    { position }: CompletionParams,
+    text: string,
     written: string,
-  ): CompletionItem[] {
-    const folder = UriUtils.dirname(document.uri);
-    const { line, character } = params.position;
-    const range = { start: { line, character: character - written.length }, end: params.position };
-    return this.documents.all
-      .filter(({ uri }) => !UriUtils.equals(uri, document.uri) && uri.scheme === document.uri.scheme)
-      .map(({ uri }): CompletionItem => {
-        const newText = UriUtils.relative(folder, uri);
-        return { label: newText, kind: CompletionItemKind.File, textEdit: { range, newText } };
-      })
-      .toArray();
+  ): Promise<CompletionList | undefined> {
+    const before = this.lexer.tokenize(text.slice(0, text.length - written.length - 1)).tokens;
+    const kind = pathKind(cursorAfter(before));
+    if (!kind) return undefined;
+    const items = await pathItems({ document, position, written, kind }, this.documents, this.dataFiles);
+    return CompletionList.create(items, false);
   }
 
   /** `x` and what follows are a fragment, which has no type of its own: Langium takes that of the node before it. */
@@ -119,11 +121,6 @@ function isInsideComment(text: string): boolean {
   return line.includes('//') || text.lastIndexOf('/*') > text.lastIndexOf('*/');
 }
 
-function isInsideText(text: string): boolean {
-  const line = text.slice(text.lastIndexOf('\n') + 1);
-  return (line.match(/"/g)?.length ?? 0) % 2 === 1;
-}
-
 interface Offer {
   items: Item[];
   /** Nothing but these can stand here. */
@@ -141,6 +138,10 @@ function itemsAt(cursor: Cursor): Offer {
   }
   if (cursor.head === 'node' && cursor.previous !== 'x' && cursor.after <= 1) {
     return { items: hardwareItems(), exclusive: true };
+  }
+  if (cursor.previous === 'x') return { items: REPEATS, exclusive: cursor.head === 'node' };
+  if (cursor.previous === 'tied' || cursor.previous === 'untied') {
+    return { items: [statementItem('embeddings')], exclusive: true };
   }
   if (cursor.parentheses.length > 0) {
     const parameters = parametersAt(cursor);
@@ -191,14 +192,14 @@ function inLayout(cursor: Cursor): boolean {
 function placeItems(cursor: Cursor): Item[] {
   const { place } = cursor;
   if (place === 'unknown') return [];
-  const statements = statementsIn(place).map((name): Item => {
-    const { doc, snippet } = STATEMENT_DOCS[name]!;
-    // Inside a run `model` only names one.
-    const insert = name === 'model' && place === 'run' ? 'model ' : snippet;
-    return { label: name, kind: CompletionItemKind.Keyword, documentation: markdown(doc), insert };
-  });
+  // Inside a run `model` only names one.
+  const statements = statementsIn(place).map((name) =>
+    name === 'model' && place === 'run' ? { ...statementItem(name), insert: 'model ' } : statementItem(name),
+  );
   if (cursor.head === 'stripe' && cursor.after === 1) return [];
-  const layout = inLayout(cursor) ? operatorItems(false) : [];
+  const layout = inLayout(cursor) ? [...operatorItems(false), ...repeatItems(cursor)] : repeatItems(cursor);
+  // A stripe of nothing is none.
+  if (cursor.head === 'stripe' && cursor.previous === '=') return layout;
   if (place === 'file') return [...layout, ...statements];
   const keys = settingsOf(place).map(settingItem);
   const sections = sectionsOf(place).includes('parallel')
@@ -207,6 +208,24 @@ function placeItems(cursor: Cursor): Item[] {
       ? operatorItems(true)
       : [];
   return [...layout, ...keys, ...sections, ...statements];
+}
+
+function statementItem(name: string): Item {
+  const { doc, snippet } = STATEMENT_DOCS[name]!;
+  return { label: name, kind: CompletionItemKind.Keyword, documentation: markdown(doc), insert: snippet };
+}
+
+/** Numbers after `x`. */
+const REPEATS: Item[] = ['2', '4', '8'].map((label) => ({ label, kind: CompletionItemKind.Value }));
+
+/** `x` after what can be repeated. */
+function repeatItems({ head, after, previous, parentheses }: Cursor): Item[] {
+  const isAfterItem =
+    (head === 'layout' && after >= 1) ||
+    (head === 'stripe' && after >= 3) ||
+    (head === 'node' && previous !== 'gpu' && after >= 1);
+  if (!isAfterItem || parentheses.length > 0 || /^\d|^[(=]$/.test(previous ?? '')) return [];
+  return [{ ...statementItem('x'), insert: 'x ' }];
 }
 
 function operatorItems(asSection: boolean): Item[] {
@@ -295,13 +314,19 @@ function itemsOfValue(accepted: ValueSpec, spec: ParameterSpec): Item[] {
   ];
 }
 
-function numberItems(examples: readonly string[], spec: ParameterSpec): Item[] {
+function numberItems(examples: NonNullable<NumberSpec['examples']>, spec: ParameterSpec): Item[] {
   const isNumber = spec.assumed !== undefined && /^[0-9]/.test(spec.assumed) && !/[ /]/.test(spec.assumed);
-  const labels = new Set([...(isNumber ? [spec.assumed!] : []), ...examples]);
-  return [...labels].map((label) => ({
+  const meanings = new Map<string, string | undefined>(isNumber ? [[spec.assumed!, undefined]] : []);
+  for (const example of examples) {
+    const [value, meaning] = typeof example === 'string' ? [example] : example;
+    meanings.set(value, meaning);
+  }
+  return [...meanings].map(([label, meaning], index) => ({
     label,
     kind: CompletionItemKind.Value,
-    detail: label === spec.assumed ? 'default' : undefined,
+    detail: [label === spec.assumed ? 'default' : [], meaning ?? []].flat().join(': ') || undefined,
+    // In their own order, not by their digits.
+    sortText: String(index).padStart(2, '0'),
   }));
 }
 

@@ -1,7 +1,6 @@
 /** Where in a text a position is, from the tokens before it alone: works on text too broken to parse. */
 import type { IToken } from 'chevrotain';
-import { isOperator, settingSpec } from '../layout/settings.js';
-import { settingsOf } from '../layout/settings.js';
+import { isOperator, settingSpec, settingsOf } from '../layout/settings.js';
 import type { CallSpec, Context, ParameterSpec, TupleSpec, ValueSpec } from '../layout/vocabulary.js';
 
 export interface Cursor {
@@ -115,31 +114,38 @@ export function expectedValue(cursor: Cursor): ParameterSpec | undefined {
   return due || (spec.list && cursor.previous === ',') ? spec : undefined;
 }
 
+/** What can stand in parentheses: arguments by name, and for some calls texts or one plain number. */
+export type Callable = Pick<CallSpec, 'parameters' | 'texts' | 'plain'>;
+
 /** The parameters that can be named in the innermost parentheses. */
 export function parametersAt(cursor: Cursor): ParameterSpec[] | undefined {
+  return callableAt(cursor)?.parameters;
+}
+
+/** What the innermost parentheses are the arguments of. */
+export function callableAt(cursor: Cursor): Callable | undefined {
   if (cursor.place === 'file' || cursor.place === 'unknown' || cursor.parentheses.length === 0)
     return undefined;
-  let parameters: ParameterSpec[] | undefined;
+  let callable: Callable | undefined;
   let values: ValueSpec[] | undefined =
     cursor.head === undefined ? undefined : settingSpec(cursor.place, cursor.head)?.accepts;
   for (const { callee, key } of cursor.parentheses) {
     const inLayout = cursor.head === 'layout' || cursor.head === 'stripe';
     if (!values && inLayout) {
       // Overrides of a block; any other parentheses of a layout are groups.
-      parameters = callee && isOperator(callee) ? settingsOf(callee) : undefined;
+      callable = callee && isOperator(callee) ? { parameters: settingsOf(callee) } : undefined;
     } else {
-      parameters = parametersOf(values, callee);
+      callable = callableOf(values, callee);
     }
-    values = key === undefined ? undefined : parameters?.find((parameter) => parameter.key === key)?.accepts;
+    values =
+      key === undefined
+        ? undefined
+        : callable?.parameters.find((parameter) => parameter.key === key)?.accepts;
   }
-  return parameters;
+  return callable;
 }
 
-function parametersOf(
-  values: ValueSpec[] | undefined,
-  callee: string | undefined,
-): ParameterSpec[] | undefined {
+function callableOf(values: ValueSpec[] | undefined, callee: string | undefined): Callable | undefined {
   const call = values?.find((value): value is CallSpec => value.kind === 'call' && value.callee === callee);
-  const tuple = values?.find((value): value is TupleSpec => value.kind === 'tuple');
-  return (call ?? tuple)?.parameters;
+  return call ?? values?.find((value): value is TupleSpec => value.kind === 'tuple');
 }

@@ -7,6 +7,8 @@ export interface DataFiles {
   some(root: URI, pattern: string): Promise<boolean>;
   /** The first such file; undefined where there is none. */
   first(root: URI, pattern: string): Promise<URI | undefined>;
+  /** What is in the folder `path` of `root`; nothing where there is none. */
+  list(root: URI, path: string): Promise<{ name: string; isFolder: boolean }[]>;
   /** The vocabulary of a `tokenizer.json`, or what is wrong with it; undefined where it cannot be read. */
   vocabulary(root: URI, path: string): Promise<TokenizerVocabulary | string | undefined>;
 }
@@ -34,6 +36,12 @@ export class ListedDataFiles implements DataFiles {
 
   async first(root: URI, pattern: string): Promise<URI | undefined> {
     return this.search(root, pattern, { left: MOST_FOLDERS });
+  }
+
+  async list(root: URI, path: string): Promise<{ name: string; isFolder: boolean }[]> {
+    const folder = path.startsWith('/') ? root.with({ path }) : UriUtils.joinPath(root, path);
+    const entries = await this.entries(folder);
+    return entries.map(({ uri, isDirectory }) => ({ name: UriUtils.basename(uri), isFolder: isDirectory }));
   }
 
   async vocabulary(root: URI, path: string): Promise<TokenizerVocabulary | string | undefined> {

@@ -1,13 +1,13 @@
 import { AstUtils, UriUtils, type LangiumDocument, type URI } from 'langium';
 import type { DocumentLinkProvider } from 'langium/lsp';
 import type { DocumentLink, Range } from 'vscode-languageserver-protocol';
-import { isSetting, isText, type Text } from '../generated/ast.js';
+import { isArgument, isSetting, isText, type Text } from '../generated/ast.js';
 import { importedUri, importsOf } from '../layout/imports.js';
 import type { StripedServices } from './striped-module.js';
 import { treeOf } from './tree.js';
 
-/** Settings whose texts are paths. */
-const PATHS = new Set(['data', 'tokenizer']);
+/** The argument of `data` that is a path too. */
+const TOKENIZER = 'tokenizer';
 
 /** Imports lead to their file, data paths to the first file that fits. */
 export class StripedDocumentLinks implements DocumentLinkProvider {
@@ -24,7 +24,8 @@ export class StripedDocumentLinks implements DocumentLinkProvider {
     for (const node of treeOf(document.parseResult.value).nodes) {
       if (!isText(node) || !node.$cstNode || !isPath(node)) continue;
       const target = await this.fileOf(node.text, UriUtils.dirname(document.uri));
-      if (target) links.push(linkOf(node.$cstNode.range, target, 'Open the data'));
+      const tooltip = keyOf(node) === TOKENIZER ? 'Open the tokenizer' : 'Open the data';
+      if (target) links.push(linkOf(node.$cstNode.range, target, tooltip));
     }
     return links;
   }
@@ -38,7 +39,14 @@ export class StripedDocumentLinks implements DocumentLinkProvider {
 }
 
 function isPath(text: Text): boolean {
-  return PATHS.has(AstUtils.getContainerOfType(text, isSetting)?.key ?? '');
+  const key = keyOf(text);
+  if (AstUtils.getContainerOfType(text, isSetting)?.key !== 'data') return false;
+  return key === undefined || key === TOKENIZER;
+}
+
+/** What a text is named in parentheses. */
+function keyOf(text: Text): string | undefined {
+  return AstUtils.getContainerOfType(text, isArgument)?.key;
 }
 
 /** The link is on the text without its quotes. */

@@ -1,7 +1,18 @@
 import { AstUtils, CstUtils, type AstNode, type LangiumDocument, type LeafCstNode } from 'langium';
 import { AstNodeHoverProvider } from 'langium/lsp';
 import type { Hover, HoverParams } from 'vscode-languageserver-protocol';
-import { isBlock, isCluster, isModel, isParameter, isRun, isStripe, isStripeUse } from '../generated/ast.js';
+import {
+  isBlock,
+  isCluster,
+  isImport,
+  isModel,
+  isParameter,
+  isRun,
+  isStripe,
+  isStripeUse,
+} from '../generated/ast.js';
+import { importedUri } from '../layout/imports.js';
+import { definitionsOf } from './compile.js';
 import {
   hoverOfBlock,
   hoverOfCluster,
@@ -24,7 +35,7 @@ export class StripedHoverProvider extends AstNodeHoverProvider {
     const offset = document.textDocument.offsetAt(params.position);
     const leaf = root && CstUtils.findLeafNodeAtOffset(root, offset);
     if (!leaf || leaf.hidden) return undefined;
-    const value = this.ofBlock(leaf) ?? hoverOfWord(leaf);
+    const value = this.ofBlock(leaf) ?? this.ofImport(leaf, document) ?? hoverOfWord(leaf);
     if (value) return { contents: { kind: 'markdown', value }, range: leaf.range };
     return super.getHoverContent(document, params);
   }
@@ -33,6 +44,20 @@ export class StripedHoverProvider extends AstNodeHoverProvider {
     const node = leaf.astNode;
     if (!isBlock(node) || leaf.text !== node.operator) return undefined;
     return hoverOfBlock(node, this.services);
+  }
+
+  /** What an import makes known. */
+  private ofImport({ astNode, text }: LeafCstNode, document: LangiumDocument): string | undefined {
+    if (!isImport(astNode) || text === 'import') return undefined;
+    const imported = this.services.shared.workspace.LangiumDocuments.getDocument(
+      importedUri(document, astNode),
+    );
+    if (!imported) return undefined;
+    const names = definitionsOf(imported).map(({ $type, name }) => `- ${$type.toLowerCase()} \`${name}\``);
+    return [
+      `**${astNode.path}** — ${names.length > 0 ? 'makes known here:' : 'defines nothing.'}`,
+      ...names,
+    ].join('\n');
   }
 
   protected override getAstNodeHoverContent(node: AstNode): string | undefined {

@@ -6,26 +6,32 @@ import {
   isBlock,
   isCall,
   isCluster,
+  isLayoutItem,
   isModel,
   isNode,
   isQuantity,
   isRun,
   isSection,
   isSetting,
+  isText,
   isTuple,
   type Argument,
+  type LayoutItem,
 } from '../generated/ast.js';
+import { countBlocks, repeatOf } from '../layout/expand.js';
 import { OPERATOR_DOCS } from '../layout/model-vocabulary.js';
 import { grouped, parseNumber } from '../layout/numbers.js';
 import { isOperator, settingSpec } from '../layout/settings.js';
 import { describeAccepted } from '../layout/values.js';
-import type { Context, ParameterSpec, ValueSpec } from '../layout/vocabulary.js';
+import type { CallSpec, Context, ParameterSpec, ValueSpec } from '../layout/vocabulary.js';
 import { STATEMENT_DOCS } from './statements.js';
 import { bytesText } from './texts.js';
 
 export function hoverOfWord(leaf: LeafCstNode): string | undefined {
   const node = leaf.astNode;
   if (isQuantity(node)) return hoverOfQuantity(node.literal, specOfValue(node));
+  if (isText(node)) return hoverOfText(node);
+  if (isLayoutItem(node) && leaf.text === node.count) return hoverOfRepeat(node);
   if (isNode(node) && leaf.text === node.hardware) return hoverOfHardware(leaf.text);
   if ((isSetting(node) || isArgument(node)) && leaf.text === node.key) {
     const spec = isSetting(node) ? specOfSetting(node) : specOfArgument(node);
@@ -50,6 +56,24 @@ function hoverOfQuantity(literal: string, spec: ParameterSpec | undefined): stri
   const parsed = parseNumber(literal, number?.kilo ?? 1024);
   if (!parsed.known || parsed.suffix === '') return spec && hoverOfSpec(spec);
   return `\`${literal}\` = ${grouped(parsed.value)}`;
+}
+
+/** A path, or the value of an argument. */
+function hoverOfText(node: AstNode): string | undefined {
+  const spec = specOfValue(node);
+  if (spec) return hoverOfSpec(spec);
+  const call = node.$container?.$container?.$container;
+  if (!isCall(call)) return undefined;
+  const accepted = specOfValue(call)?.accepts.find(
+    (candidate): candidate is CallSpec => candidate.kind === 'call' && candidate.callee === call.callee,
+  );
+  return accepted?.texts && `**${call.callee}** — ${accepted.texts.doc}`;
+}
+
+function hoverOfRepeat(item: LayoutItem): string {
+  const total = countBlocks([item]);
+  const times = repeatOf(item, undefined);
+  return `**x ${grouped(times)}** — ${grouped(total)} blocks: ${grouped(total / times)}, ${grouped(times)} times`;
 }
 
 function hoverOfCall(node: AstNode & { callee: string }): string | undefined {
@@ -108,6 +132,7 @@ function specOfArgument(node: Argument): ParameterSpec | undefined {
   const accepted: readonly ValueSpec[] = specOfValue(call ?? owner)?.accepts ?? [];
   for (const candidate of accepted) {
     const isCallOfIt = candidate.kind === 'call' && candidate.callee === call?.callee;
+    if (isCallOfIt && node.key === undefined) return isText(node.value) ? undefined : candidate.plain;
     if (isCallOfIt || (candidate.kind === 'tuple' && !call)) {
       if (node.key === undefined) return candidate.parameters[owner.arguments.indexOf(node)];
       return candidate.parameters.find((parameter) => parameter.key === node.key);

@@ -28,10 +28,19 @@ export function modelItems(
       exclusive: true,
     };
   }
-  const callee = cursor.parentheses.length === 1 ? cursor.parentheses[0]!.callee : undefined;
-  if (callee === undefined || cursor.head !== 'model' || word === ':') return undefined;
-  const model = models.find(({ name }) => name === callee);
+  const model = word === ':' ? undefined : modelCalled(cursor, document, documents);
   return model && { items: parametersIn(model).map((one) => parameterItem(one, ': ')), exclusive: true };
+}
+
+/** The model whose parentheses the cursor stands in, where it is run or extended. */
+export function modelCalled(
+  cursor: Cursor,
+  document: LangiumDocument,
+  documents: LangiumDocuments,
+): Model | undefined {
+  const [outer, ...inner] = cursor.parentheses;
+  if (outer?.callee === undefined || inner.length > 0 || cursor.head !== 'model') return undefined;
+  return visibleModels(document, documents).find(({ name }) => name === outer.callee);
 }
 
 /** Parameters of the model around the cursor, as values. */

@@ -8,6 +8,7 @@ export const STATEMENT_DOCS: Record<string, { doc: string; snippet?: string }> =
     snippet:
       'model ${1:Name} {\n  width ${2:1024}   heads ${3:16}   vocab ${4:256}\n\n  stripe trio = SE MR LI\n  layout (trio MHA) x ${5:4}\n}',
   },
+  extends: { doc: 'Takes over everything of another model that is not said again.' },
   stripe: {
     doc: 'A named sequence of blocks, to be used in layouts and other stripes.',
     snippet: 'stripe ${1:trio} = ${2:SE MR LI}',

@@ -86,6 +86,24 @@ const CASES: [title: string, text: string, present: string[], absent: string[]][
   ['links after a comma', 'cluster c { node h100-sxm link nvlink4, | }', ['infiniband'], ['nodes']],
   ['models of the file', 'model M { } run r { model | }', ['M'], ['steps', 'width']],
   ['clusters of the file', 'cluster lab { } run r { on | }', ['lab'], ['steps']],
+  ['numbers of repeats', 'model M { layout SE x | }', ['2', '4'], ['SE', 'width', 'layout']],
+  ['repeats of what is there', 'model M { layout SE | }', ['x', 'MR'], []],
+  ['nothing to repeat where nothing is', 'model M { layout | }', ['SE'], ['x']],
+  ['devices of a node', 'cluster c { node gpu h100-sxm x | }', ['8'], ['nodes']],
+  ['what is tied', 'model M { untied | }', ['embeddings'], ['width', 'layout']],
+  ['what a stripe is of', 'stripe a = |', ['SE', 'LI'], ['run', 'import']],
+  ['stages of ZeRO', 'run r { parallel { zero | } }', ['0', '1', '2', '3'], ['tensor']],
+  ['lengths of a model', 'model M { sequence | }', ['8K', '1M'], ['width']],
+  ['heads that divide the width', 'model M { width 4096 heads | }', ['32', '64'], ['vocab']],
+  [
+    'groups of 16 channels and more',
+    'model M { width 512 SE { groups | } }',
+    ['32', '16', '8', '4'],
+    ['512'],
+  ],
+  ['a group a channel for LI', 'model M { width 512 LI { groups | } }', ['512', '32'], ['order']],
+  ['heads of keys and values', 'model M { width 512 heads 8 MHA { kv-heads | } }', ['1', '2', '4'], ['8']],
+  ['the inner width', 'model M { width 4096 ffn swiglu(inner: |) }', ['11008', '16384'], ['width']],
   ['batches with their unit', 'run r { batch | }', ['4M tokens', '16 sequences'], ['steps']],
 ];
 
@@ -115,6 +133,11 @@ describe('completion', () => {
     const strong = (await complete('model M { MR { decay | } }')).find(({ label }) => label === 'strong')!;
     assert.equal(strong.detail, 'default');
     assert.match(JSON.stringify(strong.documentation), /10\^0 to 10\^2/);
+    const detailOf = async (text: string, value: string) =>
+      (await complete(text)).find(({ label }) => label === value)!.detail;
+    assert.equal(await detailOf('model M { width 4096 heads | }', '32'), 'heads of 128 channels');
+    assert.equal(await detailOf('run r { parallel { zero | } }', '2'), 'also gradients');
+    assert.equal(await detailOf('model M { SE { filter | } }', '7'), 'default');
   });
 
   it('replaces the whole of a word with hyphens', async () => {

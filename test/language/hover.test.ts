@@ -27,6 +27,11 @@ const CASES: [title: string, text: string, says: RegExp[]][] = [
   ['a count with its unit', 'run r { steps 8|K }', [/`8K` = 8,000/]],
   ['a parameter', 'run r { optimizer adamw(be|tas: (0.9, 0.95)) }', [/Decay of the first and second moment/]],
   ['an override', 'model M { layout SE(fil|ter: 5) }', [/Taps of the inner filter/]],
+  ['a repeat', 'model M { stripe a = SE MR layout (a LI) x 1|2 }', [/\*\*x 12\*\* — 36 blocks: 3, 12 times/]],
+  ['a path of data', 'run r { data bytes("ge|nomes/*.fa") }', [/relative to this file/]],
+  ['a tokenizer', 'run r { data bpe("a.txt", tokenizer: "t|.json") }', [/Path of the tokenizer/]],
+  ['the speed of a link', 'cluster c { link infiniband(4|00) }', [/Gigabits a second/]],
+  ['what extends a model', 'model A { } model B ext|ends A { }', [/Takes over everything/]],
   ['hardware', 'cluster c { node gpu h100|-sxm }', [/\*\*h100-sxm\*\*/, /TFLOP\/s/]],
   ['a call', 'run r { schedule cos|ine(warmup: 5) }', [/down to `min`/, /`warmup`/]],
   [
@@ -84,6 +89,16 @@ describe('hover', () => {
       for (const part of says) assert.match(found, part);
     });
   }
+
+  it('tells what an import makes known', async () => {
+    const host = memoryHost();
+    await check('stripe trio = SE MR LI\ncluster lab { node gpu cpu }', host, 'parts.striped');
+    const document = await check('import "parts.striped"', host, 'here.striped');
+    const params = { textDocument: { uri: document.uri.toString() }, position: { line: 0, character: 10 } };
+    const found = await host.striped.lsp.HoverProvider!.getHoverContent(document, params);
+    const { value } = found!.contents as MarkupContent;
+    assert.equal(value, '**parts.striped** — makes known here:\n- stripe `trio`\n- cluster `lab`');
+  });
 
   it('is silent on comments and on broken models', async () => {
     assert.equal(await hover('// mo|del'), '');

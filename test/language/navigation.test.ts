@@ -4,10 +4,13 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { URI, type LangiumDocument } from 'langium';
+import { NodeFileSystem } from 'langium/node';
 import { describe, it } from 'mocha';
 import { TextDocument } from 'vscode-languageserver-textdocument';
 import type { Range, SelectionRange, WorkspaceEdit } from 'vscode-languageserver-types';
 import { loadFile, type StripedHost } from '../../language/index.js';
+import { ListedDataFiles } from '../../language/server/data-files.js';
+import { createServices } from '../../language/server/striped-module.js';
 import { FILE_TEMPLATES } from '../../language/server/file-templates.js';
 import { selectionRanges } from '../../language/server/selection-ranges.js';
 import { check, codes, marked, memoryHost, nodeHost } from './support.js';
@@ -141,10 +144,15 @@ describe('links', () => {
     const folder = mkdtempSync(join(tmpdir(), 'striped-links-'));
     try {
       mkdirSync(join(folder, 'genomes'));
-      for (const name of ['genomes/a.txt', 'genomes/b.fa', 'one.fa']) writeFileSync(join(folder, name), '');
+      for (const name of ['genomes/a.txt', 'genomes/b.fa', 'one.fa', 't.json', 'end'])
+        writeFileSync(join(folder, name), '');
       writeFileSync(join(folder, 'parts.striped'), PARTS);
       const path = join(folder, 'a.striped');
-      writeFileSync(path, 'import "parts.striped" run r { data bytes("genomes/*.fa", "one.fa", "none.fa") }');
+      writeFileSync(
+        path,
+        `import "parts.striped" run r { data bytes("genomes/*.fa", "one.fa", "none.fa") }
+        run s { data bpe("genomes/a.txt", tokenizer: "t.json", separator: "end") }`,
+      );
       const host = nodeHost();
       const document = await loadFile(host, path);
       const textDocument = { uri: document.uri.toString() };
@@ -155,8 +163,11 @@ describe('links', () => {
           ['parts.striped', join(folder, 'parts.striped')],
           ['genomes/*.fa', join(folder, 'genomes/b.fa')],
           ['one.fa', join(folder, 'one.fa')],
+          ['genomes/a.txt', join(folder, 'genomes/a.txt')],
+          ['t.json', join(folder, 't.json')],
         ],
       );
+      assert.equal(links.at(-1)!.tooltip, 'Open the tokenizer');
     } finally {
       rmSync(folder, { recursive: true });
     }
@@ -197,6 +208,11 @@ describe('signature help', () => {
     ['model M { MHA { rope(base: 1e4, |) } }', /^rope\(base: .*scale: /, 'scale'],
     ['model M { layout SE(fil|) }', /^SE\(filter: 7/, 'filter'],
     ['model M { MR { decay (0, | } }', /^decay\(from: /, 'to'],
+    ['cluster c { link infiniband(|) }', /^infiniband\(gbps\)$/, 'gbps'],
+    ['run r { data bytes(|) }', /^bytes\("…", case-weight: 1/, '"…"'],
+    ['run r { data bpe("a", tokenizer: |) }', /^bpe\("…", tokenizer: …/, 'tokenizer'],
+    ['model A(n = 4, wide = 64) { } model B extends A(n: 2, |) { }', /^A\(n: 4, wide: 64\)$/, 'wide'],
+    ['model A(n = 4) { } run r { model A(n: |) }', /^A\(n: 4\)$/, 'n'],
     ['model M { layout SE | }', undefined],
     ['model M { layout (SE |) }', undefined],
   ];
@@ -244,6 +260,38 @@ describe('completion', () => {
       items.map(({ label }) => label),
       ['deep/parts.striped'],
     );
+  });
+
+  it('offers files and folders as paths', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'striped-paths-'));
+    try {
+      mkdirSync(join(folder, 'genomes'));
+      for (const name of ['a.striped', 'b.striped', 'dna.fa', 't.json', '.hidden', 'genomes/c.fa'])
+        writeFileSync(join(folder, name), '');
+      const host = createServices({
+        ...NodeFileSystem,
+        dataFiles: new ListedDataFiles(NodeFileSystem.fileSystemProvider()),
+      });
+      const labels = async (marked_: string) => {
+        const { text, position } = marked(marked_);
+        const uri = URI.file(join(folder, 'a.striped'));
+        const { LangiumDocuments, LangiumDocumentFactory, DocumentBuilder } = host.shared.workspace;
+        if (LangiumDocuments.hasDocument(uri)) await DocumentBuilder.update([], [uri]);
+        const document = LangiumDocumentFactory.fromString(text, uri);
+        LangiumDocuments.addDocument(document);
+        const params = { textDocument: { uri: uri.toString() }, position: position(document) };
+        const list = await host.striped.lsp.CompletionProvider!.getCompletion(document, params);
+        return list?.items.map(({ label }) => label).sort();
+      };
+      assert.deepEqual(await labels('import "|"'), ['b.striped', 'genomes/']);
+      assert.deepEqual(await labels('run r { data bytes("|") }'), ['dna.fa', 'genomes/', 't.json']);
+      assert.deepEqual(await labels('run r { data bytes("dna.fa", "genomes/|") }'), ['c.fa']);
+      assert.deepEqual(await labels('run r { data bpe("a", tokenizer: "|") }'), ['genomes/', 't.json']);
+      assert.equal(await labels('run r { data bpe("a", separator: "|") }'), undefined);
+      assert.equal(await labels('cluster c { via slurm(partition: "|") }'), undefined);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it('offers whole files where nothing is written, and they are right', async () => {

@@ -20,6 +20,7 @@ function fences(markdown: string): string[] {
 const NO_DATA: DataFiles = {
   some: () => Promise.resolve(false),
   first: () => Promise.resolve(undefined),
+  list: () => Promise.resolve([]),
   vocabulary: () => Promise.resolve({ size: 512, names: new Set(['<end>']), added: ['<end>'] }),
 };
 

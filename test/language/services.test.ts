@@ -9,6 +9,7 @@ import {
   OPEN_PREVIEW,
   SHOW_ESTIMATE,
 } from '../../language/server/code-lens-provider.js';
+import { messageOf } from '../../language/server/messages.js';
 import { check, codes, marked, memoryHost } from './support.js';
 
 const TEXT = `model M { width 64 heads 4 vocab 256 ffn none tied embeddings
@@ -96,6 +97,31 @@ describe('the switch for hints and lenses', () => {
       assert.deepEqual([found!.length > 0, lenses!.length > 0], [shown, shown]);
     }
   });
+});
+
+describe('names from elsewhere', () => {
+  const MEANT: [text: string, here: string][] = [
+    ['model M { d_model 64 vocab 2 layout LI }', 'width'],
+    ['model M { width 64 vocab_size 256 layout LI }', 'vocab'],
+    ['model M { width 64 vocab 256 layout Hyena-SE LI }', 'SE'],
+    ['model M { width 64 heads 4 vocab 256 layout attention }', 'MHA'],
+    ['model M { width 64 heads 4 vocab 256 MHA { num_kv_heads 2 } layout MHA }', 'kv-heads'],
+    ['run r { batch_size 4 }', 'batch'],
+    ['run r { precision fp16 }', 'bf16'],
+    ['run r { optimizer adamw(learning_rate: 1e-3) }', 'lr'],
+    ['run r { parallel { tp 2 } }', 'tensor'],
+    ['run r { hardware h100 }', 'h100-sxm'],
+  ];
+  for (const [text, here] of MEANT) {
+    it(`are known: ${here} in ${text}`, async () => {
+      const { document } = await opened(text);
+      const messages = (document.diagnostics ?? []).map(messageOf);
+      assert.ok(
+        messages.some((message) => message.includes(`Did you mean \`${here}\`?`)),
+        messages.join('\n'),
+      );
+    });
+  }
 });
 
 describe('quick fixes', () => {
