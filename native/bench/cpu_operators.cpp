@@ -123,9 +123,9 @@ void bench_hyena(Bench& bench, const Options& o, const std::string& name, stripe
   const double conv = implicit ? 4.0 * s.order : 2.0 * s.taps, rest = 22;
   const double back = implicit ? 14.0 * s.order : 6.0 * s.taps;
   bench.time(name + " forward", {count * (conv + rest), 4.0 * count},
-             [&] { backend.hyena(s, w, z, y, workspace); });
+             [&] { backend.hyena(s, w, z, y, nullptr, workspace); });
   bench.time(name + " backward", {count * (back + 3 * rest), 7.0 * count},
-             [&] { backend.hyena_backward(s, w, z, dy, dz, g, workspace); });
+             [&] { backend.hyena_backward(s, w, z, nullptr, dy, dz, g, workspace); });
 }
 
 void bench_attention(Bench& bench, const Options& o) {

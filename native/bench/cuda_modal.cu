@@ -80,7 +80,7 @@ void time_length(std::int64_t length, std::int64_t width, ElementType type) {
                     values = static_cast<std::size_t>(length * width);
   constexpr std::size_t evict_bytes = std::size_t{256} << 20;
   Buffer z(3 * values * size), y(values * size), dy(values * size), dz(3 * values * size), evict(evict_bytes);
-  Buffer workspace(cuda::hyena_workspace(shape, type));
+  Buffer workspace(cuda::hyena_workspace(shape, type)), kept(cuda::hyena_kept(shape, type));
   fill_random(z.data, 3 * values, type, 1);
   fill_random(dy.data, values, type, 77);
   std::mt19937 random(5);
@@ -97,10 +97,11 @@ void time_length(std::int64_t length, std::int64_t width, ElementType type) {
   const HyenaWeights weights{featurizer.data, nullptr, nullptr, skips.data, residue.data, log_pole.data};
   const HyenaGradients gradients{d_featurizer.data, nullptr, d_skip.data, d_residue.data, d_log_pole.data};
   const auto forward = [&] {
-    cuda::hyena_forward(shape, weights, type, z.data, y.data, workspace.data, nullptr);
+    cuda::hyena_forward(shape, weights, type, z.data, y.data, kept.data, workspace.data, nullptr);
   };
   const auto backward = [&] {
-    cuda::hyena_backward(shape, weights, type, z.data, dy.data, dz.data, gradients, workspace.data, nullptr);
+    cuda::hyena_backward(shape, weights, type, z.data, kept.data, dy.data, dz.data, gradients, workspace.data,
+                         nullptr);
   };
   const double forward_ms = median_ms(evict, evict_bytes, forward);
   const double backward_ms = median_ms(evict, evict_bytes, backward);

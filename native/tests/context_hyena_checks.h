@@ -78,10 +78,11 @@ inline Named on_one_device(Backend& backend, const HyenaCase& c, const HyenaInpu
   const Array z(backend, in.z), dy(backend, in.dy);
   const Array y(backend, static_cast<std::int64_t>(in.dy.size())),
       dz(backend, static_cast<std::int64_t>(in.z.size()));
-  const Scratch workspace(backend, backend.hyena_workspace(c.shape));
-  backend.hyena(c.shape, arrays.weights(), z.data(), y.data(), workspace.data());
-  backend.hyena_backward(c.shape, arrays.weights(), z.data(), dy.data(), dz.data(), arrays.gradients(),
-                         workspace.data());
+  const Scratch workspace(backend, backend.hyena_workspace(c.shape)),
+      kept(backend, backend.hyena_kept(c.shape));
+  backend.hyena(c.shape, arrays.weights(), z.data(), y.data(), kept.data(), workspace.data());
+  backend.hyena_backward(c.shape, arrays.weights(), z.data(), kept.data(), dy.data(), dz.data(),
+                         arrays.gradients(), workspace.data());
   Named results = arrays.read();
   results["y"] = y.read();
   results["dz"] = dz.read();

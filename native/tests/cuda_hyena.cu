@@ -104,6 +104,8 @@ struct Inputs {
 };
 struct Results {
   Values y, dz, featurizer, filter, skip, residues, log_poles;
+  double filter_terms =
+      0;  // Σ over channels and taps of what a channel adds to its group's gradient, squared
 };
 
 // One channel of one sequence; sums its share of the weight gradients into its own rows.
@@ -264,6 +266,9 @@ Results reference(const HyenaShape& s, const Inputs& in) {
     }
   };
   gather(filters, out.filter, s.taps);
+  for (const Values& channel : filters) {
+    for (const double x : channel) out.filter_terms += x * x;
+  }
   gather(residues, out.residues, s.order);
   gather(log_poles, out.log_poles, s.order);
   return out;
@@ -299,12 +304,14 @@ Inputs random_inputs(const Case& test) {
   return in;
 }
 
-double error(const Values& out, const Values& expected, double base = 0) {
+// Relative to |expected|; or to the root of `terms`, where given.
+double error(const Values& out, const Values& expected, double base, double terms) {
   double difference = 0, size = 0;
   for (std::size_t i = 0; i < expected.size(); ++i) {
     difference += (out[i] - base - expected[i]) * (out[i] - base - expected[i]);
     size += expected[i] * expected[i];
   }
+  if (terms != 0) size = terms;
   return size == 0 ? std::sqrt(difference) : std::sqrt(difference / size);
 }
 
@@ -320,7 +327,8 @@ void run(const Case& test) {
       filter(in.filter, real), decay(in.decay, real), skip(in.skip, real), residues(in.residues, real),
       log_poles(in.log_poles, real);
   DeviceArray y(in.dy.size(), test.type), dz(in.z.size(), test.type);
-  DeviceArray workspace(cuda::hyena_workspace(s, test.type) / 4 + 1, real);
+  DeviceArray workspace(cuda::hyena_workspace(s, test.type) / 4 + 1, real),
+      kept(cuda::hyena_kept(s, test.type) / 4, real);
   const HyenaWeights weights{featurizer.data(),
                              filter.data(),
                              in.decay.empty() ? nullptr : decay.data(),
@@ -356,13 +364,14 @@ void run(const Case& test) {
       if (output.base != 0) output.array->put(start);
     }
     workspace.poison();
-    cuda::hyena_forward(s, weights, test.type, z.data(), y.data(), workspace.data(), nullptr);
+    kept.poison();
+    cuda::hyena_forward(s, weights, test.type, z.data(), y.data(), kept.data(), workspace.data(), nullptr);
     workspace.poison();
     const HyenaGradients gradients{
         d_featurizer.data(), implicit ? nullptr : d_filter.data(), s.has_skip ? d_skip.data() : nullptr,
         implicit ? d_residues.data() : nullptr, implicit ? d_log_poles.data() : nullptr};
-    cuda::hyena_backward(s, weights, test.type, z.data(), dy.data(), dz.data(), gradients, workspace.data(),
-                         nullptr);
+    cuda::hyena_backward(s, weights, test.type, z.data(), kept.data(), dy.data(), dz.data(), gradients,
+                         workspace.data(), nullptr);
     check(cudaDeviceSynchronize());
     for (std::size_t i = 0; i < outputs.size(); ++i) {
       auto raw = outputs[i].array->raw();
@@ -376,7 +385,7 @@ void run(const Case& test) {
 
   const Results expected = reference(s, in);
   const double tolerance = test.type == ElementType::bf16 ? 1e-2 : implicit ? 1e-4 : 1e-5;
-  bool good = same && workspace.guard_intact();
+  bool good = same && workspace.guard_intact() && kept.guard_intact();
   std::string line;
   for (const auto& output : outputs) {
     const std::string name = output.name;
@@ -387,7 +396,13 @@ void run(const Case& test) {
                          : name == "skip"       ? expected.skip
                          : name == "residues"   ? expected.residues
                                                 : expected.log_poles;
-    const double e = error(output.array->get(), want, output.base);
+    // A filter gradient in bf16 may be a few numbers (four, for one token and four groups), each a sum over
+    // the channels of a group of products of bf16 numbers. What the channels add has random signs: the sum is
+    // by chance many times smaller than its terms, while its error is the rounding of the terms, which no
+    // choice of kernel changes. So the error is measured against the terms, added up as what they are,
+    // independent: for most draws that is |expected|. In fp32, rounding is small enough for any draw.
+    const bool by_terms = test.type == ElementType::bf16 && name == "filter";
+    const double e = error(output.array->get(), want, output.base, by_terms ? expected.filter_terms : 0);
     if (!(e <= tolerance) || !output.array->guard_intact()) good = false;
     char text[64];
     std::snprintf(text, sizeof text, " %s %.1e%s", output.name, e, e <= tolerance ? "" : "!");
@@ -434,7 +449,7 @@ int main(int count, char** arguments) {
         run(fir(type, 1, 517, 192, 16, taps, 3, taps % 2 == 0, taps > 100));
         run(fir(type, 3, 300, 48, taps % 2 == 0 ? 1 : 3, taps, 3, taps % 2 == 1, taps > 30));
       }
-      run(fir(type, 1, 1, 64, 16, 7));
+      run(fir(type, 1, 1, 1024, 16, 7));  // one token: many channels, so that no single product decides
       run(fir(type, 2, 37, 128, 64, 128, 3, true, true));
       run(fir(type, 1, 1000, 24, 3, 7, 1));
       run(fir(type, 1, 130, 40, 8, 12, 8, true));

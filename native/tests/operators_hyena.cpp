@@ -65,9 +65,9 @@ class HyenaRun {
     DeviceArray log_poles(backend, in.log_poles), delta(backend, dy);
     const striped::HyenaWeights w{featurizer.data(), filter.data(),   decay.data(),
                                   skip.data(),       residues.data(), log_poles.data()};
-    Workspace workspace(backend, backend.hyena_workspace(shape_));
+    Workspace workspace(backend, backend.hyena_workspace(shape_)), kept(backend, backend.hyena_kept(shape_));
     DeviceArray y(backend, dy.size()), dz(backend, in.z.size());
-    backend.hyena(shape_, w, z.data(), y.data(), workspace.data());
+    backend.hyena(shape_, w, z.data(), y.data(), kept.data(), workspace.data());
     results["y"] = y.read();
     const auto start = [&](const Values& like) { return Values(like.size(), initial); };
     DeviceArray d_featurizer(backend, start(in.featurizer)), d_filter(backend, start(in.filter));
@@ -75,7 +75,7 @@ class HyenaRun {
     DeviceArray d_log_poles(backend, start(in.log_poles));
     Workspace fresh(backend, backend.hyena_workspace(shape_));
     backend.hyena_backward(
-        shape_, w, z.data(), delta.data(), dz.data(),
+        shape_, w, z.data(), kept.data(), delta.data(), dz.data(),
         {d_featurizer.data(), d_filter.data(), d_skip.data(), d_residues.data(), d_log_poles.data()},
         fresh.data());
     results["dz"] = dz.read();

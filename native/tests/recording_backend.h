@@ -57,6 +57,7 @@ class RecordingBackend final : public Backend {
     forbid("synchronize");
     real_->synchronize();
   }
+  std::size_t hyena_kept(const HyenaShape& shape) const override { return real_->hyena_kept(shape); }
   std::size_t hyena_workspace(const HyenaShape& shape) const override {
     return real_->hyena_workspace(shape);
   }
@@ -94,12 +95,13 @@ class RecordingBackend final : public Backend {
   void add(std::int64_t count, void* x, const void* y) override {
     call([=, this] { real_->add(count, x, y); });
   }
-  void hyena(const HyenaShape& s, const HyenaWeights& w, const void* z, void* y, void* workspace) override {
-    call([=, this] { real_->hyena(s, w, z, y, workspace); });
+  void hyena(const HyenaShape& s, const HyenaWeights& w, const void* z, void* y, void* kept,
+             void* workspace) override {
+    call([=, this] { real_->hyena(s, w, z, y, kept, workspace); });
   }
-  void hyena_backward(const HyenaShape& s, const HyenaWeights& w, const void* z, const void* dy, void* dz,
-                      const HyenaGradients& gradients, void* workspace) override {
-    call([=, this] { real_->hyena_backward(s, w, z, dy, dz, gradients, workspace); });
+  void hyena_backward(const HyenaShape& s, const HyenaWeights& w, const void* z, const void* kept,
+                      const void* dy, void* dz, const HyenaGradients& gradients, void* workspace) override {
+    call([=, this] { real_->hyena_backward(s, w, z, kept, dy, dz, gradients, workspace); });
   }
   void attention(const AttentionShape& s, const void* qkv, void* y, void* statistics,
                  void* workspace) override {

@@ -160,11 +160,14 @@ class Backend {
   // x += y, element-wise.
   virtual void add(std::int64_t count, void* x, const void* y) = 0;
 
-  // Inner operators. Workspaces are scratch: contents do not outlive the call.
+  // Inner operators. Workspaces are scratch: contents do not outlive the call. `kept` is what a forward call
+  // leaves for the backward call, which does not change it.
+  virtual std::size_t hyena_kept(const HyenaShape&) const = 0;
   virtual std::size_t hyena_workspace(const HyenaShape&) const = 0;
-  virtual void hyena(const HyenaShape&, const HyenaWeights&, const void* z, void* y, void* workspace) = 0;
-  virtual void hyena_backward(const HyenaShape&, const HyenaWeights&, const void* z, const void* dy, void* dz,
-                              const HyenaGradients&, void* workspace) = 0;
+  virtual void hyena(const HyenaShape&, const HyenaWeights&, const void* z, void* y, void* kept,
+                     void* workspace) = 0;
+  virtual void hyena_backward(const HyenaShape&, const HyenaWeights&, const void* z, const void* kept,
+                              const void* dy, void* dz, const HyenaGradients&, void* workspace) = 0;
   virtual std::size_t attention_workspace(const AttentionShape&) const = 0;
   // `statistics` is [batch, heads, length] "real" (log-sum-exp), kept for the backward pass.
   virtual void attention(const AttentionShape&, const void* qkv, void* y, void* statistics,

@@ -71,10 +71,11 @@ class Operators {
     void *z = pool.activations(3 * count()), *dz = pool.activations(3 * count());
     void *y = pool.activations(count()), *dy = pool.activations(count());
     void* workspace = pool.empty(backend_.hyena_workspace(shape));
+    void* kept = pool.empty(backend_.hyena_kept(shape));
     time(name + " forward", hyena_cost(shape, value_, false),
-         [&] { backend_.hyena(shape, weights, z, y, workspace); });
+         [&] { backend_.hyena(shape, weights, z, y, kept, workspace); });
     time(name + " backward", hyena_cost(shape, value_, true),
-         [&] { backend_.hyena_backward(shape, weights, z, dy, dz, gradients, workspace); });
+         [&] { backend_.hyena_backward(shape, weights, z, kept, dy, dz, gradients, workspace); });
   }
 
   void attention() {

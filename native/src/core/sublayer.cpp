@@ -127,30 +127,30 @@ void Sublayer::make_buffers(const SublayerPlan& plan, Backend& backend, Arena& a
   const auto whole = rows * static_cast<std::size_t>(shape_.width) * value_;
   const auto hidden = slice * static_cast<std::size_t>(in_.out) * value_;
   const auto inner = slice * static_cast<std::size_t>(out_.in) * value_;
-  std::size_t statistics = 0, context = 0;
+  std::size_t kept = 0, context = 0;
   if (const auto* hyena = std::get_if<Hyena>(&body_)) {
     const parallel::ContextHyena* const ranks = hyena->context.get();
     workspace_bytes_ = ranks ? ranks->workspace_bytes() : backend.hyena_workspace(hyena->shape);
-    if (ranks) context = ranks->kept_bytes();
+    if (ranks) {
+      context = ranks->kept_bytes();
+    } else {
+      kept = backend.hyena_kept(hyena->shape);
+    }
   }
   if (const auto* attention = std::get_if<Attention>(&body_)) {
     const parallel::ContextAttention* const ranks = attention->context.get();
     workspace_bytes_ = ranks ? ranks->workspace_bytes() : backend.attention_workspace(attention->shape);
     if (ranks) context = ranks->kept_bytes();
-    statistics = rows * static_cast<std::size_t>(attention->shape.heads) * real;
+    kept = rows * static_cast<std::size_t>(attention->shape.heads) * real;
   }
   const std::string& prefix = plan.prefix;
   for (int pass = 0; pass < 2; ++pass) {
-    saved_[pass] = {arena.add(prefix + "sum", stream),
-                    arena.add(prefix + "reciprocal_rms", stream_rows * real),
-                    arena.add(prefix + "normed", stream),
-                    arena.add(prefix + "entered", whole),
-                    arena.add(prefix + "hidden", hidden),
-                    arena.add(prefix + "inner", inner),
-                    arena.add(prefix + "statistics", statistics),
-                    arena.add(prefix + "context", context),
-                    arena.add(prefix + "partial", whole),
-                    arena.add(prefix + "branch", stream)};
+    saved_[pass] = {
+        arena.add(prefix + "sum", stream),    arena.add(prefix + "reciprocal_rms", stream_rows * real),
+        arena.add(prefix + "normed", stream), arena.add(prefix + "entered", whole),
+        arena.add(prefix + "hidden", hidden), arena.add(prefix + "inner", inner),
+        arena.add(prefix + "kept", kept),     arena.add(prefix + "context", context),
+        arena.add(prefix + "partial", whole), arena.add(prefix + "branch", stream)};
     forward_workspace_[pass] = arena.add(prefix + "workspace", workspace_bytes_);
   }
   d_inner_ = arena.add(prefix + "d_inner", inner);
@@ -207,7 +207,8 @@ void Sublayer::hyena_forward(const Execution& run, const Hyena& hyena, const Sav
   const HyenaWeights weights = hyena_weights(run, hyena);
   const void* const z = run.at(saved.hidden);
   void* const y = run.at(saved.inner);
-  if (!hyena.context) return run.backend.hyena(hyena.shape, weights, z, y, run.at(workspace));
+  if (!hyena.context)
+    return run.backend.hyena(hyena.shape, weights, z, y, run.at(saved.kept), run.at(workspace));
   const parallel::ContextBuffers buffers{run.at(saved.context), run.at(workspace)};
   run.call([&] { hyena.context->forward(*run.ranks.context, weights, z, y, buffers); });
 }
@@ -217,8 +218,10 @@ void Sublayer::hyena_backward(const Execution& run, const Hyena& hyena, const Sa
   const HyenaGradients gradients = hyena_gradients(run, hyena);
   const void *const z = run.at(saved.hidden), *const dy = run.at(d_inner_);
   void *const dz = run.at(d_hidden_), *const workspace = run.at(backward_workspace_);
-  if (!hyena.context)
-    return run.backend.hyena_backward(hyena.shape, weights, z, dy, dz, gradients, workspace);
+  if (!hyena.context) {
+    return run.backend.hyena_backward(hyena.shape, weights, z, run.at(saved.kept), dy, dz, gradients,
+                                      workspace);
+  }
   const parallel::ContextBuffers buffers{run.at(saved.context), workspace};
   run.call([&] { hyena.context->backward(*run.ranks.context, weights, z, dy, dz, gradients, buffers); });
 }
@@ -226,7 +229,7 @@ void Sublayer::hyena_backward(const Execution& run, const Hyena& hyena, const Sa
 void Sublayer::attention_forward(const Execution& run, const Attention& attention, const Saved& saved,
                                  Arena::Buffer workspace) const {
   const void* const qkv = run.at(saved.hidden);
-  void *const y = run.at(saved.inner), *const statistics = run.at(saved.statistics);
+  void *const y = run.at(saved.inner), *const statistics = run.at(saved.kept);
   if (!attention.context)
     return run.backend.attention(attention.shape, qkv, y, statistics, run.at(workspace));
   const parallel::ContextBuffers buffers{run.at(saved.context), run.at(workspace)};
@@ -236,7 +239,7 @@ void Sublayer::attention_forward(const Execution& run, const Attention& attentio
 void Sublayer::attention_backward(const Execution& run, const Attention& attention,
                                   const Saved& saved) const {
   const void *const qkv = run.at(saved.hidden), *const y = run.at(saved.inner);
-  const void *const statistics = run.at(saved.statistics), *const dy = run.at(d_inner_);
+  const void *const statistics = run.at(saved.kept), *const dy = run.at(d_inner_);
   void *const dqkv = run.at(d_hidden_), *const workspace = run.at(backward_workspace_);
   if (!attention.context)
     return run.backend.attention_backward(attention.shape, qkv, y, statistics, dy, dqkv, workspace);

@@ -53,7 +53,7 @@ class Sublayer {
   // Of one pass; `context` is what the context ranks keep of one another. `entered` and `partial` have all
   // rows where the residual stream has a share of them.
   struct Saved {
-    Arena::Buffer sum, reciprocal_rms, normed, entered, hidden, inner, statistics, context, partial, branch;
+    Arena::Buffer sum, reciprocal_rms, normed, entered, hidden, inner, kept, context, partial, branch;
   };
   struct Hyena {
     HyenaShape shape;

@@ -102,14 +102,16 @@ class TimingBackend final : public Backend {
   void add(std::int64_t count, void* x, const void* y) override {
     timed({"add", forward()}, [&] { real_.add(count, x, y); });
   }
+  std::size_t hyena_kept(const HyenaShape& s) const override { return real_.hyena_kept(s); }
   std::size_t hyena_workspace(const HyenaShape& s) const override { return real_.hyena_workspace(s); }
-  void hyena(const HyenaShape& s, const HyenaWeights& w, const void* z, void* y, void* workspace) override {
-    timed({name_of(s.kind), forward()}, [&] { real_.hyena(s, w, z, y, workspace); });
+  void hyena(const HyenaShape& s, const HyenaWeights& w, const void* z, void* y, void* kept,
+             void* workspace) override {
+    timed({name_of(s.kind), forward()}, [&] { real_.hyena(s, w, z, y, kept, workspace); });
   }
-  void hyena_backward(const HyenaShape& s, const HyenaWeights& w, const void* z, const void* dy, void* dz,
-                      const HyenaGradients& gradients, void* workspace) override {
+  void hyena_backward(const HyenaShape& s, const HyenaWeights& w, const void* z, const void* kept,
+                      const void* dy, void* dz, const HyenaGradients& gradients, void* workspace) override {
     timed({name_of(s.kind), "backward"},
-          [&] { real_.hyena_backward(s, w, z, dy, dz, gradients, workspace); });
+          [&] { real_.hyena_backward(s, w, z, kept, dy, dz, gradients, workspace); });
   }
   std::size_t attention_workspace(const AttentionShape& s) const override {
     return real_.attention_workspace(s);

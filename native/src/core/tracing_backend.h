@@ -41,9 +41,10 @@ class TracingBackend final : public Backend {
     ++tick_;
   }
   void add(std::int64_t, void*, const void*) override { ++tick_; }
+  std::size_t hyena_kept(const HyenaShape& shape) const override { return real_.hyena_kept(shape); }
   std::size_t hyena_workspace(const HyenaShape& shape) const override { return real_.hyena_workspace(shape); }
-  void hyena(const HyenaShape&, const HyenaWeights&, const void*, void*, void*) override { ++tick_; }
-  void hyena_backward(const HyenaShape&, const HyenaWeights&, const void*, const void*, void*,
+  void hyena(const HyenaShape&, const HyenaWeights&, const void*, void*, void*, void*) override { ++tick_; }
+  void hyena_backward(const HyenaShape&, const HyenaWeights&, const void*, const void*, const void*, void*,
                       const HyenaGradients&, void*) override {
     ++tick_;
   }

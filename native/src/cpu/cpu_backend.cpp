@@ -147,14 +147,16 @@ class CpuBackend final : public Backend {
     cpu::add<T>(context_, count, out<T>(x), in<T>(y));
   }
 
+  std::size_t hyena_kept(const HyenaShape&) const override { return 0; }
   std::size_t hyena_workspace(const HyenaShape& s) const override {
     return cpu::hyena_workspace<T>(context_, s, false);
   }
-  void hyena(const HyenaShape& s, const HyenaWeights& w, const void* z, void* y, void* workspace) override {
+  void hyena(const HyenaShape& s, const HyenaWeights& w, const void* z, void* y, void*,
+             void* workspace) override {
     cpu::hyena<T>(context_, s, w, in<T>(z), out<T>(y), out<T>(workspace));
   }
-  void hyena_backward(const HyenaShape& s, const HyenaWeights& w, const void* z, const void* dy, void* dz,
-                      const HyenaGradients& gradients, void* workspace) override {
+  void hyena_backward(const HyenaShape& s, const HyenaWeights& w, const void* z, const void*, const void* dy,
+                      void* dz, const HyenaGradients& gradients, void* workspace) override {
     cpu::hyena_backward<T>(context_, s, w, in<T>(z), in<T>(dy), out<T>(dz), gradients, out<T>(workspace));
   }
 

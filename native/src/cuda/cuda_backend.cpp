@@ -209,18 +209,23 @@ class CudaBackend final : public Backend {
     cuda::add(context_, count, x, y);
   }
 
+  std::size_t hyena_kept(const HyenaShape& s) const override {
+    enter();
+    return cuda::hyena_kept(s, context_.type);
+  }
   std::size_t hyena_workspace(const HyenaShape& s) const override {
     enter();
     return cuda::hyena_workspace(s, context_.type);
   }
-  void hyena(const HyenaShape& s, const HyenaWeights& w, const void* z, void* y, void* workspace) override {
+  void hyena(const HyenaShape& s, const HyenaWeights& w, const void* z, void* y, void* kept,
+             void* workspace) override {
     enter();
-    hyena_forward(s, w, context_.type, z, y, workspace, context_.stream);
+    hyena_forward(s, w, context_.type, z, y, kept, workspace, context_.stream);
   }
-  void hyena_backward(const HyenaShape& s, const HyenaWeights& w, const void* z, const void* dy, void* dz,
-                      const HyenaGradients& gradients, void* workspace) override {
+  void hyena_backward(const HyenaShape& s, const HyenaWeights& w, const void* z, const void* kept,
+                      const void* dy, void* dz, const HyenaGradients& gradients, void* workspace) override {
     enter();
-    cuda::hyena_backward(s, w, context_.type, z, dy, dz, gradients, workspace, context_.stream);
+    cuda::hyena_backward(s, w, context_.type, z, kept, dy, dz, gradients, workspace, context_.stream);
   }
 
   std::size_t attention_workspace(const AttentionShape& s) const override {

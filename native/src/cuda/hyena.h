@@ -1,5 +1,5 @@
-// The inner Hyena operators on CUDA: shapes and meaning are those of striped::Backend. Calls are asynchronous on
-// the stream, allocate nothing and may be captured in a CUDA graph.
+// The inner Hyena operators on CUDA: shapes and meaning are those of striped::Backend. Calls are asynchronous
+// on the stream, allocate nothing and may be captured in a CUDA graph.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -13,10 +13,11 @@ namespace striped::cuda {
 // Of the activations; weights and gradients of weights are always fp32.
 enum class ElementType { f32, bf16 };
 
+std::size_t hyena_kept(const HyenaShape&, ElementType);
 std::size_t hyena_workspace(const HyenaShape&, ElementType);
-void hyena_forward(const HyenaShape&, const HyenaWeights&, ElementType, const void* z, void* y, void* workspace,
-                   cudaStream_t);
-void hyena_backward(const HyenaShape&, const HyenaWeights&, ElementType, const void* z, const void* dy, void* dz,
-                    const HyenaGradients&, void* workspace, cudaStream_t);
+void hyena_forward(const HyenaShape&, const HyenaWeights&, ElementType, const void* z, void* y, void* kept,
+                   void* workspace, cudaStream_t);
+void hyena_backward(const HyenaShape&, const HyenaWeights&, ElementType, const void* z, const void* kept,
+                    const void* dy, void* dz, const HyenaGradients&, void* workspace, cudaStream_t);
 
 }  // namespace striped::cuda

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "cuda_check.h"
 #include "hyena_elements.cuh"
+#include "launch.h"
 
 // A block has 32 channels (a lane each) and 128 tokens, 16 a warp. The filter is applied 128 lags at a time:
 // the taps of these lags and the two neighbouring blocks of 128 tokens that they reach lie in shared memory,
@@ -291,15 +291,13 @@ void backward(const HyenaShape& shape, const HyenaWeights& weights, ElementType 
   float* filter = take(sizes.filter);
 
   const Arguments<T> a = arguments_of<T>(shape, weights, z, dy);
-  gradient_kernel<T><<<grid_of(shape), kLanes * kWarps, 0, stream>>>(
-      a, projection_gradient<T>(shape, dz, scratch.reach, kRows), skip);
-  check(cudaGetLastError());
+  launch<gradient_kernel<T>>(grid_of(shape), kLanes * kWarps, 0, stream, a,
+                             projection_gradient<T>(shape, dz, scratch.reach, kRows), skip);
   const Strips strips = strips_of(shape);
   const dim3 filter_grid(static_cast<unsigned>(ceil_div(shape.width, kLanes)),
                          static_cast<unsigned>(ceil_div(shape.taps, kRows)),
                          static_cast<unsigned>(shape.batch * strips.count));
-  filter_kernel<T><<<filter_grid, kLanes * kWarps, 0, stream>>>(a, strips.count, strips.rows, filter);
-  check(cudaGetLastError());
+  launch<filter_kernel<T>>(filter_grid, kLanes * kWarps, 0, stream, a, strips.count, strips.rows, filter);
 
   featurizer_backward(shape, weights, type, z, dz, kRows, scratch, gradients.featurizer, stream);
   reduce(filter, shape.batch * strips.count, shape.taps, shape.width, shape.groups, weights.decay,
@@ -320,13 +318,12 @@ std::size_t direct_workspace(const HyenaShape& shape, ElementType) {
 void direct_forward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type, const void* z,
                     void* y, cudaStream_t stream) {
   if (type == ElementType::bf16) {
-    forward_kernel<bf16><<<grid_of(shape), kLanes * kWarps, 0, stream>>>(
-        arguments_of<bf16>(shape, weights, z, nullptr), static_cast<bf16*>(y));
+    launch<forward_kernel<bf16>>(grid_of(shape), kLanes * kWarps, 0, stream,
+                                 arguments_of<bf16>(shape, weights, z, nullptr), static_cast<bf16*>(y));
   } else {
-    forward_kernel<float><<<grid_of(shape), kLanes * kWarps, 0, stream>>>(
-        arguments_of<float>(shape, weights, z, nullptr), static_cast<float*>(y));
+    launch<forward_kernel<float>>(grid_of(shape), kLanes * kWarps, 0, stream,
+                                  arguments_of<float>(shape, weights, z, nullptr), static_cast<float*>(y));
   }
-  check(cudaGetLastError());
 }
 
 void direct_backward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type, const void* z,

@@ -6,24 +6,28 @@
 
 namespace striped::cuda {
 
+std::size_t hyena_kept(const HyenaShape& shape, ElementType type) {
+  return shape.kind == HyenaKind::long_implicit ? modal_kept(shape, type) : 0;
+}
+
 std::size_t hyena_workspace(const HyenaShape& shape, ElementType type) {
   if (shape.kind == HyenaKind::long_implicit) return modal_workspace(shape, type);
   return fir_supports(shape, type) ? fir_workspace(shape) : direct_workspace(shape, type);
 }
 
 void hyena_forward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type, const void* z,
-                   void* y, void* workspace, cudaStream_t stream) {
+                   void* y, void* kept, void* workspace, cudaStream_t stream) {
   if (shape.kind == HyenaKind::long_implicit)
-    return modal_forward(shape, weights, type, z, y, workspace, stream);
+    return modal_forward(shape, weights, type, z, y, kept, workspace, stream);
   if (fir_supports(shape, type)) return fir_forward(shape, weights, z, y, stream);
   direct_forward(shape, weights, type, z, y, stream);
 }
 
 void hyena_backward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type, const void* z,
-                    const void* dy, void* dz, const HyenaGradients& gradients, void* workspace,
-                    cudaStream_t stream) {
+                    const void* kept, const void* dy, void* dz, const HyenaGradients& gradients,
+                    void* workspace, cudaStream_t stream) {
   if (shape.kind == HyenaKind::long_implicit) {
-    return modal_backward(shape, weights, type, z, dy, dz, gradients, workspace, stream);
+    return modal_backward(shape, weights, type, z, kept, dy, dz, gradients, workspace, stream);
   }
   if (fir_supports(shape, type)) return fir_backward(shape, weights, z, dy, dz, gradients, workspace, stream);
   direct_backward(shape, weights, type, z, dy, dz, gradients, workspace, stream);

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "cuda_check.h"
 #include "hyena_fir_kernels.h"
+#include "launch.h"
 
 namespace striped::cuda {
 namespace fir {
@@ -97,11 +97,10 @@ void fir_backward(const HyenaShape& shape, const HyenaWeights& weights, const vo
   fir::launch_backward(fir::window_of(shape.taps), shape, weights, z, dy, dz, partials, stream);
 
   const std::int64_t outputs = sizes.featurizer + sizes.skip + shape.groups * shape.taps;
-  fir::reduce_kernel<<<static_cast<unsigned>((outputs + 127) / 128), 128, 0, stream>>>(
-      partials, sizes, shape.groups, shape.taps, static_cast<const float*>(weights.decay),
-      static_cast<float*>(gradients.filter), static_cast<float*>(gradients.featurizer),
-      static_cast<float*>(gradients.skip));
-  check(cudaGetLastError());
+  launch<fir::reduce_kernel>(static_cast<unsigned>((outputs + 127) / 128), 128, 0, stream, partials, sizes,
+                             shape.groups, shape.taps, static_cast<const float*>(weights.decay),
+                             static_cast<float*>(gradients.filter), static_cast<float*>(gradients.featurizer),
+                             static_cast<float*>(gradients.skip));
 }
 
 }  // namespace striped::cuda

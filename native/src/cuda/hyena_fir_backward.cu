@@ -1,8 +1,8 @@
 #include <algorithm>
 
-#include "cuda_check.h"
 #include "hyena_fir_gradients.cuh"
 #include "hyena_fir_kernels.h"
+#include "launch.h"
 #include "tensor_map.h"
 
 // Time runs backwards here. With u = k' ⊙ v', g = dy ⊙ q', c = h ∗ u + d ⊙ u:
@@ -10,7 +10,7 @@
 //   dq' = dy ⊙ c         reaches back, so it follows `Delay` stages later, when the tiles before it are in.
 // Tiles of the first kind are held with time reversed in the fragments, which makes h ⋆ a causal product with
 // the same Toeplitz fragments; u goes through shared memory, which turns it into forward order for c and for
-// the filter gradient P_j = Σ_i g_i · u_{i-j}ᵀ, whose anti-diagonals are summed at the end.
+// the filter gradient (FilterProduct).
 namespace striped::cuda::fir {
 namespace {
 
@@ -26,7 +26,7 @@ __global__ __launch_bounds__(kWarps * 32, backward_blocks(Window)) void backward
     const __grid_constant__ CUtensorMap dz_map, const BackwardArguments a) {
 #if __CUDA_ARCH__ >= 900
   using L = Layout<Window>;
-  extern __shared__ __align__(1024) std::uint8_t raw[];
+  std::uint8_t* const raw = ptx::dynamic_shared();
   const std::uint32_t shared = ptx::shared_address(raw);
   const std::uint32_t full = shared + L::barriers;
 
@@ -79,13 +79,15 @@ __global__ __launch_bounds__(kWarps * 32, backward_blocks(Window)) void backward
 
   FeaturizerGradient dfq, dfk, dfv;
   float dskip[2] = {};
-  float product[Window + 1][2][4] = {};  // P_j
+  float product[Window + 1][4] = {};
+  std::uint32_t later_rows[2] = {};  // of g, see FilterProduct
   std::uint32_t gradients[kStageTiles * L::held][4] =
       {};  // g, time reversed; [0, 2) is this stage, later ones above
   Neighbours beside_dq, beside_dk, beside_dv;
 
   // `steady`: every part of the stage is inside the strip, so that its code has no branches to keep the two
   // convolutions and the filter gradient from overlapping.
+  constexpr int together = Window > 1 ? kStageTiles : 1;  // tiles, as registers allow
   const auto visit = [&]<bool steady>(int stage) {
     const int row = base_row(stage);
     const int late_row = row + L::delay * kStageRows;
@@ -108,6 +110,7 @@ __global__ __launch_bounds__(kWarps * 32, backward_blocks(Window)) void backward
     const std::uint32_t value_next = tile_address<true>(key + kHaloedBytes, 0, warp, lane);
     const std::uint32_t gate_at = tile_address<true>(shared + L::gate, 0, warp, lane);
     const std::uint32_t gate_ascending = tile_address(shared + L::gate, 0, warp, lane);
+    const std::uint32_t gate_rows = FilterProduct::rows_address(shared + L::gate, warp, lane);
     const std::uint32_t late_query_at = tile_address(late_query, kHalo, warp, lane);
     const std::uint32_t late_query_before = tile_address(late_query, 0, warp, lane);
     const std::uint32_t late_dy_at = tile_address(shared + L::dy + late_slot * kPlainBytes, 0, warp, lane);
@@ -119,115 +122,133 @@ __global__ __launch_bounds__(kWarps * 32, backward_blocks(Window)) void backward
 #pragma unroll
       for (int r = 0; r < 4; ++r) gradients[i][r] = gradients[i - kStageTiles][r];
     }
+
 #pragma unroll
-    for (int tile = kStageTiles - 1; tile >= 0; --tile) {
-      const int offset = tile * kTileBytes;
-      std::uint32_t(&g)[4] = gradients[tile];
-      float du[2][4], c_sum[2][4];
-      std::uint32_t k[4], v[4];
+    for (int first = kStageTiles - together; first >= 0; first -= together) {
+      float du[together][2][4], c_sum[together][2][4];
+      std::uint32_t k[together][4], v[together][4];
 #pragma unroll
-      for (int r = 0; r < 4; ++r) g[r] = 0;
-      if (has_query) {
-        std::uint32_t pair[4], next[4], dy[4];
-        ptx::load_matrix_transposed(pair, query_at + offset);
-        ptx::load_matrix_transposed(next, query_next + offset);
-        ptx::load_matrix_transposed(dy, dy_at + offset);
+      for (int tile = together - 1; tile >= 0; --tile) {
+        const int offset = (first + tile) * kTileBytes;
+        std::uint32_t(&g)[4] = gradients[first + tile];
 #pragma unroll
-        for (int r = 0; r < 4; ++r) {
-          const int c = r % 2;
-          g[r] = ptx::multiply_bf16(fq.apply_reversed(c, pair[r], next[r]), dy[r]);
-          const float2 gradient = ptx::unpack_bf16(g[r]);
-          du[r / 2][c * 2] = skip[c] * gradient.x;
-          du[r / 2][c * 2 + 1] = skip[c] * gradient.y;
+        for (int r = 0; r < 4; ++r) g[r] = 0;
+        if (has_query) {
+          std::uint32_t pair[4], next[4], dy[4];
+          ptx::load_matrix_transposed(pair, query_at + offset);
+          ptx::load_matrix_transposed(next, query_next + offset);
+          ptx::load_matrix_transposed(dy, dy_at + offset);
+#pragma unroll
+          for (int r = 0; r < 4; ++r) {
+            const int c = r % 2;
+            g[r] = ptx::multiply_bf16(fq.apply_reversed(c, pair[r], next[r]), dy[r]);
+            const float2 gradient = ptx::unpack_bf16(g[r]);
+            du[tile][r / 2][c * 2] = skip[c] * gradient.x;
+            du[tile][r / 2][c * 2 + 1] = skip[c] * gradient.y;
+          }
         }
-      }
-      if (has_key) {
-        std::uint32_t pair[4], next[4], value_pair[4], value_beyond[4], u[4];
-        ptx::load_matrix_transposed(pair, key_at + offset);
-        ptx::load_matrix_transposed(next, key_next + offset);
-        ptx::load_matrix_transposed(value_pair, value_at + offset);
-        ptx::load_matrix_transposed(value_beyond, value_next + offset);
+        if (has_key) {
+          std::uint32_t pair[4], next[4], value_pair[4], value_beyond[4], u[4];
+          ptx::load_matrix_transposed(pair, key_at + offset);
+          ptx::load_matrix_transposed(next, key_next + offset);
+          ptx::load_matrix_transposed(value_pair, value_at + offset);
+          ptx::load_matrix_transposed(value_beyond, value_next + offset);
 #pragma unroll
-        for (int r = 0; r < 4; ++r) {
-          const int c = r % 2;
-          k[r] = fk.apply_reversed(c, pair[r], next[r]);
-          v[r] = fv.apply_reversed(c, value_pair[r], value_beyond[r]);
-          u[r] = ptx::multiply_bf16(k[r], v[r]);
-          const float2 gradient = ptx::unpack_bf16(g[r]), gated = ptx::unpack_bf16(u[r]);
-          dskip[c] = fmaf(gradient.y, gated.y, fmaf(gradient.x, gated.x, dskip[c]));
+          for (int r = 0; r < 4; ++r) {
+            const int c = r % 2;
+            k[tile][r] = fk.apply_reversed(c, pair[r], next[r]);
+            v[tile][r] = fv.apply_reversed(c, value_pair[r], value_beyond[r]);
+            u[r] = ptx::multiply_bf16(k[tile][r], v[tile][r]);
+            const float2 gradient = ptx::unpack_bf16(g[r]), gated = ptx::unpack_bf16(u[r]);
+            dskip[c] = fmaf(gradient.y, gated.y, fmaf(gradient.x, gated.x, dskip[c]));
+          }
+          ptx::store_matrix_transposed(gate_at + stage % L::held * kPlainBytes + offset, u);
         }
-        ptx::store_matrix_transposed(gate_at + stage % L::held * kPlainBytes + offset, u);
       }
       __syncwarp();
 
+      // Both convolutions and the filter gradient, for all tiles at hand: each tile of u is loaded once.
       constexpr int late_tiles = kStageTiles * L::delay;  // from this stage's base to the late one's
-      const std::uint32_t(&late_g)[4] = gradients[late_tiles + tile];
-      const std::uint32_t g_rows[4] = {ptx::transpose_matrix(late_g[0]), ptx::transpose_matrix(late_g[2]),
-                                       ptx::transpose_matrix(late_g[1]), ptx::transpose_matrix(late_g[3])};
+      FilterProduct::Rows g_rows[together];
 #pragma unroll
-      for (int j = 0; j <= Window; ++j) {
-        if (has_query && has_key) taps.convolve(du, gradients[tile + j], j);
+      for (int tile = together - 1; tile >= 0; --tile) {
+        g_rows[tile].make(gradients[late_tiles + first + tile], later_rows);
+      }
+#pragma unroll
+      for (int back = 0; back <= Window + together - 1; ++back) {
+        std::uint32_t u[4], u_rows[4];
         if (late) {
-          const int index = late_tiles + tile - j;
+          const int index = late_tiles + first + together - 1 - back;
           const int slot = (stage - index / kStageTiles + L::held) % L::held;
-          const std::uint32_t from = gate_ascending + slot * kPlainBytes + index % kStageTiles * kTileBytes;
-          std::uint32_t u[4], u_rows[4];
-          ptx::load_matrix_transposed(u, from);
-          ptx::load_matrix(u_rows, from);
-          if (j == 0) {
+          const std::uint32_t offset = slot * kPlainBytes + index % kStageTiles * kTileBytes;
+          ptx::load_matrix_transposed(u, gate_ascending + offset);
+          ptx::load_matrix(u_rows, gate_rows + offset);
+        }
 #pragma unroll
-            for (int r = 0; r < 4; ++r) {
-              const float2 gated = ptx::unpack_bf16(u[r]);
-              c_sum[r / 2][r % 2 * 2] = skip[r % 2] * gated.x;
-              c_sum[r / 2][r % 2 * 2 + 1] = skip[r % 2] * gated.y;
+        for (int tile = together - 1; tile >= 0; --tile) {
+          const int j = back - (together - 1 - tile);
+          if (j >= 0 && j <= Window && late) {
+            if (j == 0) {
+#pragma unroll
+              for (int r = 0; r < 4; ++r) {
+                const float2 gated = ptx::unpack_bf16(u[r]);
+                c_sum[tile][r / 2][r % 2 * 2] = skip[r % 2] * gated.x;
+                c_sum[tile][r / 2][r % 2 * 2 + 1] = skip[r % 2] * gated.y;
+              }
             }
+            taps.convolve(c_sum[tile], u, j);
+            g_rows[tile].accumulate(product[j], u_rows);
           }
-          taps.convolve(c_sum, u, j);
-          ptx::mma_16x8x16(product[j][0], g_rows, u_rows[0], u_rows[1]);
-          ptx::mma_16x8x16(product[j][1], g_rows, u_rows[2], u_rows[3]);
+          if (back <= Window && has_query && has_key)
+            taps.convolve(du[tile], gradients[first + tile + back], back);
         }
       }
 
-      if (has_query && has_key) {
-        std::uint32_t du_pairs[4];
 #pragma unroll
-        for (int r = 0; r < 4; ++r)
-          du_pairs[r] = ptx::pack_bf16(du[r / 2][r % 2 * 2], du[r / 2][r % 2 * 2 + 1]);
-        // dz of one operand: `other` is its partner in the gate k' ⊙ v'.
-        const auto finish = [&](const PairFeaturizer& featurizer, FeaturizerGradient& gradient,
-                                Neighbours& beside, const std::uint32_t(&other)[4], std::uint32_t at,
-                                std::uint32_t beyond, std::uint32_t to) {
-          std::uint32_t pair[4], next[4], d[4], before[4], dz[4];
-          ptx::load_matrix_transposed(pair, at + offset);
-          ptx::load_matrix_transposed(next, beyond + offset);
+      for (int tile = together - 1; tile >= 0; --tile) {
+        const int offset = (first + tile) * kTileBytes;
+        if (has_query && has_key) {
+          std::uint32_t du_pairs[4];
 #pragma unroll
           for (int r = 0; r < 4; ++r) {
-            d[r] = ptx::multiply_bf16(du_pairs[r], other[r]);
-            gradient.add_reversed(r % 2, d[r], pair[r], next[r]);
+            du_pairs[r] = ptx::pack_bf16(du[tile][r / 2][r % 2 * 2], du[tile][r / 2][r % 2 * 2 + 1]);
           }
-          beside.shift<true>(d, before, lane);
+          // dz of one operand: `other` is its partner in the gate k' ⊙ v'.
+          const auto finish = [&](const PairFeaturizer& featurizer, FeaturizerGradient& gradient,
+                                  Neighbours& beside, const std::uint32_t(&other)[4], std::uint32_t at,
+                                  std::uint32_t beyond, std::uint32_t to) {
+            std::uint32_t pair[4], next[4], d[4], before[4], dz[4];
+            ptx::load_matrix_transposed(pair, at + offset);
+            ptx::load_matrix_transposed(next, beyond + offset);
 #pragma unroll
-          for (int r = 0; r < 4; ++r) dz[r] = featurizer.apply(r % 2, d[r], before[r]);
-          ptx::store_matrix_transposed(to + offset, dz);
-        };
-        finish(fk, dfk, beside_dk, v, key_at, key_next, staging_at + kPlainBytes);
-        finish(fv, dfv, beside_dv, k, value_at, value_next, staging_at + 2 * kPlainBytes);
-      }
-      if (late) {
-        std::uint32_t pair[4], before[4], dy[4], d[4], after[4], dz[4];
-        ptx::load_matrix_transposed(pair, late_query_at + offset);
-        ptx::load_matrix_transposed(before, late_query_before + offset);
-        ptx::load_matrix_transposed(dy, late_dy_at + offset);
+            for (int r = 0; r < 4; ++r) {
+              d[r] = ptx::multiply_bf16(du_pairs[r], other[r]);
+              gradient.add_reversed(r % 2, d[r], pair[r], next[r]);
+            }
+            beside.shift<true>(d, before, lane);
 #pragma unroll
-        for (int r = 0; r < 4; ++r) {
-          d[r] =
-              ptx::multiply_bf16(dy[r], ptx::pack_bf16(c_sum[r / 2][r % 2 * 2], c_sum[r / 2][r % 2 * 2 + 1]));
-          dfq.add(r % 2, d[r], pair[r], before[r]);
+            for (int r = 0; r < 4; ++r) dz[r] = featurizer.apply(r % 2, d[r], before[r]);
+            ptx::store_matrix_transposed(to + offset, dz);
+          };
+          finish(fk, dfk, beside_dk, v[tile], key_at, key_next, staging_at + kPlainBytes);
+          finish(fv, dfv, beside_dv, k[tile], value_at, value_next, staging_at + 2 * kPlainBytes);
         }
-        beside_dq.shift<false>(d, after, lane);
+        if (late) {
+          std::uint32_t pair[4], before[4], dy[4], d[4], after[4], dz[4];
+          ptx::load_matrix_transposed(pair, late_query_at + offset);
+          ptx::load_matrix_transposed(before, late_query_before + offset);
+          ptx::load_matrix_transposed(dy, late_dy_at + offset);
 #pragma unroll
-        for (int r = 0; r < 4; ++r) dz[r] = fq.apply_reversed(r % 2, d[r], after[r]);
-        ptx::store_matrix_transposed(staging_ascending + offset, dz);
+          for (int r = 0; r < 4; ++r) {
+            d[r] = ptx::multiply_bf16(
+                dy[r], ptx::pack_bf16(c_sum[tile][r / 2][r % 2 * 2], c_sum[tile][r / 2][r % 2 * 2 + 1]));
+            dfq.add(r % 2, d[r], pair[r], before[r]);
+          }
+          beside_dq.shift<false>(d, after, lane);
+#pragma unroll
+          for (int r = 0; r < 4; ++r) dz[r] = fq.apply_reversed(r % 2, d[r], after[r]);
+          ptx::store_matrix_transposed(staging_ascending + offset, dz);
+        }
       }
     }
     if constexpr (!steady) {
@@ -243,7 +264,7 @@ __global__ __launch_bounds__(kWarps * 32, backward_blocks(Window)) void backward
 #pragma unroll
         for (int j = 0; j <= Window; ++j) {
 #pragma unroll
-          for (int e = 0; e < 8; ++e) product[j][e / 4][e % 4] = 0;
+          for (int e = 0; e < 4; ++e) product[j][e] = 0;
         }
       }
     }
@@ -297,8 +318,8 @@ __global__ __launch_bounds__(kWarps * 32, backward_blocks(Window)) void backward
 }
 
 template <int Window>
-void launch(const HyenaShape& shape, const HyenaWeights& weights, const void* z, const void* dy, void* dz,
-            const Partials& partials, cudaStream_t stream) {
+void start(const HyenaShape& shape, const HyenaWeights& weights, const void* z, const void* dy, void* dz,
+           const Partials& partials, cudaStream_t stream) {
   using L = Layout<Window>;
   const Strips strips = cut_strips(shape, backward_blocks(Window));
   const auto z_map =
@@ -316,22 +337,18 @@ void launch(const HyenaShape& shape, const HyenaWeights& weights, const void* z,
                                     static_cast<const float*>(weights.decay),
                                     static_cast<const float*>(weights.skip),
                                     partials};
-  static const cudaError_t raised =
-      cudaFuncSetAttribute(backward_kernel<Window>, cudaFuncAttributeMaxDynamicSharedMemorySize, L::bytes);
-  check(raised);
   const dim3 grid(static_cast<unsigned>(shape.width / kChannels), static_cast<unsigned>(strips.per_sequence),
                   static_cast<unsigned>(shape.batch));
-  backward_kernel<Window><<<grid, kWarps * 32, L::bytes, stream>>>(z_map, dy_map, dz_map, arguments);
-  check(cudaGetLastError());
+  launch<backward_kernel<Window>>(grid, kWarps * 32, L::bytes, stream, z_map, dy_map, dz_map, arguments);
 }
 
 }  // namespace
 
 void launch_backward(int window, const HyenaShape& shape, const HyenaWeights& weights, const void* z,
                      const void* dy, void* dz, const Partials& partials, cudaStream_t stream) {
-  if (window <= 1) return launch<1>(shape, weights, z, dy, dz, partials, stream);
-  if (window <= 4) return launch<4>(shape, weights, z, dy, dz, partials, stream);
-  return launch<8>(shape, weights, z, dy, dz, partials, stream);
+  if (window <= 1) return start<1>(shape, weights, z, dy, dz, partials, stream);
+  if (window <= 4) return start<4>(shape, weights, z, dy, dz, partials, stream);
+  return start<8>(shape, weights, z, dy, dz, partials, stream);
 }
 
 }  // namespace striped::cuda::fir

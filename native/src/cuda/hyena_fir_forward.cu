@@ -1,8 +1,8 @@
 #include <algorithm>
 
-#include "cuda_check.h"
 #include "hyena_fir_fragments.cuh"
 #include "hyena_fir_kernels.h"
+#include "launch.h"
 #include "tensor_map.h"
 
 namespace striped::cuda::fir {
@@ -27,7 +27,7 @@ __global__ __launch_bounds__(kWarps * 32,
                                                                  const __grid_constant__ CUtensorMap y_map,
                                                                  const ForwardArguments a) {
 #if __CUDA_ARCH__ >= 900
-  extern __shared__ std::uint8_t raw[];
+  std::uint8_t* const raw = ptx::dynamic_shared();
   __shared__ std::uint64_t full_barriers[kStages];
   const std::uint32_t outputs = (ptx::shared_address(raw) + 1023u) & ~1023u;
   const std::uint32_t inputs = outputs + 2 * kOutputBytes;
@@ -141,8 +141,8 @@ __global__ __launch_bounds__(kWarps * 32,
 }
 
 template <int Window>
-void launch(const HyenaShape& shape, const HyenaWeights& weights, const void* z, void* y,
-            cudaStream_t stream) {
+void start(const HyenaShape& shape, const HyenaWeights& weights, const void* z, void* y,
+           cudaStream_t stream) {
   const Strips strips = cut_strips(shape, kForwardBlocks);
   const auto z_map =
       bf16_tensor_map(z, shape.batch, shape.length, 3 * shape.width, kStageRows + kHalo, kChannels);
@@ -156,23 +156,19 @@ void launch(const HyenaShape& shape, const HyenaWeights& weights, const void* z,
                                    static_cast<const float*>(weights.filter),
                                    static_cast<const float*>(weights.decay),
                                    static_cast<const float*>(weights.skip)};
-  static const cudaError_t raised =
-      cudaFuncSetAttribute(forward_kernel<Window>, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes);
-  check(raised);
   const dim3 grid(static_cast<unsigned>(shape.width / kChannels), static_cast<unsigned>(strips.per_sequence),
                   static_cast<unsigned>(shape.batch));
-  forward_kernel<Window><<<grid, kWarps * 32, kSharedBytes, stream>>>(z_map, y_map, arguments);
-  check(cudaGetLastError());
+  launch<forward_kernel<Window>>(grid, kWarps * 32, kSharedBytes, stream, z_map, y_map, arguments);
 }
 
 }  // namespace
 
 void launch_forward(int window, const HyenaShape& shape, const HyenaWeights& weights, const void* z, void* y,
                     cudaStream_t stream) {
-  if (window <= 1) return launch<1>(shape, weights, z, y, stream);
-  if (window <= 4) return launch<4>(shape, weights, z, y, stream);
-  if (window <= 8) return launch<8>(shape, weights, z, y, stream);
-  return launch<16>(shape, weights, z, y, stream);
+  if (window <= 1) return start<1>(shape, weights, z, y, stream);
+  if (window <= 4) return start<4>(shape, weights, z, y, stream);
+  if (window <= 8) return start<8>(shape, weights, z, y, stream);
+  return start<16>(shape, weights, z, y, stream);
 }
 
 }  // namespace striped::cuda::fir

@@ -41,9 +41,7 @@ struct TapFragments {
         return decay == nullptr ? filter[t] : filter[t] * decay[t];
       };
       const int t = 8 * i + lane.g - 2 * lane.q;
-      std::uint32_t pair;  // opaque, or the compiler merges the copies again
-      asm volatile("mov.b32 %0, %1;" : "=r"(pair) : "r"(ptx::pack_bf16(tap(t), tap(t - 1))));
-      return pair;
+      return ptx::opaque(ptx::pack_bf16(tap(t), tap(t - 1)));
     };
 #pragma unroll
     for (int j = 0; j <= Window; ++j) {

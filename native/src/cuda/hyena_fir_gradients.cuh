@@ -89,38 +89,70 @@ struct Neighbours {
   }
 };
 
-#if __CUDA_ARCH__ >= 900 || !defined(__CUDA_ARCH__)
+// The filter gradient Σ_t g_t·u_(t-lag) over 16 channels, in halves of tiles (eight tokens): with block
+// numbers B, a product has two blocks of g as rows, B and B + 1, and the block B - 2j of u as columns,
+// channels are what it sums over. Every pair of blocks a whole number of tiles apart adds to the same 16 × 8
+// sums D_j, four registers:
+//   rows (upper of tile i, lower of tile i)      with the lower block of u in tile i - j,
+//   rows (lower of tile i+1, upper of tile i)    with the upper block,
+// both with time descending, so that row t', column s of D_j is lag 16j + 15 - t' - s.
+struct FilterProduct {
+  struct Rows {
+    std::uint32_t natural[4], straddling[4];
 
-// dh[16j + 15 - t' - s] += Σ P_j[t', s], through this warp's 1 KB tile and lag buffer in shared memory.
+    // g: fragments of tile i in reversed time; later: the lower block of tile i + 1, becomes that of tile i.
+    __device__ void make(const std::uint32_t (&g)[4], std::uint32_t (&later)[2]) {
+      const std::uint32_t upper[2] = {ptx::transpose_matrix(g[0]), ptx::transpose_matrix(g[1])};
+      const std::uint32_t lower[2] = {ptx::transpose_matrix(g[2]), ptx::transpose_matrix(g[3])};
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {  // of the channels
+        natural[2 * half] = upper[half];
+        natural[2 * half + 1] = lower[half];
+        straddling[2 * half] = later[half];
+        straddling[2 * half + 1] = upper[half];
+        later[half] = lower[half];
+      }
+    }
+    __device__ void accumulate(float (&product)[4], const std::uint32_t (&u)[4]) const {
+      ptx::mma_16x8x16(product, natural, u[0], u[1]);
+      ptx::mma_16x8x16(product, straddling, u[2], u[3]);
+    }
+  };
+
+  // This lane's row of u for the matrix load that feeds accumulate(): lower block, then upper block, of the
+  // first eight channels and the others in turn.
+  __device__ static std::uint32_t rows_address(std::uint32_t buffer, int warp, const Lane& lane) {
+    const int matrix = lane.index / 8, row = matrix / 2 * 8 + lane.index % 8;
+    return ptx::swizzle128(buffer + row * kRowBytes + (warp * 2 + matrix % 2) * 16);
+  }
+};
+
+// Sums D_j into the taps' gradients, through this warp's 512-byte tile and lag buffer in shared memory.
 template <int Window>
-__device__ void store_filter_gradient(const float (&product)[Window + 1][2][4], float* scratch, float* out,
+__device__ void store_filter_gradient(const float (&product)[Window + 1][4], float* scratch, float* out,
                                       int taps, const Lane& lane) {
-  float* tile = scratch;                  // [16, 16]
-  float* lags = scratch + kTile * kTile;  // lag + 16
+  constexpr int columns = kTile / 2;
+  float* tile = scratch;                    // [16, 8]
+  float* lags = scratch + kTile * columns;  // lag + 8
   for (int i = lane.index; i < kTile * (Window + 2); i += 32) lags[i] = 0;
 #pragma unroll
   for (int j = 0; j <= Window; ++j) {
     __syncwarp();
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-#pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        tile[(lane.g + 8 * (e / 2)) * kTile + half * 8 + 2 * lane.q + e % 2] = product[j][half][e];
-      }
+    for (int e = 0; e < 4; ++e) {
+      tile[(lane.g + 8 * (e / 2)) * columns + 2 * lane.q + e % 2] = product[j][e];
     }
     __syncwarp();
-    if (lane.index < 31) {
-      const int diagonal = lane.index - 15;  // 15 - t' - s
+    const int diagonal = lane.index - (columns - 1);  // 15 - t' - s
+    if (diagonal < kTile) {
       float sum = 0;
-      for (int s = max(0, -diagonal); s <= min(15, 15 - diagonal); ++s)
-        sum += tile[(15 - diagonal - s) * kTile + s];
-      lags[kTile * j + diagonal + kTile] += sum;
+      for (int s = max(0, -diagonal); s <= min(columns - 1, 15 - diagonal); ++s)
+        sum += tile[(15 - diagonal - s) * columns + s];
+      lags[kTile * j + diagonal + columns] += sum;
     }
   }
   __syncwarp();
-  for (int t = lane.index; t < taps; t += 32) out[t] = lags[t + kTile];
+  for (int t = lane.index; t < taps; t += 32) out[t] = lags[t + columns];
 }
-
-#endif
 
 }  // namespace striped::cuda::fir

@@ -1,7 +1,7 @@
 #include "hyena_general.h"
 
-#include "cuda_check.h"
 #include "hyena_elements.cuh"
+#include "launch.h"
 
 namespace striped::cuda::general {
 namespace {
@@ -88,9 +88,8 @@ void reduce(const float* partials, std::int64_t parts, std::int64_t inner, std::
             std::int64_t groups, const void* scale, void* out, cudaStream_t stream) {
   if (out == nullptr) return;
   const dim3 grid(static_cast<unsigned>(ceil_div(groups, kColumns)), static_cast<unsigned>(inner));
-  reduce_kernel<<<grid, dim3(kColumns, kSlices), 0, stream>>>(
-      partials, parts, inner, channels, groups, static_cast<const float*>(scale), static_cast<float*>(out));
-  check(cudaGetLastError());
+  launch<reduce_kernel>(grid, dim3(kColumns, kSlices), 0, stream, partials, parts, inner, channels, groups,
+                        static_cast<const float*>(scale), static_cast<float*>(out));
 }
 
 std::int64_t reach_size(const HyenaShape& shape, int rows) {
@@ -117,11 +116,12 @@ void featurizer_backward(const HyenaShape& shape, const HyenaWeights& weights, E
   const dim3 grid(static_cast<unsigned>(ceil_div(columns, threads)), static_cast<unsigned>(blocks),
                   static_cast<unsigned>(shape.batch));
   if (type == ElementType::bf16) {
-    featurizer_kernel<<<grid, threads, 0, stream>>>(a, static_cast<const bf16*>(z), static_cast<bf16*>(dz));
+    launch<featurizer_kernel<bf16>>(grid, threads, 0, stream, a, static_cast<const bf16*>(z),
+                                    static_cast<bf16*>(dz));
   } else {
-    featurizer_kernel<<<grid, threads, 0, stream>>>(a, static_cast<const float*>(z), static_cast<float*>(dz));
+    launch<featurizer_kernel<float>>(grid, threads, 0, stream, a, static_cast<const float*>(z),
+                                     static_cast<float*>(dz));
   }
-  check(cudaGetLastError());
   reduce(scratch.partials, shape.batch * blocks, shape.featurizer_taps, columns, columns, nullptr, gradient,
          stream);
 }

@@ -51,21 +51,27 @@ Layout layout(const HyenaShape& shape) {
 
 }  // namespace modal
 
+std::size_t modal_kept(const HyenaShape& shape, ElementType type) {
+  return modal::use_tensor(shape, type) ? modal::tensor_kept(shape) : 0;
+}
+
 std::size_t modal_workspace(const HyenaShape& shape, ElementType type) {
   return modal::use_tensor(shape, type) ? modal::tensor_workspace(shape) : modal::scan_workspace(shape);
 }
 
 void modal_forward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type, const void* z,
-                   void* y, void* workspace, cudaStream_t stream) {
-  if (modal::use_tensor(shape, type)) return modal::tensor_forward(shape, weights, z, y, workspace, stream);
+                   void* y, void* kept, void* workspace, cudaStream_t stream) {
+  if (modal::use_tensor(shape, type)) {
+    return modal::tensor_forward(shape, weights, z, y, kept, workspace, stream);
+  }
   modal::scan_forward(shape, weights, type, z, y, workspace, stream);
 }
 
 void modal_backward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type, const void* z,
-                    const void* dy, void* dz, const HyenaGradients& gradients, void* workspace,
-                    cudaStream_t stream) {
+                    const void* kept, const void* dy, void* dz, const HyenaGradients& gradients,
+                    void* workspace, cudaStream_t stream) {
   if (modal::use_tensor(shape, type)) {
-    return modal::tensor_backward(shape, weights, z, dy, dz, gradients, workspace, stream);
+    return modal::tensor_backward(shape, weights, z, kept, dy, dz, gradients, workspace, stream);
   }
   modal::scan_backward(shape, weights, type, z, dy, dz, gradients, workspace, stream);
 }

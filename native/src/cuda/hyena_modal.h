@@ -10,10 +10,11 @@
 namespace striped::cuda {
 
 // All throw Error "unsupported" for more than 32 exponentials a filter.
+std::size_t modal_kept(const HyenaShape&, ElementType);
 std::size_t modal_workspace(const HyenaShape&, ElementType);
-void modal_forward(const HyenaShape&, const HyenaWeights&, ElementType, const void* z, void* y,
+void modal_forward(const HyenaShape&, const HyenaWeights&, ElementType, const void* z, void* y, void* kept,
                    void* workspace, cudaStream_t);
-void modal_backward(const HyenaShape&, const HyenaWeights&, ElementType, const void* z, const void* dy,
-                    void* dz, const HyenaGradients&, void* workspace, cudaStream_t);
+void modal_backward(const HyenaShape&, const HyenaWeights&, ElementType, const void* z, const void* kept,
+                    const void* dy, void* dz, const HyenaGradients&, void* workspace, cudaStream_t);
 
 }  // namespace striped::cuda

@@ -1,8 +1,8 @@
 #include <utility>
 
-#include "cuda_check.h"
 #include "hyena_general.h"
 #include "hyena_modal_gradients.cuh"
+#include "launch.h"
 
 // With u = k' ⊙ v', g = dy ⊙ q', c = h ∗ u + d ⊙ u, du = h ⋆ g + d ⊙ g:
 //   dq' = dy ⊙ c, dk' = du ⊙ v', dv' = du ⊙ k'.
@@ -18,38 +18,37 @@ namespace {
 
 struct BackwardArguments {
   Arguments common;
-  States forward, reversed;
-  Partials partials;
+  const float* kept;  // by the forward pass: [batch, tiles, width, 16], before each tile
+  States reversed;    // of g, where there are several strips
+  Sinks gradients;
   __nv_bfloat16* dz;
 };
 
-// State saved at a tile's boundary, with what entered its strip.
-__device__ inline void boundary_state(float (&state)[2], const Arguments& a, const States& states,
-                                      bool reversed, int batch, int tile, int channel, const Lane& lane) {
+// State of g after the first tile of a strip but the first, with what entered the strip.
+__device__ inline void warm_state(float (&state)[2], const Arguments& a, const States& states, int batch,
+                                  int tile, int channel, const Lane& lane) {
   const int strip = tile / a.layout.strip_tiles;
   const int last = min((strip + 1) * a.layout.strip_tiles, a.layout.tiles) - 1;
-  const int distance = reversed ? last - tile : tile - strip * a.layout.strip_tiles;
   const FilterSource filter = a.filter(channel);
 #pragma unroll
   for (int m = 0; m < 2; ++m) {
     const int mode = lane.g + 8 * m;
-    state[m] = states.tiles[a.state(static_cast<std::int64_t>(batch) * a.layout.tiles + tile, channel, mode)];
-    if (a.layout.strips > 1) {
-      const float entry =
-          states.ends[a.state(static_cast<std::int64_t>(batch) * a.layout.strips + strip, channel, mode)];
-      state[m] += filter.power(mode, distance * kRows) * entry;
-    }
+    const float entry =
+        states.ends[a.state(static_cast<std::int64_t>(batch) * a.layout.strips + strip, channel, mode)];
+    state[m] =
+        states.tiles[a.state(static_cast<std::int64_t>(batch) * a.layout.tiles + tile, channel, mode)] +
+        filter.power(mode, (last - tile) * kRows) * entry;
   }
 }
 
 __global__ __launch_bounds__(kThreads, 1) void backward_kernel(const BackwardArguments b) {
 #if __CUDA_ARCH__ >= 900
   const Arguments& a = b.common;
-  extern __shared__ __align__(128) std::uint8_t raw[];
+  std::uint8_t* const raw = ptx::dynamic_shared();
   __shared__ FeaturizerTable weights;
   __shared__ Edge edges[2][2];  // [parity][c, du]
   auto& table = *reinterpret_cast<OperandTable*>(raw + kOperandsAt);
-  const std::uint32_t shared = ptx::shared_address(raw), tiles = shared + kTilesAt;
+  const std::uint32_t shared = ptx::shared_address(raw), tiles = shared + kTilesAt, sums = shared + kSumsAt;
   const Lane lane;
   const Run run;
   const int warp = threadIdx.x / 32, first_channel = blockIdx.x * kChannels, strip = blockIdx.y,
@@ -68,7 +67,7 @@ __global__ __launch_bounds__(kThreads, 1) void backward_kernel(const BackwardArg
       fetch<true, true, true>(v, buffer + kValue, tile * kRows, a.length);
       fetch<false, true, true>(dy, buffer + kGradient, tile * kRows, a.length);
     }
-    copy_async_commit();
+    ptx::copy_async_commit();
   };
   start_fetch(last);
   weights.load(a.featurizer, first_channel, a.width);
@@ -80,34 +79,26 @@ __global__ __launch_bounds__(kThreads, 1) void backward_kernel(const BackwardArg
 #pragma unroll
   for (int c = 0; c < 2; ++c) {
     const int local = 2 * warp + c, channel = first_channel + local;
-    const FilterSource filter = a.filter(channel);
-    InputOperand input;
-    OutputOperands output;
-    input.make(filter, lane);
-    output.make(filter, a.skip == nullptr ? 0.0f : a.skip[channel], lane);
-    Decay decay;
-    decay.make(filter, lane);
-    table.decay[local][lane.g] = {decay.chunk[0], decay.chunk[1], decay.mend[0], decay.mend[1]};
-    table.v[local][lane.index] = {input.v[0], input.v[1], input.v[2], input.v[3]};
-    table.u[local][lane.index] = {output.u[0], output.u[1], output.u[2], output.u[3]};
-    table.toeplitz[local][lane.index] = {output.diagonal, output.below};
-    if (warm) boundary_state(q_carry[c], a, b.reversed, true, batch, last, channel, lane);
+    table.fill(local, a.filter(channel), a.skip == nullptr ? 0.0f : a.skip[channel],
+               reinterpret_cast<FilterValues*>(raw + kTilesAt)[warp], lane);
+    if (warm) warm_state(q_carry[c], a, b.reversed, batch, last, channel, lane);
   }
 
   __syncthreads();
   // The second team starts when the first has featurized a tile, so that the one's products overlap the
   // other's element-wise work.
-  if (team() == 1) asm volatile("bar.sync 3, %0;" ::"n"(kThreads) : "memory");
+  if (team() == 1) ptx::barrier_sync(3, kThreads);
   for (int tile = last; tile >= begin; --tile) {
     const bool counts = tile < end;
     const std::uint32_t buffer = shared + tile % 2 * kStageBytes;
-    copy_async_wait<0>();
+    ptx::copy_async_wait<0>();
     team_barrier();
     start_fetch(tile - 1);
     float s_carry[2][2];
 #pragma unroll
-    for (int c = 0; c < 2; ++c) {
-      boundary_state(s_carry[c], a, b.forward, false, batch, tile, first_channel + 2 * warp + c, lane);
+    for (int i = 0; i < 4; ++i) {
+      s_carry[i / 2][i % 2] = b.kept[a.state(static_cast<std::int64_t>(batch) * a.layout.tiles + tile,
+                                             first_channel + 2 * warp + i / 2, lane.g + i % 2 * 8)];
     }
     {
       float2 x[kRun], by[kRun];
@@ -116,6 +107,7 @@ __global__ __launch_bounds__(kThreads, 1) void backward_kernel(const BackwardArg
 #pragma unroll
       for (int t = 0; t < kRun; ++t) x[t] = {x[t].x * by[t].x, x[t].y * by[t].y};
       store_run<false>(tiles, run, x);
+      store_sums<false>(sums, run, x);
       Featurizer(weights, 0, run.pair).run(run, buffer + kQuery, x);
 #pragma unroll
       for (int t = 0; t < kRun; ++t) {
@@ -123,12 +115,13 @@ __global__ __launch_bounds__(kThreads, 1) void backward_kernel(const BackwardArg
         x[t] = {x[t].x * dy_t.x, x[t].y * dy_t.y};
       }
       store_run<true>(tiles + kTileBytes, run, x);
+      store_sums<true>(sums + kSumsBytes, run, x);
     }
     team_barrier();
-    if (team() == 0 && tile == last) asm volatile("bar.arrive 3, %0;" ::"n"(kThreads) : "memory");
+    if (team() == 0 && tile == last) ptx::barrier_arrive(3, kThreads);
 #pragma unroll
     for (int c = 0; c < 2; ++c) {
-      filter_channel(tiles, 2 * warp + c, table, s_carry[c], q_carry[c], filter_sums[c], counts, lane);
+      filter_channel(tiles, sums, 2 * warp + c, table, s_carry[c], q_carry[c], filter_sums[c], counts, lane);
     }
     team_barrier();
 
@@ -194,12 +187,11 @@ __global__ __launch_bounds__(kThreads, 1) void backward_kernel(const BackwardArg
   __syncthreads();
   const std::int64_t part = static_cast<std::int64_t>(batch) * a.layout.strips + strip;
   float* scratch = reinterpret_cast<float*>(raw);
-  store_featurizer(featurizer_sums, b.partials.featurizer + part * 9 * a.width, first_channel, a.width,
-                   scratch, run);
+  store_featurizer(featurizer_sums, b.gradients.featurizer, part, first_channel, a.width, scratch, run);
   __syncthreads();
 #pragma unroll
   for (int c = 0; c < 2; ++c) {
-    store_filter(filter_sums[c], a, b.partials, part, first_channel + 2 * warp + c, scratch + warp * 320,
+    store_filter(filter_sums[c], a, b.gradients, part, first_channel + 2 * warp + c, scratch + warp * 320,
                  lane);
     __syncwarp();
   }
@@ -208,45 +200,54 @@ __global__ __launch_bounds__(kThreads, 1) void backward_kernel(const BackwardArg
 
 }  // namespace
 
+std::size_t tensor_kept(const HyenaShape& shape) {
+  return sizeof(float) * static_cast<std::size_t>(shape.batch * layout(shape).tiles * shape.width * kModes);
+}
+
 std::size_t tensor_workspace(const HyenaShape& shape) {
   const Layout l = layout(shape);
   const std::int64_t state = shape.width * kModes, parts = shape.batch * l.strips;
-  const std::int64_t directions = l.strips > 1 ? 2 : 1;
-  return sizeof(float) * static_cast<std::size_t>(directions * shape.batch * (l.tiles + l.strips) * state +
-                                                  parts * shape.width * (2 * shape.order + 10));
+  const std::int64_t states = l.strips > 1 ? shape.batch * (l.tiles + l.strips) * state : 0;
+  return sizeof(float) * static_cast<std::size_t>(states + parts * shape.width * (2 * shape.order + 10));
 }
 
-void tensor_backward(const HyenaShape& shape, const HyenaWeights& weights, const void* z, const void* dy,
-                     void* dz, const HyenaGradients& gradients, void* workspace, cudaStream_t stream) {
+void tensor_backward(const HyenaShape& shape, const HyenaWeights& weights, const void* z, const void* kept,
+                     const void* dy, void* dz, const HyenaGradients& gradients, void* workspace,
+                     cudaStream_t stream) {
   BackwardArguments b{};
   b.common = arguments_of(shape, weights, z, dy);
+  b.kept = static_cast<const float*>(kept);
   b.dz = static_cast<__nv_bfloat16*>(dz);
   const Layout& l = b.common.layout;
-  const std::int64_t state = shape.width * kModes, parts = shape.batch * l.strips,
-                     modes = shape.width * shape.order;
+  const std::int64_t state = shape.width * kModes, parts = shape.batch * l.strips, width = shape.width;
   float* next = static_cast<float*>(workspace);
   const auto take = [&](std::int64_t count) { return std::exchange(next, next + count); };
-  b.forward = {take(shape.batch * l.tiles * state), take(shape.batch * l.strips * state)};
-  if (l.strips > 1) b.reversed = {take(shape.batch * l.tiles * state), take(shape.batch * l.strips * state)};
-  b.partials = {take(parts * modes), take(parts * modes), take(parts * 9 * shape.width), nullptr};
-  if (shape.has_skip) b.partials.skip = take(parts * shape.width);
+  if (l.strips > 1) {
+    b.reversed = {take(shape.batch * l.tiles * state), take(shape.batch * l.strips * state)};
+    launch_states(shape, weights, z, dy, true, b.reversed, stream);
+  }
 
-  launch_states(shape, weights, z, nullptr, false, b.forward, stream);
-  if (l.strips > 1) launch_states(shape, weights, z, dy, true, b.reversed, stream);
-  static const cudaError_t raised =
-      cudaFuncSetAttribute(backward_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBackwardBytes);
-  check(raised);
-  backward_kernel<<<grid_of(shape, l), kThreads, kBackwardBytes, stream>>>(b);
-  check(cudaGetLastError());
-
-  general::reduce(b.partials.residues, parts, shape.order, shape.width, shape.groups, nullptr,
-                  gradients.residues, stream);
-  general::reduce(b.partials.log_poles, parts, shape.order, shape.width, shape.groups, nullptr,
-                  gradients.log_poles, stream);
-  general::reduce(b.partials.featurizer, parts, kTaps, 3 * shape.width, 3 * shape.width, nullptr,
-                  gradients.featurizer, stream);
-  if (shape.has_skip) {
-    general::reduce(b.partials.skip, parts, 1, shape.width, shape.width, nullptr, gradients.skip, stream);
+  // A gradient with one summand goes where it belongs; the others are added up in a fixed order.
+  struct Sum {
+    Sink* sink;
+    void* gradient;
+    std::int64_t inner, columns, groups;
+  };
+  const Sum sums[] = {{&b.gradients.residues, gradients.residues, shape.order, width, shape.groups},
+                      {&b.gradients.log_poles, gradients.log_poles, shape.order, width, shape.groups},
+                      {&b.gradients.featurizer, gradients.featurizer, kTaps, 3 * width, 3 * width},
+                      {&b.gradients.skip, shape.has_skip ? gradients.skip : nullptr, 1, width, width}};
+  const auto is_whole = [&](const Sum& s) { return parts == 1 && s.groups == s.columns; };
+  for (const Sum& s : sums) {
+    if (s.gradient == nullptr) continue;
+    *s.sink = is_whole(s) ? Sink{static_cast<float*>(s.gradient), 0, 1, s.inner, true}
+                          : Sink{take(parts * s.inner * s.columns), s.inner * s.columns, s.columns, 1, false};
+  }
+  launch<backward_kernel>(grid_of(shape, l), kThreads, kBackwardBytes, stream, b);
+  for (const Sum& s : sums) {
+    if (s.gradient != nullptr && !is_whole(s)) {
+      general::reduce(s.sink->data, parts, s.inner, s.columns, s.groups, nullptr, s.gradient, stream);
+    }
   }
 }
 

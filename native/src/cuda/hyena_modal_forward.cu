@@ -1,5 +1,5 @@
-#include "cuda_check.h"
 #include "hyena_modal_arguments.cuh"
+#include "launch.h"
 
 namespace striped::cuda::modal {
 namespace {
@@ -17,21 +17,31 @@ __device__ inline void in_turn(const Products& products, const Elements& element
   }
 }
 
+// States of channels c and c+1, the same in a quad's lanes.
+__device__ inline void save_states(float* to, const Arguments& a, std::int64_t index, int channel,
+                                   const float (&states)[2][2], const Lane& lane) {
+  if (lane.q != 0) return;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    to[a.state(index, channel + i / 2, lane.g + i % 2 * 8)] = states[i / 2][i % 2];
+  }
+}
+
 // ---- states
 // ---------------------------------------------------------------------------------------------------------
 
 constexpr int kStateStages = 4;
-constexpr int kStateBytes = kStateStages * 2 * kHeadBytes + 2 * kTileBytes;
+constexpr int kStateBytes = kStateStages * 2 * kHeadBytes + 2 * (kTileBytes + kSumsBytes);
 
 // A tile's inputs go through shared memory twice, as projections and as u (or g): while one tile is
 // multiplied, the next is featurized, with one barrier a tile.
 template <bool reversed>
 __global__ __launch_bounds__(kThreads, 1) void states_kernel(const Arguments a, const States states) {
 #if __CUDA_ARCH__ >= 900
-  extern __shared__ __align__(128) std::uint8_t raw[];
+  std::uint8_t* const raw = ptx::dynamic_shared();
   __shared__ FeaturizerTable table;
   const std::uint32_t inputs = ptx::shared_address(raw);
-  const std::uint32_t tiles = inputs + kStateStages * 2 * kHeadBytes;
+  const std::uint32_t tiles = inputs + kStateStages * 2 * kHeadBytes, sums = tiles + 2 * kTileBytes;
   const Lane lane;
   const Run run;
   const int warp = threadIdx.x / 32, first_channel = blockIdx.x * kChannels, strip = blockIdx.y,
@@ -49,7 +59,7 @@ __global__ __launch_bounds__(kThreads, 1) void states_kernel(const Arguments a, 
       fetch<true, false>(first, buffer, tile_of(i) * kRows, a.length);
       fetch<!reversed, false>(second, buffer + kHeadBytes, tile_of(i) * kRows, a.length);
     }
-    copy_async_commit();
+    ptx::copy_async_commit();
   };
   for (int i = 0; i + 1 < kStateStages; ++i) start_fetch(i);
   table.load(a.featurizer, first_channel, a.width);
@@ -59,20 +69,18 @@ __global__ __launch_bounds__(kThreads, 1) void states_kernel(const Arguments a, 
 #pragma unroll
   for (int c = 0; c < 2; ++c) {
     const FilterSource filter = a.filter(first_channel + 2 * warp + c);
-    input[c].make(filter, lane);
+    FilterValues& values = reinterpret_cast<FilterValues*>(raw + kStateStages * 2 * kHeadBytes)[warp];
+    values.make(filter, lane);
+    input[c].make(values, lane);
     decay[c].make(filter, lane);
   }
   float carry[2][2] = {};
   const auto save = [&](float* to, std::int64_t index) {
-    if (to == nullptr || lane.q != 0) return;
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      to[a.state(index, first_channel + 2 * warp + i / 2, lane.g + i % 2 * 8)] = carry[i / 2][i % 2];
-    }
+    if (to != nullptr) save_states(to, a, index, first_channel + 2 * warp, carry, lane);
   };
 
   for (int i = -1; i < count; ++i) {
-    copy_async_wait<kStateStages - 2>();
+    ptx::copy_async_wait<kStateStages - 2>();
     __syncthreads();
     start_fetch(i + kStateStages);
     const auto multiply_tile = [&] {
@@ -83,24 +91,25 @@ __global__ __launch_bounds__(kThreads, 1) void states_kernel(const Arguments a, 
         std::uint32_t x[4];
         ptx::load_matrix(x, matrix_address(tiles + i % 2 * kTileBytes, 2 * warp + c, lane));
         float e[2][4] = {};
-        multiply(e, input[c].v, x);
+        contributions(e, input[c], x, sums + i % 2 * kSumsBytes, 2 * warp + c, lane);
         scan<reversed>(e, decay[c], carry[c], lane);
       }
     };
     const auto featurize_tile = [&] {
       if (i + 1 >= count) return;
       const std::uint32_t buffer = inputs + (i + 1) % kStateStages * 2 * kHeadBytes;
-      std::uint32_t x[kRun], by[kRun];
-      PackedFeaturizer(table, reversed ? 0 : 1, run.pair).run(run, buffer, x);
+      float2 x[kRun], by[kRun];
+      Featurizer(table, reversed ? 0 : 1, run.pair).run(run, buffer, x);
       if (reversed) {
 #pragma unroll
-        for (int t = 0; t < kRun; ++t) by[t] = run.raw(buffer + kHeadBytes, t);
+        for (int t = 0; t < kRun; ++t) by[t] = run.at(buffer + kHeadBytes, t);
       } else {
-        PackedFeaturizer(table, 2, run.pair).run(run, buffer + kHeadBytes, by);
+        Featurizer(table, 2, run.pair).run(run, buffer + kHeadBytes, by);
       }
 #pragma unroll
-      for (int t = 0; t < kRun; ++t) x[t] = ptx::multiply_bf16(x[t], by[t]);
+      for (int t = 0; t < kRun; ++t) x[t] = {x[t].x * by[t].x, x[t].y * by[t].y};
       store_run<reversed>(tiles + (i + 1) % 2 * kTileBytes, run, x);
+      store_sums<reversed>(sums + (i + 1) % 2 * kSumsBytes, run, x);
     };
     in_turn(multiply_tile, featurize_tile);
   }
@@ -130,18 +139,19 @@ __global__ void combine_kernel(const Arguments a, float* ends, bool reversed) {
 // --------------------------------------------------------------------------------------------------------
 
 constexpr int kStages = 3;
-constexpr int kForwardBytes = kStages * (3 * kHeadBytes + kTileBytes);
+constexpr int kForwardBytes = kStages * (3 * kHeadBytes + kTileBytes + kSumsBytes);
 
 // Between two barriers a block gates tile i-1, multiplies tile i and featurizes tile i+1, so that memory,
-// tensor cores and arithmetic overlap; q arrives two tiles later than k and v.
+// tensor cores and arithmetic overlap; q arrives two tiles later than k and v. The states before each tile
+// are kept for the backward pass.
 __global__ __launch_bounds__(kThreads, 1) void forward_kernel(const Arguments a, const float* entries,
-                                                              __nv_bfloat16* y_out) {
+                                                              float* kept, __nv_bfloat16* y_out) {
 #if __CUDA_ARCH__ >= 900
-  extern __shared__ __align__(128) std::uint8_t raw[];
+  std::uint8_t* const raw = ptx::dynamic_shared();
   __shared__ FeaturizerTable table;
   const std::uint32_t keys = ptx::shared_address(raw);
   const std::uint32_t queries = keys + kStages * 2 * kHeadBytes;
-  const std::uint32_t tiles = queries + kStages * kHeadBytes;
+  const std::uint32_t tiles = queries + kStages * kHeadBytes, sums = tiles + kStages * kTileBytes;
   const Lane lane;
   const Run run;
   const int warp = threadIdx.x / 32, first_channel = blockIdx.x * kChannels, strip = blockIdx.y,
@@ -160,7 +170,7 @@ __global__ __launch_bounds__(kThreads, 1) void forward_kernel(const Arguments a,
     if (query >= 0 && query < count) {
       fetch<true, false>(q, queries + query % kStages * kHeadBytes, (begin + query) * kRows, a.length);
     }
-    copy_async_commit();
+    ptx::copy_async_commit();
   };
   start_fetch(-3);
   start_fetch(-2);
@@ -174,8 +184,10 @@ __global__ __launch_bounds__(kThreads, 1) void forward_kernel(const Arguments a,
   for (int c = 0; c < 2; ++c) {
     const int channel = first_channel + 2 * warp + c;
     const FilterSource filter = a.filter(channel);
-    input[c].make(filter, lane);
-    output[c].make(filter, a.skip == nullptr ? 0.0f : a.skip[channel], lane);
+    FilterValues& values = reinterpret_cast<FilterValues*>(raw + kStages * 3 * kHeadBytes)[warp];
+    values.make(filter, lane);
+    input[c].make(values, lane);
+    output[c].make(values, a.skip == nullptr ? 0.0f : a.skip[channel], lane);
     decay[c].make(filter, lane);
     if (a.layout.strips > 1) {
       const std::int64_t index = static_cast<std::int64_t>(batch) * a.layout.strips + strip;
@@ -185,18 +197,20 @@ __global__ __launch_bounds__(kThreads, 1) void forward_kernel(const Arguments a,
   }
 
   for (int i = -1; i <= count; ++i) {
-    copy_async_wait<1>();
+    ptx::copy_async_wait<1>();
     __syncthreads();
     start_fetch(i);
     const auto multiply_tile = [&] {
       if (i < 0 || i >= count) return;
+      save_states(kept, a, static_cast<std::int64_t>(batch) * a.layout.tiles + begin + i,
+                  first_channel + 2 * warp, carry, lane);
 #pragma unroll
       for (int c = 0; c < 2; ++c) {
         const std::uint32_t address = matrix_address(tiles + i % kStages * kTileBytes, 2 * warp + c, lane);
         std::uint32_t x[4];
         ptx::load_matrix(x, address);
         float states[2][4] = {};
-        multiply(states, input[c].v, x);
+        contributions(states, input[c], x, sums + i % kStages * kSumsBytes, 2 * warp + c, lane);
         scan<false>(states, decay[c], carry[c], lane);
         store_output(address, output[c], x, states);
       }
@@ -210,6 +224,7 @@ __global__ __launch_bounds__(kThreads, 1) void forward_kernel(const Arguments a,
 #pragma unroll
       for (int t = 0; t < kRun; ++t) x[t] = {x[t].x * by[t].x, x[t].y * by[t].y};
       store_run<false>(tiles + (i + 1) % kStages * kTileBytes, run, x);
+      store_sums<false>(sums + (i + 1) % kStages * kSumsBytes, run, x);
     };
     const auto gate_tile = [&] {
       if (i < 1) return;
@@ -236,11 +251,7 @@ __global__ __launch_bounds__(kThreads, 1) void forward_kernel(const Arguments a,
 
 template <bool reversed>
 void run_states(const HyenaShape& shape, const Arguments& a, const States& states, cudaStream_t stream) {
-  static const cudaError_t raised =
-      cudaFuncSetAttribute(states_kernel<reversed>, cudaFuncAttributeMaxDynamicSharedMemorySize, kStateBytes);
-  check(raised);
-  states_kernel<reversed><<<grid_of(shape, a.layout), kThreads, kStateBytes, stream>>>(a, states);
-  check(cudaGetLastError());
+  launch<states_kernel<reversed>>(grid_of(shape, a.layout), kThreads, kStateBytes, stream, a, states);
 }
 
 }  // namespace
@@ -256,21 +267,16 @@ void launch_states(const HyenaShape& shape, const HyenaWeights& weights, const v
   if (a.layout.strips == 1) return;
   const dim3 blocks(static_cast<unsigned>((shape.width * kModes + 255) / 256),
                     static_cast<unsigned>(shape.batch));
-  combine_kernel<<<blocks, 256, 0, stream>>>(a, states.ends, reversed);
-  check(cudaGetLastError());
+  launch<combine_kernel>(blocks, 256, 0, stream, a, states.ends, reversed);
 }
 
-void tensor_forward(const HyenaShape& shape, const HyenaWeights& weights, const void* z, void* y,
+void tensor_forward(const HyenaShape& shape, const HyenaWeights& weights, const void* z, void* y, void* kept,
                     void* workspace, cudaStream_t stream) {
   float* entries = static_cast<float*>(workspace);
   const Arguments a = arguments_of(shape, weights, z, nullptr);
   if (a.layout.strips > 1) launch_states(shape, weights, z, nullptr, false, {nullptr, entries}, stream);
-  static const cudaError_t raised =
-      cudaFuncSetAttribute(forward_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kForwardBytes);
-  check(raised);
-  forward_kernel<<<grid_of(shape, a.layout), kThreads, kForwardBytes, stream>>>(
-      a, entries, static_cast<__nv_bfloat16*>(y));
-  check(cudaGetLastError());
+  launch<forward_kernel>(grid_of(shape, a.layout), kThreads, kForwardBytes, stream, a, entries,
+                         static_cast<float*>(kept), static_cast<__nv_bfloat16*>(y));
 }
 
 }  // namespace striped::cuda::modal

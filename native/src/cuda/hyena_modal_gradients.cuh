@@ -6,27 +6,88 @@
 
 namespace striped::cuda::modal {
 
-struct Partials {
-  float *residues, *log_poles;  // [parts, order, width]
-  float* featurizer;            // [parts, 3, 3·width]
-  float* skip;                  // [parts, width]
+// Where a gradient goes: added to where nothing else will be, else a partial sum that a second kernel adds
+// up.
+struct Sink {
+  float* data;  // null: nobody wants it
+  std::int64_t part, inner, column;
+  bool add;
+  __device__ void put(std::int64_t at_part, std::int64_t at_inner, std::int64_t at_column,
+                      float value) const {
+    if (data == nullptr) return;
+    float& to = data[at_part * part + at_inner * inner + at_column * column];
+    to = add ? to + value : value;
+  }
+};
+struct Sinks {
+  Sink residues, log_poles;  // [parts, order, width], or the gradients themselves
+  Sink featurizer;           // [parts, taps, 3·width]
+  Sink skip;                 // [parts, 1, width]
 };
 
 // Operands of the products, a lane at a time; they do not fit the registers beside the sums.
 struct OperandTable {
+  static constexpr int kFirstTap = -6, kTapPairs = 24;
   uint4 v[kChannels][32], u[kChannels][32];
-  uint2 toeplitz[kChannels][32];
-  float4 decay[kChannels][8];  // by lane / 4
+  float4 decay[kChannels][8];                // by lane / 4
+  std::uint32_t taps[kChannels][kTapPairs];  // (h_t, h_(t-1)), t from kFirstTap
+  std::uint16_t centre[kChannels][2][32];
+
+  // A warp's work.
+  __device__ void fill(int channel, const FilterSource& filter, float skip, FilterValues& values,
+                       const Lane& lane) {
+    values.make(filter, lane);
+    InputOperand input;
+    OutputOperands output;
+    Decay decays;
+    input.make(values, lane);
+    output.make(values, skip, lane);
+    decays.make(filter, lane);
+    v[channel][lane.index] = {input.v[0], input.v[1], input.v[2], input.v[3]};
+    u[channel][lane.index] = {output.u[0], output.u[1], output.u[2], output.u[3]};
+    decay[channel][lane.g] = {decays.chunk[0], decays.chunk[1], decays.mend[0], decays.mend[1]};
+    if (lane.index + kFirstTap < kChunk) {
+      taps[channel][min(lane.index, kTapPairs - 1)] =
+          OutputOperands::pair_of_taps(values, skip, lane.index + kFirstTap);
+    }
+    for (int m = 0; m < 2; ++m) centre[channel][m][lane.index] = static_cast<std::uint16_t>(input.centre[m]);
+  }
+  __device__ InputOperand input(int channel, const Lane& lane) const {
+    const uint4 x = v[channel][lane.index];
+    const std::uint32_t first = centre[channel][0][lane.index], second = centre[channel][1][lane.index];
+    return {{x.x, x.y, x.z, x.w}, {first * 0x10001u, second * 0x10001u}};
+  }
+  __device__ OutputOperands output(int channel, const Lane& lane) const {
+    const uint4 x = u[channel][lane.index];
+    const std::uint32_t* pairs = &taps[channel][lane.g - 2 * lane.q - kFirstTap];
+    return {{x.x, x.y, x.z, x.w}, pairs[0], pairs[8]};
+  }
+  // V[n, b] · (15 - b)
+  __device__ void weighted(std::uint32_t (&w)[4], const InputOperand& in, int channel,
+                           const Lane& lane) const {
+    const std::uint32_t weight[2] = {ptx::pack_bf16(15 - 2 * lane.q, 14 - 2 * lane.q),
+                                     ptx::pack_bf16(7 - 2 * lane.q, 6 - 2 * lane.q)};
+#pragma unroll
+    for (int m = 0; m < 2; ++m) {
+      const auto centres = *reinterpret_cast<const std::uint32_t*>(&centre[channel][m][4 * lane.g]);
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const std::uint32_t middle = __byte_perm(centres, centres, half == 0 ? 0x1010 : 0x3232);
+        w[2 * half + m] = ptx::multiply_bf16(ptx::add_bf16(in.v[2 * half + m], middle), weight[half]);
+      }
+    }
+  }
 };
 
 constexpr int kTeamWarps = kWarps / 2;
 
-// Shared memory: two stages of inputs, then u and g (then c and du) of the tile, then the operands.
-constexpr int kQuery = 0, kKey = kHeadBytes, kValue = kKey + kBothBytes,
-              kGradient = kValue + kBothBytes - kRunBytes;
-constexpr int kStageBytes = 2 * kHeadBytes + 2 * kBothBytes;
+// Shared memory: two stages of inputs, then u and g (then c and du) of the tile and their sums, then the
+// operands. The run after one tensor's tile holds the tokens before the next one's as well.
+constexpr int kQuery = 0, kKey = kHeadBytes, kValue = kKey + kHeadBytes, kGradient = kValue + kHeadBytes;
+constexpr int kStageBytes = kGradient + kBothBytes;
 constexpr int kTilesAt = 2 * kStageBytes;
-constexpr int kOperandsAt = kTilesAt + 2 * kTileBytes;
+constexpr int kSumsAt = kTilesAt + 2 * kTileBytes;
+constexpr int kOperandsAt = kSumsAt + 2 * kSumsBytes;
 constexpr int kBackwardBytes = kOperandsAt + static_cast<int>(sizeof(OperandTable));
 
 // First two tokens of c or du of the tile processed before.
@@ -62,20 +123,19 @@ struct RunSums {
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
 
 // One channel of a tile: u becomes c, g becomes du; q_carry moves to the tile's start.
-__device__ inline void filter_channel(std::uint32_t tiles, int channel, const OperandTable& table,
-                                      float (&s_carry)[2], float (&q_carry)[2], FilterSums& sums, bool counts,
-                                      const Lane& lane) {
+__device__ inline void filter_channel(std::uint32_t tiles, std::uint32_t tile_sums, int channel,
+                                      const OperandTable& table, float (&s_carry)[2], float (&q_carry)[2],
+                                      FilterSums& sums, bool counts, const Lane& lane) {
   const std::uint32_t u_address = matrix_address(tiles, channel, lane), g_address = u_address + kTileBytes;
   std::uint32_t u[4], g[4];
   ptx::load_matrix(u, u_address);
   ptx::load_matrix(g, g_address);
   const float4 decays = table.decay[channel][lane.g];
   const Decay decay{{decays.x, decays.y}, {decays.z, decays.w}};
-  const uint4 v4 = table.v[channel][lane.index], u4 = table.u[channel][lane.index];
-  const std::uint32_t input[4] = {v4.x, v4.y, v4.z, v4.w};
+  const InputOperand input = table.input(channel, lane);
   float s[2][4] = {}, q[2][4] = {};
-  multiply(s, input, u);
-  multiply(q, input, g);
+  contributions(s, input, u, tile_sums, channel, lane);
+  contributions(q, input, g, tile_sums + kSumsBytes, channel, lane);
   float vg[2][4];
 #pragma unroll
   for (int i = 0; i < 8; ++i) vg[i / 4][i % 4] = q[i / 4][i % 4];
@@ -83,17 +143,11 @@ __device__ inline void filter_channel(std::uint32_t tiles, int channel, const Op
   scan<true>(q, decay, q_carry, lane);
 
   if (counts) {
-    const std::uint32_t weight[2] = {ptx::pack_bf16(15 - 2 * lane.q, 14 - 2 * lane.q),
-                                     ptx::pack_bf16(7 - 2 * lane.q, 6 - 2 * lane.q)};
-    std::uint32_t u_weighted[4], g_weighted[4], u_times[4], g_times[4];
-#pragma unroll
-    for (int r = 0; r < 4; ++r) {
-      u_weighted[r] = ptx::multiply_bf16(u[r], weight[r % 2]);
-      g_weighted[r] = ptx::multiply_bf16(g[r], weight[r % 2]);
-    }
+    std::uint32_t weighted[4], u_times[4], g_times[4];
+    table.weighted(weighted, input, channel, lane);
     float du[2][4] = {}, dg[2][4] = {};
-    multiply(du, input, u_weighted);
-    multiply(dg, input, g_weighted);
+    multiply(du, weighted, u);
+    multiply(dg, weighted, g);
 #pragma unroll
     for (int m = 0; m < 2; ++m) {
       const float chunk = kChunk * decay.chunk[m];
@@ -110,8 +164,7 @@ __device__ inline void filter_channel(std::uint32_t tiles, int channel, const Op
     ptx::mma_16x8x16(sums.product[0], g_times, u_times[0], u_times[2]);
     ptx::mma_16x8x16(sums.product[1], g_times, u_times[1], u_times[3]);
   }
-  const uint2 toeplitz = table.toeplitz[channel][lane.index];
-  const OutputOperands output{{u4.x, u4.y, u4.z, u4.w}, toeplitz.x, toeplitz.y};
+  const OutputOperands output = table.output(channel, lane);
   store_output(u_address, output, u, s);
   store_output(g_address, output, g, q);
 }
@@ -131,7 +184,7 @@ __device__ inline void load_next(std::uint32_t tile, const Run& run, const Edge&
 #pragma unroll
   for (int c = 0; c < 2; ++c) {
     const std::uint32_t address = run_address(tile, after, c, reversed) + (reversed ? 12 : 0);
-    asm volatile("ld.shared.b32 %0, [%1];" : "=r"(pair[c]) : "r"(address) : "memory");
+    pair[c] = ptx::load_shared(address);
   }
   next[reversed ? 1 : 0] = __byte_perm(pair[0], pair[1], 0x5410);
   next[reversed ? 0 : 1] = __byte_perm(pair[0], pair[1], 0x7632);
@@ -161,8 +214,9 @@ struct GradientWriter {
   }
 };
 
-__device__ inline void store_featurizer(const FeaturizerSums (&sums)[3], float* out, int first_channel,
-                                        int width, float* scratch, const Run& run) {
+__device__ inline void store_featurizer(const FeaturizerSums (&sums)[3], const Sink& out,
+                                        std::int64_t at_part, int first_channel, int width, float* scratch,
+                                        const Run& run) {
   const int warp = threadIdx.x / 32;
 #pragma unroll
   for (int i = 0; i < 9; ++i) {
@@ -182,13 +236,13 @@ __device__ inline void store_featurizer(const FeaturizerSums (&sums)[3], float* 
     float sum = 0;
     for (int w = 0; w < kTeamWarps; ++w) sum += scratch[w * 9 * kChannels + i];
     const int part = i / kChannels / kTaps, tap = i / kChannels % kTaps;
-    out[(static_cast<std::int64_t>(tap) * 3 + part) * width + first_channel + i % kChannels] = sum;
+    out.put(at_part, tap, static_cast<std::int64_t>(part) * width + first_channel + i % kChannels, sum);
   }
 }
 
 // Lag sums of a chunk's products, then the gradients of residues, log-poles and skip of a channel. A warp's
 // work; scratch: 256 + 64 floats of its own.
-__device__ inline void store_filter(const FilterSums& sums, const Arguments& a, const Partials& out,
+__device__ inline void store_filter(const FilterSums& sums, const Arguments& a, const Sinks& out,
                                     std::int64_t part, int channel, float* scratch, const Lane& lane) {
   float *lags = scratch + kChunk * kChunk, *residue = lags + kChunk, *pole = residue + kModes;
 #pragma unroll
@@ -212,7 +266,7 @@ __device__ inline void store_filter(const FilterSums& sums, const Arguments& a, 
     lags[lane.index] = sum;
   }
   __syncwarp();
-  if (lane.index == 0 && out.skip != nullptr) out.skip[part * a.width + channel] = lags[0];
+  if (lane.index == 0) out.skip.put(part, 0, channel, lags[0]);
   if (lane.index >= a.order) return;
   const FilterSource filter = a.filter(channel);
   const float decay = filter.power(lane.index, 1);
@@ -223,9 +277,8 @@ __device__ inline void store_filter(const FilterSums& sums, const Arguments& a, 
     d_residue += term;
     d_pole += static_cast<float>(j) * term;
   }
-  const std::int64_t at = (part * a.order + lane.index) * a.width + channel;
-  out.residues[at] = d_residue;
-  out.log_poles[at] = d_pole * filter.residue(lane.index);
+  out.residues.put(part, lane.index, channel, d_residue);
+  out.log_poles.put(part, lane.index, channel, d_pole * filter.residue(lane.index));
 }
 
 }  // namespace striped::cuda::modal

@@ -2,8 +2,8 @@
 
 #include <utility>
 
-#include "cuda_check.h"
 #include "hyena_elements.cuh"
+#include "launch.h"
 
 // Time is cut into chunks of 64 tokens; a thread has one channel of one chunk and runs the recurrences of all
 // its modes in registers. Three passes: states that each chunk leaves when entered with zero; a serial pass
@@ -271,12 +271,10 @@ Arguments<T> arguments_of(const HyenaShape& shape, const HyenaWeights& weights, 
 template <class T, int N>
 void find_states(const HyenaShape& shape, const Arguments<T>& a, bool gradients, cudaStream_t stream) {
   const dim3 grid = grid_of(shape);
-  states_kernel<T, N><<<grid, kLanes, 0, stream>>>(a, gradients);
-  check(cudaGetLastError());
+  launch<states_kernel<T, N>>(grid, kLanes, 0, stream, a, gradients);
   const dim3 combine(static_cast<unsigned>(ceil_div(shape.width * shape.order, 128)),
                      static_cast<unsigned>(shape.batch), gradients ? 2 : 1);
-  combine_kernel<T><<<combine, 128, 0, stream>>>(a, static_cast<int>(grid.y));
-  check(cudaGetLastError());
+  launch<combine_kernel<T>>(combine, 128, 0, stream, a, static_cast<int>(grid.y));
 }
 
 template <class T, int N>
@@ -284,8 +282,7 @@ void forward(const HyenaShape& shape, const HyenaWeights& weights, const void* z
              cudaStream_t stream) {
   const Arguments<T> a = arguments_of<T>(shape, weights, z, nullptr, workspace);
   find_states<T, N>(shape, a, false, stream);
-  forward_kernel<T, N><<<grid_of(shape), kLanes, 0, stream>>>(a, static_cast<T*>(y));
-  check(cudaGetLastError());
+  launch<forward_kernel<T, N>>(grid_of(shape), kLanes, 0, stream, a, static_cast<T*>(y));
 }
 
 template <class T, int N>
@@ -300,9 +297,8 @@ void backward(const HyenaShape& shape, const HyenaWeights& weights, ElementType 
   float* skip = shape.has_skip ? take(sizes.skip) : nullptr;
 
   find_states<T, N>(shape, a, true, stream);
-  backward_kernel<T, N><<<grid_of(shape), kLanes, 0, stream>>>(
-      a, projection_gradient<T>(shape, dz, scratch.reach, kChunk), skip);
-  check(cudaGetLastError());
+  launch<backward_kernel<T, N>>(grid_of(shape), kLanes, 0, stream, a,
+                                projection_gradient<T>(shape, dz, scratch.reach, kChunk), skip);
   featurizer_backward(shape, weights, type, z, dz, kChunk, scratch, gradients.featurizer, stream);
   reduce(a.entering, sizes.parts, shape.order, shape.width, shape.groups, nullptr, gradients.residues,
          stream);

@@ -21,18 +21,19 @@ Layout layout(const HyenaShape&);
 
 // States of one direction, fp32 [..., width, 16]; those of a strip begin from zero.
 struct States {
-  float* tiles;  // [batch, tiles]: before each tile (after it, for gradients), or null
+  float* tiles;  // [batch, tiles]: after each tile of g, or null
   float* ends;   // [batch, strips]: leaving each strip; then, in place, entering it
 };
 
 bool tensor_supports(const HyenaShape&);
+std::size_t tensor_kept(const HyenaShape&);
 std::size_t tensor_workspace(const HyenaShape&);
-void tensor_forward(const HyenaShape&, const HyenaWeights&, const void* z, void* y, void* workspace,
-                    cudaStream_t);
-void tensor_backward(const HyenaShape&, const HyenaWeights&, const void* z, const void* dy, void* dz,
-                     const HyenaGradients&, void* workspace, cudaStream_t);
+void tensor_forward(const HyenaShape&, const HyenaWeights&, const void* z, void* y, void* kept,
+                    void* workspace, cudaStream_t);
+void tensor_backward(const HyenaShape&, const HyenaWeights&, const void* z, const void* kept, const void* dy,
+                     void* dz, const HyenaGradients&, void* workspace, cudaStream_t);
 
-// First pass: u = k' ⊙ v' forwards in time, or g = dy ⊙ q' backwards (`reversed`, dy not null).
+// First pass over strips: u = k' ⊙ v' forwards in time, or g = dy ⊙ q' backwards (`reversed`, dy not null).
 void launch_states(const HyenaShape&, const HyenaWeights&, const void* z, const void* dy, bool reversed,
                    const States&, cudaStream_t);
 

@@ -7,25 +7,27 @@
 // convolution of the backward pass is the same with time reversed inside each chunk and the scan running from
 // the last chunk.
 //
+// For V·X to be right where modes are long, V is kept less its mean over each half of a chunk (InputOperand),
+// and the mean is applied to sums over half chunks that were taken before the inputs were rounded: rounding
+// then costs a state what it costs a short mode, not the square root of all it remembers.
+//
 // A warp does two channels, element-wise work has a thread on two channels and a run of 8 tokens; between the
 // two the tile goes through shared memory as 16-byte units [channel][half of a chunk][column], conflict-free
 // both ways.
 #pragma once
 
-#include "ptx.cuh"
+#include "hyena_modal_operands.cuh"
 
 namespace striped::cuda::modal {
 
-constexpr int kRows = 256;     // tokens a tile
 constexpr int kChannels = 32;  // a block
 constexpr int kPairs = kChannels / 2;
 constexpr int kThreads = 512;
 constexpr int kWarps = kThreads / 32;
-constexpr int kRun = 8;     // tokens of a thread
-constexpr int kChunk = 16;  // tokens
-constexpr int kModes = 16;
+constexpr int kRun = 8;   // tokens of a thread
 constexpr int kTaps = 3;  // of the featurizer
 constexpr int kTileBytes = kChannels * kRows * 2;
+constexpr int kSumsBytes = kChannels * (kRows / kRun) * 4;
 
 // Projections in shared memory: runs of 8 rows of 64 bytes, 32 bytes apart so that the four runs of a warp
 // differ in banks. Run 0 holds the two tokens before the tile, run 33 the two after it.
@@ -33,36 +35,18 @@ constexpr int kRunBytes = kRun * 64 + 32;
 constexpr int kHeadBytes = 33 * kRunBytes;
 constexpr int kBothBytes = 34 * kRunBytes;
 
-struct Lane {
-  int index, g, q;
-  __device__ Lane() : index(threadIdx.x % 32), g(index / 4), q(index % 4) {}
-};
-
 // A bf16 column block of a dense array: token t at data + t·stride.
 struct Source {
   const __nv_bfloat16* data;
   std::int64_t stride;
 };
 
-__device__ inline void copy_async(std::uint32_t shared, const void* global, bool valid) {
-  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(shared), "l"(global),
-               "r"(valid ? 16 : 0)
-               : "memory");
-}
-__device__ inline void copy_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-template <int pending>
-__device__ inline void copy_async_wait() {
-  asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
-}
-
 // Element-wise work and the copies of the backward pass are split between two teams of 8 warps, 16 channels
 // each, that need not wait for one another.
 constexpr int kTeamThreads = kThreads / 2;
 constexpr int kTeamPairs = kPairs / 2;
 __device__ inline int team() { return threadIdx.x / kTeamThreads; }
-__device__ inline void team_barrier() {
-  asm volatile("bar.sync %0, %1;" ::"r"(1 + team()), "n"(kTeamThreads) : "memory");
-}
+__device__ inline void team_barrier() { ptx::barrier_sync(1 + team(), kTeamThreads); }
 
 // Starts copying the 256 tokens from `first` (and two before, two after) to `buffer`; tokens outside the
 // sequence become zero. `by_team`: each team its own channels.
@@ -75,15 +59,15 @@ __device__ inline void fetch(const Source& source, std::uint32_t buffer, int fir
   const std::uint32_t after = buffer + part * 16 + 33 * kRunBytes + (row - 2) * 64;
   if (first >= 2 && first + kRows + 2 <= length) {
     const __nv_bfloat16* from = source.data + (first + row) * source.stride + part * 8;
-    copy_async(to, from, true);
-    copy_async(to + 128 / kRun * kRunBytes, from + 128 * source.stride, true);
-    if (head && row < 2) copy_async(before, from - 2 * source.stride, true);
-    if (tail && row >= 2 && row < 4) copy_async(after, from + (kRows - 2) * source.stride, true);
+    ptx::copy_async(to, from, true);
+    ptx::copy_async(to + 128 / kRun * kRunBytes, from + 128 * source.stride, true);
+    if (head && row < 2) ptx::copy_async(before, from - 2 * source.stride, true);
+    if (tail && row >= 2 && row < 4) ptx::copy_async(after, from + (kRows - 2) * source.stride, true);
     return;
   }
   const auto copy = [&](int token, std::uint32_t shared) {
     const bool valid = token >= 0 && token < length;
-    copy_async(shared, source.data + (valid ? token : 0) * source.stride + part * 8, valid);
+    ptx::copy_async(shared, source.data + (valid ? token : 0) * source.stride + part * 8, valid);
   };
   copy(first + row, to);
   copy(first + row + 128, to + 128 / kRun * kRunBytes);
@@ -100,12 +84,10 @@ struct Run {
   // Both channels of token 8·run + i, -2 <= i < 10.
   __device__ std::uint32_t raw(std::uint32_t buffer, int i) const {
     const std::uint32_t base = buffer + run * kRunBytes + pair * 4;
-    std::uint32_t value;
     const std::uint32_t offset = i < 0      ? (kRun + i) * 64
                                  : i < kRun ? kRunBytes + i * 64
                                             : 2 * kRunBytes + (i - kRun) * 64;
-    asm volatile("ld.shared.b32 %0, [%1];" : "=r"(value) : "r"(base + offset));
-    return value;
+    return ptx::load_shared(base + offset);
   }
   __device__ float2 at(std::uint32_t buffer, int i) const { return ptx::unpack_bf16(raw(buffer, i)); }
 };
@@ -128,16 +110,18 @@ __device__ inline std::uint32_t matrix_address(std::uint32_t tile, int channel, 
   return unit_address(tile, channel, matrix % 2, matrix / 2 * 8 + lane.index % 8);
 }
 
-__device__ inline void store_unit(std::uint32_t address, const std::uint32_t (&v)[4]) {
-  asm volatile("st.shared.v4.b32 [%0], {%1,%2,%3,%4};" ::"r"(address), "r"(v[0]), "r"(v[1]), "r"(v[2]),
-               "r"(v[3])
-               : "memory");
+// Sums over half chunks, a word each: two bf16 terms. Which word: as for units, conflict-free both ways.
+__device__ inline std::uint32_t sum_address(std::uint32_t sums, int channel, int half, int column) {
+  return sums + channel * (kRows / kRun * 4) + ((half * 16 + column) ^ (channel / 2 & 7) * 2) * 4;
 }
-__device__ inline void load_unit(std::uint32_t (&v)[4], std::uint32_t address) {
-  asm volatile("ld.shared.v4.b32 {%0,%1,%2,%3}, [%4];"
-               : "=r"(v[0]), "=r"(v[1]), "=r"(v[2]), "=r"(v[3])
-               : "r"(address)
-               : "memory");
+template <bool reversed>
+__device__ inline void store_sums(std::uint32_t sums, const Run& run, const float2 (&x)[kRun]) {
+  float2 sum = x[0];
+#pragma unroll
+  for (int i = 1; i < kRun; ++i) sum = {sum.x + x[i].x, sum.y + x[i].y};
+  const int half = (run.run % 2) ^ (reversed ? 1 : 0), column = column_of(run.run / 2);
+  ptx::store_shared(sum_address(sums, run.pair * 2, half, column), ptx::split_bf16(sum.x));
+  ptx::store_shared(sum_address(sums, run.pair * 2 + 1, half, column), ptx::split_bf16(sum.y));
 }
 
 // Eight tokens of two channels to the tile; `reversed`: the chunk's last token first.
@@ -150,14 +134,14 @@ __device__ inline void store_run(std::uint32_t tile, const Run& run, const float
     even[i] = ptx::pack_bf16(a.x, b.x);
     odd[i] = ptx::pack_bf16(a.y, b.y);
   }
-  store_unit(run_address(tile, run, 0, reversed), even);
-  store_unit(run_address(tile, run, 1, reversed), odd);
+  ptx::store_shared(run_address(tile, run, 0, reversed), even);
+  ptx::store_shared(run_address(tile, run, 1, reversed), odd);
 }
 template <bool reversed>
 __device__ inline void load_run(std::uint32_t tile, const Run& run, float2 (&x)[kRun]) {
   std::uint32_t even[4], odd[4];
-  load_unit(even, run_address(tile, run, 0, reversed));
-  load_unit(odd, run_address(tile, run, 1, reversed));
+  ptx::load_shared(even, run_address(tile, run, 0, reversed));
+  ptx::load_shared(odd, run_address(tile, run, 1, reversed));
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     const float2 a = ptx::unpack_bf16(even[i]), b = ptx::unpack_bf16(odd[i]);
@@ -176,14 +160,14 @@ __device__ inline void store_run(std::uint32_t tile, const Run& run, const std::
     even[i] = __byte_perm(a, b, 0x5410);
     odd[i] = __byte_perm(a, b, 0x7632);
   }
-  store_unit(run_address(tile, run, 0, reversed), even);
-  store_unit(run_address(tile, run, 1, reversed), odd);
+  ptx::store_shared(run_address(tile, run, 0, reversed), even);
+  ptx::store_shared(run_address(tile, run, 1, reversed), odd);
 }
 template <bool reversed>
 __device__ inline void load_run(std::uint32_t tile, const Run& run, std::uint32_t (&x)[kRun]) {
   std::uint32_t even[4], odd[4];
-  load_unit(even, run_address(tile, run, 0, reversed));
-  load_unit(odd, run_address(tile, run, 1, reversed));
+  ptx::load_shared(even, run_address(tile, run, 0, reversed));
+  ptx::load_shared(odd, run_address(tile, run, 1, reversed));
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     x[reversed ? 7 - 2 * i : 2 * i] = __byte_perm(even[i], odd[i], 0x5410);
@@ -237,79 +221,23 @@ struct PackedFeaturizer {
   __device__ std::uint32_t apply(std::uint32_t z0, std::uint32_t z1, std::uint32_t z2) const {
     return ptx::fma_bf16(tap[0], z0, ptx::fma_bf16(tap[1], z1, ptx::multiply_bf16(tap[2], z2)));
   }
-  __device__ void run(const Run& run, std::uint32_t buffer, std::uint32_t (&out)[kRun]) const {
-    std::uint32_t z2 = run.raw(buffer, -2), z1 = run.raw(buffer, -1);
-#pragma unroll
-    for (int i = 0; i < kRun; ++i) {
-      const std::uint32_t z0 = run.raw(buffer, i);
-      out[i] = apply(z0, z1, z2);
-      z2 = z1;
-      z1 = z0;
-    }
-  }
-};
-
-// Filter of a channel as read from memory; modes beyond `order` have zero residues.
-struct FilterSource {
-  const float *residues, *log_poles;
-  int order;
-  __device__ float residue(int n) const { return n < order ? residues[n] : 0.0f; }
-  __device__ float log_pole(int n) const { return n < order ? log_poles[n] : -1.0f; }
-  __device__ float power(int n, int t) const { return expf(log_pole(n) * static_cast<float>(t)); }
-  __device__ float tap(int t) const {
-    if (t < 0) return 0.0f;
-    float h = 0;
-    for (int n = 0; n < order; ++n) h += residues[n] * expf(log_poles[n] * static_cast<float>(t));
-    return h;
-  }
-};
-
-// A operands of the products, by lane.
-struct InputOperand {  // V
-  std::uint32_t v[4];
-  __device__ void make(const FilterSource& f, const Lane& lane) {
-#pragma unroll
-    for (int r = 0; r < 4; ++r) {
-      const int n = lane.g + r % 2 * 8, b = 2 * lane.q + r / 2 * 8;
-      v[r] = ptx::pack_bf16(f.power(n, 15 - b), f.power(n, 14 - b));
-    }
-  }
-};
-struct OutputOperands {  // U and T; the skip is added to the first tap
-  std::uint32_t u[4], diagonal, below;
-  __device__ void make(const FilterSource& f, float skip, const Lane& lane) {
-#pragma unroll
-    for (int r = 0; r < 4; ++r) {
-      const int a = lane.g + r % 2 * 8, n = 2 * lane.q + r / 2 * 8;
-      u[r] = ptx::pack_bf16(f.residue(n) * f.power(n, a + 1), f.residue(n + 1) * f.power(n + 1, a + 1));
-    }
-    const int lag = lane.g - 2 * lane.q;
-    diagonal =
-        ptx::pack_bf16(f.tap(lag) + (lag == 0 ? skip : 0.0f), f.tap(lag - 1) + (lag == 1 ? skip : 0.0f));
-    below = ptx::pack_bf16(f.tap(lag + 8), f.tap(lag + 7));
-  }
-};
-
-// Decay of modes g and g+8 of a channel over a chunk, and what the chunk-wise decay over a whole tile misses
-// of exp(256 · log λ): the tile's own factor is taken from the log-pole, so that rounding does not build up
-// with length.
-struct Decay {
-  float chunk[2], mend[2];
-  __device__ void make(const FilterSource& f, const Lane& lane) {
-#pragma unroll
-    for (int m = 0; m < 2; ++m) {
-      const double pole = f.log_pole(lane.g + 8 * m);
-      chunk[m] = static_cast<float>(exp(pole * kChunk));
-      const float four = chunk[m] * chunk[m] * chunk[m] * chunk[m], eight = four * four;
-      mend[m] = static_cast<float>(exp(pole * kRows) - static_cast<double>(four) * four * eight);
-    }
-  }
 };
 
 // Products with one channel's tile: columns 0-7 and 8-15.
 __device__ inline void multiply(float (&d)[2][4], const std::uint32_t (&a)[4], const std::uint32_t (&x)[4]) {
   ptx::mma_16x8x16(d[0], a, x[0], x[1]);
   ptx::mma_16x8x16(d[1], a, x[2], x[3]);
+}
+
+// What each chunk of a channel's tile `x` leaves in the modes.
+__device__ inline void contributions(float (&e)[2][4], const InputOperand& input, const std::uint32_t (&x)[4],
+                                     std::uint32_t sums, int channel, const Lane& lane) {
+#pragma unroll
+  for (int j = 0; j < 2; ++j) {
+    const std::uint32_t sum = ptx::load_shared(sum_address(sums, channel, lane.q % 2, lane.g + 8 * j));
+    ptx::mma_16x8x8(e[j], input.centre[0], input.centre[1], sum);
+  }
+  multiply(e, input.v, x);
 }
 
 // Result element of mode g + 8m, chunk 4q + i.

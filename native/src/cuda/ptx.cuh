@@ -13,6 +13,59 @@ __device__ inline std::uint32_t shared_address(const void* pointer) {
   return static_cast<std::uint32_t>(__cvta_generic_to_shared(pointer));
 }
 
+// The block's dynamic shared memory.
+__device__ inline std::uint8_t* dynamic_shared() {
+  extern __shared__ __align__(1024) std::uint8_t dynamic_shared_memory[];
+  return dynamic_shared_memory;
+}
+
+__device__ inline std::uint32_t load_shared(std::uint32_t address) {
+  std::uint32_t value;
+  asm volatile("ld.shared.b32 %0, [%1];" : "=r"(value) : "r"(address) : "memory");
+  return value;
+}
+__device__ inline void load_shared(std::uint32_t (&v)[4], std::uint32_t address) {
+  asm volatile("ld.shared.v4.b32 {%0,%1,%2,%3}, [%4];"
+               : "=r"(v[0]), "=r"(v[1]), "=r"(v[2]), "=r"(v[3])
+               : "r"(address)
+               : "memory");
+}
+__device__ inline void store_shared(std::uint32_t address, std::uint32_t value) {
+  asm volatile("st.shared.b32 [%0], %1;" ::"r"(address), "r"(value) : "memory");
+}
+__device__ inline void store_shared(std::uint32_t address, const std::uint32_t (&v)[4]) {
+  asm volatile("st.shared.v4.b32 [%0], {%1,%2,%3,%4};" ::"r"(address), "r"(v[0]), "r"(v[1]), "r"(v[2]),
+               "r"(v[3])
+               : "memory");
+}
+
+// Barrier `index` of the block, for `threads` of its threads: to wait at, or only to be counted at.
+__device__ inline void barrier_sync(int index, int threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(index), "r"(threads) : "memory");
+}
+__device__ inline void barrier_arrive(int index, int threads) {
+  asm volatile("bar.arrive %0, %1;" ::"r"(index), "r"(threads) : "memory");
+}
+
+// Copies of 16 bytes to shared memory, in the thread's current group; zeros where not `valid`.
+__device__ inline void copy_async(std::uint32_t shared, const void* global, bool valid) {
+  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(shared), "l"(global),
+               "r"(valid ? 16 : 0)
+               : "memory");
+}
+__device__ inline void copy_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+// All groups but the `pending` last ones are complete.
+template <int pending>
+__device__ inline void copy_async_wait() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
+}
+
+// A register of its own: the compiler will not see that two hold the same value.
+__device__ inline std::uint32_t opaque(std::uint32_t value) {
+  asm volatile("mov.b32 %0, %0;" : "+r"(value));
+  return value;
+}
+
 // The 128-byte swizzle of the copy engine: 16-byte chunk index xor row (of 128 bytes) modulo 8.
 __device__ inline std::uint32_t swizzle128(std::uint32_t address) {
   return address ^ ((address >> 3) & 0x70u);
@@ -26,6 +79,11 @@ __device__ inline std::uint32_t pack_bf16(float2 pair) { return pack_bf16(pair.x
 __device__ inline float2 unpack_bf16(std::uint32_t pair) {
   return {__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000u)};
 }
+// A number as two bf16 terms, the larger one low.
+__device__ inline std::uint32_t split_bf16(float x) {
+  const float first = __bfloat162float(__float2bfloat16_rn(x));
+  return pack_bf16(first, x - first);
+}
 // Element-wise on pairs.
 __device__ inline std::uint32_t multiply_bf16(std::uint32_t a, std::uint32_t b) {
   std::uint32_t d;
@@ -36,6 +94,10 @@ __device__ inline std::uint32_t fma_bf16(std::uint32_t a, std::uint32_t b, std::
   std::uint32_t d;
   asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
   return d;
+}
+__device__ inline std::uint32_t add_bf16(std::uint32_t a, std::uint32_t b) {
+  constexpr std::uint32_t ones = 0x3f803f80u;
+  return fma_bf16(a, ones, b);
 }
 // (high of a, low of b): the pair between two adjacent pairs.
 __device__ inline std::uint32_t between_bf16(std::uint32_t a, std::uint32_t b) {
@@ -50,6 +112,14 @@ __device__ inline void mma_16x8x16(float (&d)[4], const std::uint32_t (&a)[4], s
       "{%0,%1,%2,%3};"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// The same with a[16×8], b[8×8].
+__device__ inline void mma_16x8x8(float (&d)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t b0) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a0), "r"(a1), "r"(b0));
 }
 
 // Four 8×8 matrices of 16-bit elements; lane l names row l%8 of matrix l/8.

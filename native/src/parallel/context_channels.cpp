@@ -1,6 +1,7 @@
 #include "parallel/context_channels.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "parallel/carver.h"
 #include "striped/error.h"
@@ -57,11 +58,14 @@ void AllToAll::make_constants() {
 }
 
 struct AllToAll::Kept : Carver {
-  Kept(const PieceWork& w, void* base)
+  Kept(const PieceWork& w, const HyenaShape& slice, int slices, void* base)
       : Carver(base),
         projections(take(w.projections().values(w.sharding), w.value)),
-        convolved(take(w.rows() * w.piece.width, w.value)) {}
+        convolved(take(w.rows() * w.piece.width, w.value)) {
+    for (int i = 0; i < slices; ++i) of_slice.push_back(take_bytes(w.backend.hyena_kept(slice)));
+  }
   void *projections, *convolved;
+  std::vector<void*> of_slice;  // what each slice's convolution keeps
 };
 
 struct AllToAll::Scratch : Carver {
@@ -82,7 +86,7 @@ struct AllToAll::Scratch : Carver {
   void *u, *g, *staging, *whole, *whole_g, *packed, *d_packed, *d_identity, *reach, *beyond, *inner;
 };
 
-std::size_t AllToAll::kept_bytes() const { return Kept(work_, nullptr).used(); }
+std::size_t AllToAll::kept_bytes() const { return Kept(work_, slice_, slices_, nullptr).used(); }
 
 std::size_t AllToAll::workspace_bytes() const {
   return Scratch(work_, slice_, slice(0).values(), nullptr).used();
@@ -125,7 +129,7 @@ void AllToAll::pack(const void* u, void* z) const {
 
 void AllToAll::forward(Communicator& ranks, const HyenaWeights& weights, const void* z, void* y,
                        const ContextBuffers& buffers) {
-  const Kept kept(work_, buffers.kept);
+  const Kept kept(work_, slice_, slices_, buffers.kept);
   const Scratch scratch(work_, slice_, slice(0).values(), buffers.workspace);
   const RowRange all{0, work_.piece.length};
   work_.exchange(ranks, work_.projections(), z, kept.projections);
@@ -135,7 +139,7 @@ void AllToAll::forward(Communicator& ranks, const HyenaWeights& weights, const v
     part.to_sequences(ranks, work_.operators, scratch.u, scratch.staging, scratch.whole);
     pack(scratch.whole, scratch.packed);
     work_.backend.hyena(slice_, weights_of(weights, first_group(ranks.rank(), i)), scratch.packed,
-                        scratch.whole, scratch.inner);
+                        scratch.whole, kept.of_slice[i], scratch.inner);
     part.to_rows(ranks, work_.operators, scratch.whole, scratch.staging, kept.convolved);
   }
   work_.operators.hyena_query(work_.piece, weights, kept.projections, z, kept.convolved, all, y);
@@ -143,7 +147,7 @@ void AllToAll::forward(Communicator& ranks, const HyenaWeights& weights, const v
 
 void AllToAll::backward(Communicator& ranks, const HyenaWeights& weights, const void* z, const void* dy,
                         void* dz, const HyenaGradients& gradients, const ContextBuffers& buffers) {
-  const Kept kept(work_, buffers.kept);
+  const Kept kept(work_, slice_, slices_, buffers.kept);
   const Scratch scratch(work_, slice_, slice(0).values(), buffers.workspace);
   const RowRange all{0, work_.piece.length};
   const auto bytes = slice_.width * static_cast<std::int64_t>(size_of(work_.value));
@@ -158,9 +162,9 @@ void AllToAll::backward(Communicator& ranks, const HyenaWeights& weights, const 
     work_.backend.zero(
         scratch.d_identity,
         static_cast<std::size_t>(3 * slice_.width * slice_.featurizer_taps) * size_of(work_.real));
-    work_.backend.hyena_backward(slice_, weights_of(weights, group), scratch.packed, scratch.whole_g,
-                                 scratch.d_packed, gradients_of(gradients, group, scratch.d_identity),
-                                 scratch.inner);
+    work_.backend.hyena_backward(slice_, weights_of(weights, group), scratch.packed, kept.of_slice[i],
+                                 scratch.whole_g, scratch.d_packed,
+                                 gradients_of(gradients, group, scratch.d_identity), scratch.inner);
     work_.operators.copy_rows(slice_.batch * slice_.length, bytes,
                               static_cast<const std::byte*>(scratch.d_packed) + bytes, 3 * bytes,
                               scratch.whole, bytes);
