@@ -22,7 +22,6 @@ using striped::cuda::ElementType;
 namespace {
 
 constexpr int kRepeats = 21;
-constexpr double kBandwidth = 4.275e12;  // bytes a second of a large device-to-device copy on an H200
 
 struct Buffer {
   void* data = nullptr;
@@ -70,11 +69,20 @@ double median_ms(const Buffer& evict, std::size_t evict_bytes, const std::functi
   return times[times.size() / 2];
 }
 
+// Bytes read and written a second by a large copy.
+double copy_rate() {
+  constexpr std::size_t bytes = std::size_t{2} << 30, evicted = std::size_t{256} << 20;
+  Buffer from(bytes), to(bytes), evict(evicted);
+  const double ms = median_ms(
+      evict, evicted, [&] { check(cudaMemcpyAsync(to.data, from.data, bytes, cudaMemcpyDeviceToDevice)); });
+  return 2.0 * bytes / ms * 1e3;
+}
+
 void upload(const Buffer& buffer, const std::vector<float>& host) {
   check(cudaMemcpy(buffer.data, host.data(), host.size() * 4, cudaMemcpyHostToDevice));
 }
 
-void time_length(std::int64_t length, std::int64_t width, ElementType type) {
+void time_length(std::int64_t length, std::int64_t width, ElementType type, double rate) {
   const HyenaShape shape{HyenaKind::long_implicit, 1, length, width, width, 3, 0, 16, true};
   const std::size_t size = type == ElementType::bf16 ? 2 : 4,
                     values = static_cast<std::size_t>(length * width);
@@ -106,7 +114,7 @@ void time_length(std::int64_t length, std::int64_t width, ElementType type) {
   const double forward_ms = median_ms(evict, evict_bytes, forward);
   const double backward_ms = median_ms(evict, evict_bytes, backward);
   const double both_ms = median_ms(evict, evict_bytes, [&] { forward(), backward(); });
-  const double unit_ms = static_cast<double>(values * size) / kBandwidth * 1e3;
+  const double unit_ms = static_cast<double>(values * size) / rate * 1e3;
   std::printf(
       "%s L %7lld D %lld: forward %.3f ms (%.2f x floor), backward %.3f (%.2f x), both %.3f (%.2f x)\n",
       type == ElementType::bf16 ? "bf16" : "fp32", static_cast<long long>(length),
@@ -119,7 +127,11 @@ void time_length(std::int64_t length, std::int64_t width, ElementType type) {
 
 int main(int argc, char** argv) {
   const std::int64_t width = argc > 1 ? std::atoll(argv[1]) : 4096;
-  for (const std::int64_t length : {2048, 8192, 32768, 131072}) time_length(length, width, ElementType::bf16);
-  time_length(8192, width, ElementType::f32);
+  const double rate = copy_rate();
+  std::printf("copy %.3f TB/s\n", rate / 1e12);
+  for (const std::int64_t length : {2048, 8192, 32768, 131072}) {
+    time_length(length, width, ElementType::bf16, rate);
+  }
+  time_length(8192, width, ElementType::f32, rate);
   return 0;
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "device.h"
 #include "hyena_fir_kernels.h"
 #include "launch.h"
 
@@ -12,13 +13,6 @@ namespace {
 constexpr int kLargestWindow = 8;  // tiles whose filter gradients fit the registers
 
 int window_of(int taps) { return (taps + 14) / 16; }
-
-int device_attribute(cudaDeviceAttr attribute) {
-  int device = 0, value = 0;
-  check(cudaGetDevice(&device));
-  check(cudaDeviceGetAttribute(&value, attribute, device));
-  return value;
-}
 
 struct Sizes {
   std::int64_t strips, filter, featurizer, skip;  // floats of one strip
@@ -58,10 +52,9 @@ __global__ void reduce_kernel(Partials partials, Sizes sizes, std::int64_t group
 
 Strips cut_strips(const HyenaShape& shape, int blocks_per_multiprocessor) {
   constexpr std::int64_t multiple = 64, shortest = 256;
-  static const int multiprocessors = device_attribute(cudaDevAttrMultiProcessorCount);
   const std::int64_t columns = shape.width / 64 * shape.batch;
   const std::int64_t wanted =
-      std::max<std::int64_t>(1, multiprocessors * blocks_per_multiprocessor / columns);
+      std::max<std::int64_t>(1, multiprocessors() * blocks_per_multiprocessor / columns);
   std::int64_t rows = (shape.length + wanted - 1) / wanted;
   rows = std::max(shortest, (rows + multiple - 1) / multiple * multiple);
   return {static_cast<int>((shape.length + rows - 1) / rows), static_cast<int>(rows)};
@@ -70,8 +63,7 @@ Strips cut_strips(const HyenaShape& shape, int blocks_per_multiprocessor) {
 }  // namespace fir
 
 bool fir_supports(const HyenaShape& shape, ElementType type) {
-  static const int major = fir::device_attribute(cudaDevAttrComputeCapabilityMajor);
-  return major == 9 && type == ElementType::bf16 && shape.kind != HyenaKind::long_implicit &&
+  return has_hopper_kernels() && type == ElementType::bf16 && shape.kind != HyenaKind::long_implicit &&
          shape.featurizer_taps == 3 && shape.width % 64 == 0 && shape.width / shape.groups % 16 == 0 &&
          fir::window_of(shape.taps) <= fir::kLargestWindow;
 }

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "cuda_check.h"
+#include "device.h"
 #include "hyena_modal_scan.h"
 #include "hyena_modal_tensor.h"
 #include "hyena_modal_tile.cuh"
@@ -13,13 +14,6 @@ namespace modal {
 namespace {
 
 constexpr std::int64_t kShortestStrip = 4;  // tiles
-
-int device_attribute(cudaDeviceAttr attribute) {
-  int device = 0, value = 0;
-  check(cudaGetDevice(&device));
-  check(cudaDeviceGetAttribute(&value, attribute, device));
-  return value;
-}
 
 bool use_tensor(const HyenaShape& shape, ElementType type) {
   if (shape.order > kMaxOrder) {
@@ -33,16 +27,14 @@ bool use_tensor(const HyenaShape& shape, ElementType type) {
 }  // namespace
 
 bool tensor_supports(const HyenaShape& shape) {
-  static const int major = device_attribute(cudaDevAttrComputeCapabilityMajor);
-  return major == 9 && shape.width % kChannels == 0 && shape.order <= kModes &&
+  return has_hopper_kernels() && shape.width % kChannels == 0 && shape.order <= kModes &&
          shape.featurizer_taps == kTaps;
 }
 
 Layout layout(const HyenaShape& shape) {
-  static const int multiprocessors = device_attribute(cudaDevAttrMultiProcessorCount);
   const std::int64_t tiles = (shape.length + kRows - 1) / kRows,
                      blocks = shape.width / kChannels * shape.batch;
-  const std::int64_t wanted = std::clamp<std::int64_t>(multiprocessors / blocks, 1,
+  const std::int64_t wanted = std::clamp<std::int64_t>(multiprocessors() / blocks, 1,
                                                        std::max<std::int64_t>(1, tiles / kShortestStrip));
   const std::int64_t strip_tiles = (tiles + wanted - 1) / wanted;
   return {static_cast<int>(tiles), static_cast<int>((tiles + strip_tiles - 1) / strip_tiles),

@@ -1,19 +1,9 @@
 // The CUDA runtime that the Hyena kernels and their test call, on the processor: one device with the numbers
-// of an H200, or those of the environment variables STRIPED_EMULATED_MULTIPROCESSORS and
-// STRIPED_EMULATED_CAPABILITY.
+// of an H200.
 #include <cstdlib>
 
 #include "ptx.cuh"
 #include "tensor_map.h"
-
-namespace {
-
-int setting(const char* name, int otherwise) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? otherwise : std::atoi(value);
-}
-
-}  // namespace
 
 extern "C" {
 
@@ -27,9 +17,9 @@ cudaError_t cudaGetDevice(int* device) {
 }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   if (attribute == cudaDevAttrMultiProcessorCount) {
-    *value = setting("STRIPED_EMULATED_MULTIPROCESSORS", 132);
+    *value = 132;
   } else if (attribute == cudaDevAttrComputeCapabilityMajor) {
-    *value = setting("STRIPED_EMULATED_CAPABILITY", 9);
+    *value = 9;
   } else {
     return cudaErrorInvalidValue;
   }

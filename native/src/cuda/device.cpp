@@ -1,0 +1,33 @@
+#include <cstdlib>
+#include <string_view>
+
+#include "cuda_check.h"
+#include "device.h"
+
+namespace striped::cuda {
+namespace {
+
+int attribute(cudaDeviceAttr which) {
+  int device = 0, value = 0;
+  check(cudaGetDevice(&device));
+  check(cudaDeviceGetAttribute(&value, which, device));
+  return value;
+}
+
+}  // namespace
+
+int multiprocessors() {
+  static const int count = attribute(cudaDevAttrMultiProcessorCount);
+  return count;
+}
+
+bool has_hopper_kernels() {
+  static const bool has = [] {
+    const char* portable = std::getenv("STRIPED_CUDA_PORTABLE");
+    if (portable != nullptr && std::string_view(portable) == "1") return false;
+    return attribute(cudaDevAttrComputeCapabilityMajor) == 9;
+  }();
+  return has;
+}
+
+}  // namespace striped::cuda
