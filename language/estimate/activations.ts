@@ -2,7 +2,7 @@ import type { Plan, PlanBlock, PlanFfn, PlanMixer } from '../plan/plan.js';
 import { byBlock } from './by-block.js';
 import { logitRows, mixedWidth, projectedWidth, type Shard } from './operators.js';
 import type { Device } from './roofline.js';
-import { operatorScratch, rowsOfMlp } from './scratch.js';
+import { leftForBackward, operatorScratch, rowsOfMlp } from './scratch.js';
 
 /** Bytes of the arrays of half a block: a norm, a projection, an inner operator and a projection back. */
 interface Sublayer {
@@ -13,8 +13,8 @@ interface Sublayer {
   normed: number;
   hidden: number;
   inner: number;
-  /** Attention's log-sum-exp. */
-  statistics: number;
+  /** Attention's log-sum-exp, or the states of LI: the inner operator leaves them for its backward pass. */
+  left: number;
   /** Attention reads its output again in the backward pass. */
   readsInner: boolean;
   scratch: number;
@@ -41,7 +41,7 @@ function mixerSublayer(device: Device, mixer: PlanMixer, shard: Shard): Sublayer
     normed: normRows * width * value,
     hidden: (rows * projectedWidth(mixer, width) * value) / tensor,
     inner,
-    statistics: attends ? (rows * mixer.heads * 4) / tensor : 0,
+    left: leftForBackward(device, mixer, shard),
     readsInner: attends,
     scratch: operatorScratch(device, mixer, shard),
     gathered: gatheredBytes(device, shard),
@@ -58,7 +58,7 @@ function ffnSublayers(device: Device, ffn: PlanFfn, shard: Shard, recompute: boo
   const slice = rowsOfMlp(shard, recompute);
   const inner = (slice * ffn.inner * value) / tensor;
   const stream = normRows * width * value;
-  const nothing = { statistics: 0, readsInner: false, scratch: 0, exchanged: 0, sliced: slice < rows };
+  const nothing = { left: 0, readsInner: false, scratch: 0, exchanged: 0, sliced: slice < rows };
   const gathered = gatheredBytes(device, shard);
   return [{ stream, norm: normRows * 4, normed: stream, hidden: 2 * inner, inner, gathered, ...nothing }];
 }
@@ -68,8 +68,8 @@ function sublayers(device: Device, block: PlanBlock, shard: Shard, recompute: bo
 }
 
 /** What a sublayer keeps for its backward pass. */
-function kept({ stream, norm, normed, hidden, inner, statistics, exchanged }: Sublayer): number {
-  return stream + norm + normed + hidden + inner + statistics + exchanged;
+function kept({ stream, norm, normed, hidden, inner, left, exchanged }: Sublayer): number {
+  return stream + norm + normed + hidden + inner + left + exchanged;
 }
 
 /** Bytes one block keeps between its forward and its backward pass on one rank. */
@@ -88,7 +88,7 @@ function forwardPeak(parts: Sublayer[], keeps: boolean): number {
       continue;
     }
     const own = normed + each.hidden;
-    const made = own + each.inner + each.statistics + each.exchanged;
+    const made = own + each.inner + each.left + each.exchanged;
     peak = Math.max(
       peak,
       before + each.stream + own, // the norm adds up the branch of the sublayer before
@@ -107,7 +107,7 @@ function sublayerBackwardPeak(each: Sublayer): number {
   const inner = each.readsInner ? each.inner : 0;
   const { gathered } = each;
   if (each.sliced) return base + each.normed + each.stream + 2 * (each.hidden + each.inner) + 3 * gathered;
-  const kept = base + each.normed + each.statistics + each.exchanged;
+  const kept = base + each.normed + each.left + each.exchanged;
   return Math.max(
     // Through the projection back, the operator, and the projection into it.
     kept + each.hidden + each.inner + inner + 2 * gathered,

@@ -76,6 +76,8 @@ export interface HardwareProfile {
   /** What the device calls itself, or a part of it. */
   devices?: string[];
   multiprocessors?: Figure;
+  /** Of an NVIDIA GPU, its major number: which kernels run. */
+  computeCapability?: Figure;
   memoryBytes: Figure;
   /** Of it, what driver and libraries hold; nothing where it is not said. */
   contextBytes?: Figure;

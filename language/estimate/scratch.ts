@@ -1,11 +1,10 @@
-import type { Plan, PlanAttention, PlanHyenaLI, PlanMixer } from '../plan/plan.js';
-import { cutsTime, orderedBackward } from './kernel-ways.js';
+import type { Plan, PlanAttention, PlanMixer } from '../plan/plan.js';
+import { orderedBackward } from './kernel-ways.js';
+import { longFilterMemory } from './long-filter.js';
 import { mixedWidth, projectedWidth } from './operators.js';
 import type { Device } from './roofline.js';
 import type { Shard } from './shard.js';
 
-/** LI keeps the states before each tile; in both directions where it cuts time to fill the device. */
-const LI = { tile: 256, states: 16 };
 /** Scratch of the vendor's matrix library, bytes. */
 const GEMM_SCRATCH = 64 * 2 ** 20;
 /** Rows of an MLP that go through at a time where blocks are recomputed. */
@@ -14,12 +13,6 @@ const SLICE_ROWS = 16384;
 /** Rows that an MLP takes at a time. */
 export function rowsOfMlp({ rows }: Shard, recompute: boolean): number {
   return recompute ? Math.min(rows, SLICE_ROWS) : rows;
-}
-
-function statesOfLongFilter(device: Device, mixer: PlanHyenaLI, shard: Shard): number {
-  const width = shard.width / shard.tensor;
-  const directions = cutsTime(device, shard) ? 2 : 1;
-  return (directions * shard.rows * width * Math.max(LI.states, mixer.order) * 4) / LI.tile;
 }
 
 function attentionScratch(device: Device, mixer: PlanAttention, shard: Shard): number {
@@ -55,6 +48,14 @@ function ringScratch(device: Device, mixer: PlanAttention, { rows, tensor, piece
   return (rows * (values * device.valueBytes + (output + 2 * keys) * 4)) / tensor;
 }
 
+/** What an inner operator leaves for its backward pass beside its output: log-sum-exps, or states of LI. */
+export function leftForBackward(device: Device, mixer: PlanMixer, shard: Shard): number {
+  if (mixer.operator === 'MHA') return (shard.rows * mixer.heads * 4) / shard.tensor;
+  return mixer.operator === 'LI' && device.profile.kind === 'gpu'
+    ? longFilterMemory(device, mixer, shard).kept
+    : 0;
+}
+
 /** Scratch of an inner operator; that of SE and MR is a few megabytes at most. */
 export function operatorScratch(device: Device, mixer: PlanMixer, shard: Shard): number {
   if (mixer.operator === 'MHA') {
@@ -63,7 +64,7 @@ export function operatorScratch(device: Device, mixer: PlanMixer, shard: Shard):
     return attentionScratch(device, mixer, shard) + exchange;
   }
   return mixer.operator === 'LI' && device.profile.kind === 'gpu'
-    ? statesOfLongFilter(device, mixer, shard)
+    ? longFilterMemory(device, mixer, shard).scratch
     : 0;
 }
 

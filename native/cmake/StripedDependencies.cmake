@@ -52,15 +52,18 @@ if(STRIPED_TESTS)
   endif()
 endif()
 
-# The CUDA backend needs nvcc only; AUTO builds it where cuBLASLt, which it needs to run, is installed too.
+# The CUDA backend needs nvcc only; AUTO builds it where cuBLASLt, which it needs to run, is installed too. Its
+# kernels are tested on the processor wherever CUDA's headers are.
 set(STRIPED_BUILD_CUDA OFF)
 if(NOT STRIPED_CUDA STREQUAL "OFF")
   find_program(STRIPED_NVCC nvcc HINTS /usr/local/cuda/bin)
   if(STRIPED_NVCC)
     get_filename_component(STRIPED_CUDA_ROOT "${STRIPED_NVCC}" REALPATH)
     get_filename_component(STRIPED_CUDA_ROOT "${STRIPED_CUDA_ROOT}/../.." ABSOLUTE)
-    find_path(STRIPED_CUBLASLT_INCLUDE cublasLt.h HINTS "${STRIPED_CUDA_ROOT}/include" /usr/local/cuda/include)
   endif()
+  set(STRIPED_CUDA_HINTS "${STRIPED_CUDA_ROOT}/include" /usr/local/cuda/include)
+  find_path(STRIPED_CUDA_INCLUDE cuda_bf16.h HINTS ${STRIPED_CUDA_HINTS})
+  find_path(STRIPED_CUBLASLT_INCLUDE cublasLt.h HINTS ${STRIPED_CUDA_HINTS})
   if(STRIPED_NVCC AND (STRIPED_CUBLASLT_INCLUDE OR STRIPED_CUDA STREQUAL "ON"))
     set(STRIPED_BUILD_CUDA ON)
   elseif(STRIPED_CUDA STREQUAL "ON")

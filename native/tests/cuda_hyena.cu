@@ -2,8 +2,9 @@
 // fresh random inputs, poisoned outputs and workspace, guards behind every array, and the same bits from a
 // second run. Built by CMake as test_cuda_hyena, and as test_hyena_emulated for the processor (emulation/).
 // Arguments: `short` (sequences up to 5,555 tokens, for the sanitizer, under which the longest take hours),
-// `small` (for the emulation) or `all`; then a seed, to see a failure again. Exit code 1 when anything fails,
-// 77 without a GPU.
+// `small` (for the emulation) or `all`; then a seed, to see a failure again. Or `memory`, precision, batch,
+// length, width, order: prints the bytes that an LI keeps and needs as workspace. Exit code 1 when anything
+// fails, 77 without a GPU.
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
@@ -107,7 +108,7 @@ struct Inputs {
 struct Results {
   Values y, dz, featurizer, filter, skip, residues, log_poles;
   double filter_terms =
-      0;  // Σ over channels and taps of what a channel adds to its group's gradient, squared
+      0;  // Σ over channels and taps of the square of what a channel adds to its group's gradient
 };
 
 // One channel of one sequence; sums its share of the weight gradients into its own rows.
@@ -317,6 +318,8 @@ double error(const Values& out, const Values& expected, double base, double term
   return size == 0 ? std::sqrt(difference) : std::sqrt(difference / size);
 }
 
+constexpr std::size_t kFewNumbers = 100;
+
 int passed = 0, failed = 0;
 
 void run(const Case& test) {
@@ -398,12 +401,14 @@ void run(const Case& test) {
                          : name == "skip"       ? expected.skip
                          : name == "residues"   ? expected.residues
                                                 : expected.log_poles;
-    // A filter gradient in bf16 may be a few numbers (four, for one token and four groups), each a sum over
-    // the channels of a group of products of bf16 numbers. What the channels add has random signs: the sum is
-    // by chance many times smaller than its terms, while its error is the rounding of the terms, which no
-    // choice of kernel changes. So the error is measured against the terms, added up as what they are,
-    // independent: for most draws that is |expected|. In fp32, rounding is small enough for any draw.
-    const bool by_terms = test.type == ElementType::bf16 && name == "filter";
+    // A filter gradient of a few numbers (twelve, for one tap and twelve groups), each a sum over a group's
+    // channels of terms of random sign, is by chance several times smaller than its terms, while its error is
+    // the rounding of the terms, which no kernel changes. So there the error is measured against the terms,
+    // added up as what they are, independent. That hides no fault: over draws, the mean square of the sum is
+    // that of the terms, so the limit is the same for what is always wrong; it only does not swing with the
+    // draw. A channel left out is 1/sqrt(channels) of the terms, 3% or more in all these cases, against a
+    // limit of 1%. From a hundred numbers on, chance evens out by itself, and |expected| is the measure.
+    const bool by_terms = test.type == ElementType::bf16 && name == "filter" && output.count < kFewNumbers;
     const double e = error(output.array->get(), want, output.base, by_terms ? expected.filter_terms : 0);
     if (!(e <= tolerance) || !output.array->guard_intact()) good = false;
     char text[64];
@@ -469,9 +474,18 @@ void small() {
   run(modal(bf16, 1, 255, 64, 1, 16, 3, false));
   run(modal(bf16, 2, 700, 64, 32, 5));
   run(modal(bf16, 1, 2600, 64, 1, 16));
-  run(modal(bf16, 1, 2048, 256, 32, 16));
+  run(modal(bf16, 1, 2048, 64, 32, 16));
   run(modal(bf16, 1, 300, 33, 3, 16));
   run(modal(ElementType::f32, 2, 300, 64, 1, 32, 4));
+}
+
+// What an LI of a filter a channel in bf16 or fp32 takes, as the engine's memory table counts it.
+int print_memory(const std::vector<std::string>& arguments) {
+  const ElementType type = arguments.at(0) == "bf16" ? ElementType::bf16 : ElementType::f32;
+  const auto number = [&](std::size_t i) { return std::stoll(arguments.at(i)); };
+  const HyenaShape shape = modal(type, number(1), number(2), number(3), 1, static_cast<int>(number(4))).shape;
+  std::printf("%zu %zu\n", cuda::hyena_kept(shape, type), cuda::hyena_workspace(shape, type));
+  return 0;
 }
 
 }  // namespace
@@ -483,6 +497,7 @@ int main(int count, char** arguments) {
     return kSkipped;
   }
   const std::string size = count > 1 ? arguments[1] : "all";
+  if (size == "memory") return print_memory({arguments + 2, arguments + count});
   const unsigned seed = count > 2 ? static_cast<unsigned>(std::stoul(arguments[2])) : std::random_device{}();
   generator.seed(seed);
   std::printf("seed %u\n", seed);

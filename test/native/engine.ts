@@ -8,6 +8,10 @@ import { outcome, type Outcome } from '../support/outcome.js';
 import { tinyPlan } from '../support/tiny-run.js';
 
 export const RUNNER = fileURLToPath(new URL('../../build/native/striped-runner', import.meta.url));
+/** The CUDA kernels' test on the processor; there where the build found the headers of CUDA. */
+export const EMULATED = fileURLToPath(
+  new URL('../../build/native/tests/emulation/test_hyena_emulated', import.meta.url),
+);
 
 /** The last argument of `memory` and others that computes on the CPU, two threads. */
 export const ON_CPU = ['--backend', 'cpu', '--threads', '2'];

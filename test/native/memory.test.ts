@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { estimatePlan, hardwareById } from '../../language/estimate/index.js';
+import { longFilterMemory } from '../../language/estimate/long-filter.js';
 import type { MeasuredCalls } from '../../language/estimate/parts.js';
 import { deviceFor } from '../../language/estimate/roofline.js';
 import { libraryScratch } from '../../language/estimate/scratch.js';
@@ -8,7 +11,7 @@ import type { Plan, PlanParallel } from '../../language/plan/plan.js';
 import { spreadOf } from '../../language/plan/spread.js';
 import { nameOf, planOf, type StepConfiguration } from '../../extension/calibration/configuration.js';
 import { STEP_CONFIGURATIONS } from '../../scripts/support/step-configurations.js';
-import { runner, Scratch } from './engine.js';
+import { EMULATED, runner, Scratch } from './engine.js';
 
 /** Of what the engine plans to allocate. */
 const WITHIN = 0.02;
@@ -105,4 +108,41 @@ describe('estimated memory is what the engine plans to allocate', function () {
     }
     assert.ok(sizes[0]! < 0.6 * sizes[1]!, String(sizes));
   });
+});
+
+// What the kernels' own table says is asked of them on the processor, as one of an H200's multiprocessors.
+describe('estimated memory of LI on a GPU is what its kernels ask for', function () {
+  this.timeout(TIMEOUT_MS);
+  if (!existsSync(EMULATED)) {
+    it.skip('SKIPPED: this build has no emulated kernels, which need the headers of CUDA');
+    return;
+  }
+  const between = (from: number, to: number) => from + Math.floor(Math.random() * (to - from + 1));
+
+  for (const precision of ['bf16', 'fp32'] as const) {
+    it(`in ${precision}, for shapes drawn anew each time`, () => {
+      const device = deviceFor(hardwareById('h200-sxm')!, precision);
+      for (let i = 0; i < 12; i++) {
+        const batch = between(1, 3);
+        const length = between(1, 40_000);
+        // Every other time a width that the tensor-core kernels do not take.
+        const width = 32 * between(1, 160) + (i % 2) * between(1, 31);
+        const order = between(1, 32);
+        const shape = [batch, length, width, order].map(String);
+        const [kept, scratch] = execFileSync(EMULATED, ['memory', precision, ...shape], { encoding: 'utf8' })
+          .split(' ')
+          .map(Number);
+        const rows = batch * length;
+        assert.deepEqual(
+          longFilterMemory(
+            device,
+            { operator: 'LI', groups: width, featurizerTaps: 3, skip: true, bias: false, order },
+            { batch, sequence: length, rows, normRows: rows, width, tensor: 1, passes: 'nothing', pieces: 1 },
+          ),
+          { kept, scratch },
+          shape.join(' '),
+        );
+      }
+    });
+  }
 });

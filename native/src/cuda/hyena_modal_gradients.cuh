@@ -45,7 +45,8 @@ struct OperandTable {
     decays.make(filter, lane);
     v[channel][lane.index] = {input.v[0], input.v[1], input.v[2], input.v[3]};
     u[channel][lane.index] = {output.u[0], output.u[1], output.u[2], output.u[3]};
-    decay[channel][lane.g] = {decays.chunk[0], decays.chunk[1], decays.mend[0], decays.mend[1]};
+    if (lane.q == 0)
+      decay[channel][lane.g] = {decays.chunk[0], decays.chunk[1], decays.mend[0], decays.mend[1]};
     if (lane.index + kFirstTap < kChunk) {
       taps[channel][min(lane.index, kTapPairs - 1)] =
           OutputOperands::pair_of_taps(values, skip, lane.index + kFirstTap);

@@ -303,6 +303,7 @@ __device__ inline void store_output(std::uint32_t address, const OutputOperands&
     y[2 * j] = ptx::pack_bf16(d[j][0], d[j][1]);
     y[2 * j + 1] = ptx::pack_bf16(d[j][2], d[j][3]);
   }
+  __syncwarp();  // all lanes have read what is overwritten
   ptx::store_matrix_transposed(address, y);
 }
 

@@ -1,5 +1,6 @@
 #include "emulation.h"
 
+#include <setjmp.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 
@@ -12,16 +13,19 @@
 #include <stdexcept>
 #include <vector>
 
+#include "races.h"
+
 namespace emulation {
 namespace {
 
-constexpr std::size_t kStack = 256 * 1024, kShared = 228 * 1024;
+constexpr std::size_t kStack = 256 * 1024;
 
 struct Fiber {
-  ucontext_t context;
+  ucontext_t start;
+  jmp_buf here;  // once it has started: a jump is much cheaper than a change of context
+  bool started;
   uint3 place;
   int index;
-  bool done;
   std::vector<std::function<void()>> group;
   std::deque<std::vector<std::function<void()>>> groups;
 };
@@ -35,6 +39,7 @@ struct Warp {
 struct Named {
   int arrived = 0;
   std::vector<Fiber*> waiting;
+  races::Clock clock;
 };
 
 struct Transaction {
@@ -42,6 +47,7 @@ struct Transaction {
   std::int64_t bytes = 0;
   std::vector<std::pair<std::uint32_t, std::function<void()>>> copies;
   std::vector<Fiber*> waiting;
+  races::Clock clock;
 };
 
 struct Machine {
@@ -49,14 +55,14 @@ struct Machine {
   std::mt19937 random;
   dim3 blocks, threads;
   uint3 block;
-  std::vector<std::unique_ptr<char[]>> stacks;
+  std::vector<void*> stacks;
   std::vector<std::unique_ptr<Fiber>> fibers;
   std::vector<Warp> warps;
   std::map<int, Named> barriers;
   std::map<std::uint32_t, Transaction> transactions;
   std::deque<Fiber*> ready;
   Fiber* current = nullptr;
-  ucontext_t scheduler;
+  jmp_buf scheduler;
   int alive = 0;
   const std::function<void()>* kernel = nullptr;
   std::exception_ptr failure;
@@ -71,18 +77,31 @@ struct Machine {
 
 [[noreturn]] void fail(const std::string& what) { throw std::logic_error("emulation: " + what); }
 
+void* map_memory(std::size_t bytes, int flags) {
+  void* const memory =
+      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+  if (memory == MAP_FAILED) fail("no memory");
+  return memory;
+}
+
 void wake(std::vector<Fiber*>& fibers) {
   for (Fiber* fiber : fibers) machine.ready.push_back(fiber);
   fibers.clear();
 }
 
 // Until somebody puts this fiber among the ready ones again.
-void sleep_here() { swapcontext(&machine.current->context, &machine.scheduler); }
+void sleep_here() {
+  if (_setjmp(machine.current->here) == 0) _longjmp(machine.scheduler, 1);
+}
 
-void release_if_complete(Named& barrier, int count) {
-  if (barrier.arrived < count) return;
-  barrier.arrived = 0;
-  wake(barrier.waiting);
+void run_until_it_sleeps(Fiber& fiber) {
+  machine.current = &fiber;
+  if (_setjmp(machine.scheduler) == 0) {
+    if (fiber.started) _longjmp(fiber.here, 1);
+    fiber.started = true;
+    setcontext(&fiber.start);
+  }
+  machine.current = nullptr;
 }
 
 void fiber_main() {
@@ -92,9 +111,8 @@ void fiber_main() {
   } catch (...) {
     if (!machine.failure) machine.failure = std::current_exception();
   }
-  machine.current->done = true;
   machine.alive -= 1;
-  swapcontext(&machine.current->context, &machine.scheduler);
+  _longjmp(machine.scheduler, 1);
 }
 
 Fiber* next_ready() {
@@ -108,7 +126,7 @@ Fiber* next_ready() {
 void make_fibers(int count) {
   while (static_cast<int>(machine.fibers.size()) < count) {
     machine.fibers.push_back(std::make_unique<Fiber>());
-    machine.stacks.push_back(std::make_unique<char[]>(kStack));
+    machine.stacks.push_back(map_memory(kStack, 0));
   }
   const dim3& t = machine.threads;
   for (int i = 0; i < count; ++i) {
@@ -116,14 +134,14 @@ void make_fibers(int count) {
     const auto at = static_cast<unsigned>(i);
     fiber.place = {at % t.x, at / t.x % t.y, at / t.x / t.y};
     fiber.index = i;
-    fiber.done = false;
+    fiber.started = false;
     fiber.group.clear();
     fiber.groups.clear();
-    getcontext(&fiber.context);
-    fiber.context.uc_stack.ss_sp = machine.stacks[i].get();
-    fiber.context.uc_stack.ss_size = kStack;
-    fiber.context.uc_link = nullptr;
-    makecontext(&fiber.context, fiber_main, 0);
+    getcontext(&fiber.start);
+    fiber.start.uc_stack.ss_sp = machine.stacks[i];
+    fiber.start.uc_stack.ss_size = kStack;
+    fiber.start.uc_link = nullptr;
+    makecontext(&fiber.start, fiber_main, 0);
     machine.ready.push_back(&fiber);
   }
 }
@@ -137,13 +155,14 @@ void run_block() {
   machine.alive = count;
   std::memset(machine.shared, 0xff, kShared);
   make_fibers(count);
+  races::start_block(count);
   while (machine.alive > 0) {
     if (machine.failure) std::rethrow_exception(std::exchange(machine.failure, nullptr));
     if (machine.ready.empty()) fail("the block's threads wait for one another for ever");
-    machine.current = next_ready();
-    swapcontext(&machine.scheduler, &machine.current->context);
+    run_until_it_sleeps(*next_ready());
   }
   if (machine.failure) std::rethrow_exception(std::exchange(machine.failure, nullptr));
+  if (const std::string race = races::take_report(); !race.empty()) fail(race);
 }
 
 Transaction& transaction_at(std::uint32_t address) {
@@ -165,6 +184,7 @@ void run_copies(Transaction& t) {
   for (auto& [bytes, copy] : copies) {
     copy();
     t.bytes -= bytes;
+    races::release(thread_index(), t.clock);
   }
   complete_if_done(t);
 }
@@ -174,10 +194,7 @@ void run_copies(Transaction& t) {
 void run(dim3 blocks, dim3 threads, std::size_t shared, const std::function<void()>& kernel) {
   if (shared > kShared) fail("more shared memory than a block can have");
   if (machine.shared == nullptr) {
-    void* memory =
-        mmap(nullptr, kShared, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
-    if (memory == MAP_FAILED) fail("no memory with 32-bit addresses");
-    machine.shared = static_cast<std::uint8_t*>(memory);
+    machine.shared = static_cast<std::uint8_t*>(map_memory(kShared, MAP_32BIT));  // addresses have 32 bits
   }
   machine.blocks = blocks;
   machine.threads = threads;
@@ -196,6 +213,7 @@ const uint3& thread() { return machine.current->place; }
 const uint3& block() { return machine.block; }
 const dim3& threads() { return machine.threads; }
 const dim3& blocks() { return machine.blocks; }
+int thread_index() { return machine.current == nullptr ? -1 : machine.current->index; }
 std::uint8_t* dynamic_shared() { return machine.shared; }
 
 void meet_warp(WarpWork work, void* mine) {
@@ -211,14 +229,32 @@ void meet_warp(WarpWork work, void* mine) {
   wake(warp.met);
 }
 
+void sync_warp() {
+  meet_warp(
+      [](void* const(&)[kWarp]) {
+        races::Clock clock;
+        const int first = machine.current->index / kWarp * kWarp;
+        for (int i = first; i < first + kWarp; ++i) races::release(i, clock);
+        for (int i = first; i < first + kWarp; ++i) races::acquire(i, clock);
+      },
+      nullptr);
+}
+
 void barrier(int index, int count, bool wait) {
   Named& barrier = machine.barriers[index];
+  Fiber* const self = machine.current;
+  races::release(self->index, barrier.clock);
   barrier.arrived += 1;
-  const int expected = count == 0 ? machine.alive : count;
-  if (barrier.arrived >= expected) return release_if_complete(barrier, expected);
-  if (!wait) return;
-  barrier.waiting.push_back(machine.current);
-  sleep_here();
+  if (wait) barrier.waiting.push_back(self);
+  if (barrier.arrived < (count == 0 ? machine.alive : count)) {
+    if (wait) sleep_here();
+    return;
+  }
+  for (Fiber* fiber : barrier.waiting) races::acquire(fiber->index, barrier.clock);
+  barrier.clock.clear();
+  barrier.arrived = 0;
+  if (wait) barrier.waiting.pop_back();
+  wake(barrier.waiting);
 }
 
 void defer(std::function<void()> copy) {
@@ -244,6 +280,7 @@ void transaction_init(std::uint32_t address, std::uint32_t arrivals) {
 }
 void transaction_expect(std::uint32_t address, std::uint32_t bytes) {
   Transaction& t = transaction_at(address);
+  races::release(thread_index(), t.clock);
   t.bytes += bytes;
   t.pending -= 1;
   complete_if_done(t);
@@ -262,6 +299,7 @@ void transaction_wait(std::uint32_t address, std::uint32_t parity) {
     t.waiting.push_back(machine.current);
     sleep_here();
   }
+  races::acquire(thread_index(), t.clock);
 }
 
 }  // namespace emulation

@@ -5,7 +5,7 @@
 //
 // Nothing says in which order fibers run or when an asynchronous copy happens. Here fibers run in order and
 // copies happen at once; with STRIPED_EMULATED_ORDER=SEED fibers run in a random order and copies happen as
-// late as allowed. A missing barrier or a buffer reused too early gives wrong results one way or the other.
+// late as allowed. In both, races between a block's threads are errors (races.h).
 #pragma once
 
 #include <cuda.h>
@@ -28,6 +28,7 @@
 namespace emulation {
 
 constexpr int kWarp = 32;
+constexpr std::size_t kShared = 228 * 1024;  // bytes that a block can have
 
 // One block after the other; `kernel` runs in every thread.
 void run(dim3 blocks, dim3 threads, std::size_t shared, const std::function<void()>& kernel);
@@ -36,12 +37,14 @@ const uint3& thread();
 const uint3& block();
 const dim3& threads();
 const dim3& blocks();
+int thread_index();  // of the running thread in its block; -1 where none runs
 std::uint8_t* dynamic_shared();
 
 // Meets the warp's other threads; the last one calls `work` with what each brought. All must call with the
 // same `work`.
 using WarpWork = void (*)(void* const (&lanes)[kWarp]);
 void meet_warp(WarpWork work, void* mine);
+void sync_warp();
 void barrier(int index, int count, bool wait);  // count 0: all threads of the block
 
 // Asynchronous work of this thread, in groups.
@@ -90,9 +93,7 @@ To bits(From from) {
 inline int min(int a, int b) { return std::min(a, b); }
 inline int max(int a, int b) { return std::max(a, b); }
 inline void __syncthreads() { emulation::barrier(0, 0, true); }
-inline void __syncwarp() {
-  emulation::meet_warp([](void* const(&)[emulation::kWarp]) {}, nullptr);
-}
+inline void __syncwarp() { emulation::sync_warp(); }
 template <class T>
 T __shfl_sync(unsigned, T value, int lane) {
   return emulation::shuffle(value, lane);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "emulation.h"
+#include "races.h"
 
 namespace striped::cuda::ptx {
 
@@ -16,6 +17,12 @@ inline std::uint16_t half(std::uint32_t pair, int which) {
 template <class T>
 T& at(std::uint32_t address) {
   return *reinterpret_cast<T*>(static_cast<std::uintptr_t>(address));
+}
+// Says that `bytes` at `address` are read or written, and where they are.
+[[gnu::noinline]] inline void* touch(std::uint32_t address, std::size_t bytes, bool writes) {
+  void* const place = &at<char>(address);
+  ::emulation::races::access(place, bytes, writes, __builtin_return_address(0));
+  return place;
 }
 
 // Element-wise on pairs, each result rounded once.
@@ -41,15 +48,19 @@ inline std::uint32_t shared_address(const void* pointer) {
 }
 inline std::uint8_t* dynamic_shared() { return ::emulation::dynamic_shared(); }
 
-inline std::uint32_t load_shared(std::uint32_t address) { return detail::at<std::uint32_t>(address); }
+inline std::uint32_t load_shared(std::uint32_t address) {
+  std::uint32_t value;
+  std::memcpy(&value, detail::touch(address, sizeof value, false), sizeof value);
+  return value;
+}
 inline void load_shared(std::uint32_t (&v)[4], std::uint32_t address) {
-  std::memcpy(v, &detail::at<std::uint32_t>(address), 16);
+  std::memcpy(v, detail::touch(address, sizeof v, false), sizeof v);
 }
 inline void store_shared(std::uint32_t address, std::uint32_t value) {
-  detail::at<std::uint32_t>(address) = value;
+  std::memcpy(detail::touch(address, sizeof value, true), &value, sizeof value);
 }
 inline void store_shared(std::uint32_t address, const std::uint32_t (&v)[4]) {
-  std::memcpy(&detail::at<std::uint32_t>(address), v, 16);
+  std::memcpy(detail::touch(address, sizeof v, true), v, sizeof v);
 }
 
 inline void barrier_sync(int index, int threads) { ::emulation::barrier(index, threads, true); }
@@ -57,10 +68,11 @@ inline void barrier_arrive(int index, int threads) { ::emulation::barrier(index,
 
 inline void copy_async(std::uint32_t shared, const void* global, bool valid) {
   ::emulation::defer([=] {
+    void* const to = detail::touch(shared, 16, true);
     if (valid) {
-      std::memcpy(&detail::at<char>(shared), global, 16);
+      std::memcpy(to, global, 16);
     } else {
-      std::memset(&detail::at<char>(shared), 0, 16);
+      std::memset(to, 0, 16);
     }
   });
 }

@@ -52,12 +52,20 @@ describe('memory', () => {
     assert.equal(depths[1]! - depths[0]!, 8192 * 4096 * 2);
   });
 
-  it('scratch: states of LI, scores or sums of attention, copies in FP8', () => {
+  it('keeps a state of LI before each tile of 256 tokens, four bytes a mode', () => {
+    const arena = (mixer: PlanMixer) => {
+      const { activations, workspace } = estimatePlan(makePlan({ mixers: [mixer] })).memoryBytes;
+      return activations + workspace;
+    };
+    assert.equal(arena(LI) - arena(SE), (8192 / 256) * 4096 * 16 * 4);
+  });
+
+  it('scratch: gradients of LI, scores or sums of attention, copies in FP8', () => {
     const MIB = 2 ** 20;
     const scratch = (mixer: PlanMixer, run: Partial<PlanRun> = {}) =>
       estimatePlan(makePlan({ mixers: [mixer], run })).memoryBytes.workspace - 64 * MIB;
     assert.equal(scratch(SE), 0);
-    assert.equal(scratch(LI), (8192 * 4096 * 16 * 4) / 256);
+    assert.equal(scratch(LI), 4096 * (2 * 16 + 10) * 4);
     const rotated = 2 * 8192 * 4096 * 2;
     const sums = 8192 * 32 * 4;
     assert.equal(scratch(MHA), rotated + sums + 2048 * MIB);
