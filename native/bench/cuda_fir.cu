@@ -25,19 +25,19 @@ template <class T>
 struct Device {
   T* data = nullptr;
   std::size_t count;
-  explicit Device(std::size_t n) : count(n) { check(cudaMalloc(&data, n * sizeof(T))); }
+  explicit Device(std::size_t n) : count(n) { check(cudaMalloc(&data, n * sizeof(T)), "cudaMalloc"); }
   ~Device() { cudaFree(data); }
   Device(const Device&) = delete;
   void put(const std::vector<T>& host) {
-    check(cudaMemcpy(data, host.data(), count * sizeof(T), cudaMemcpyHostToDevice));
+    check(cudaMemcpy(data, host.data(), count * sizeof(T), cudaMemcpyHostToDevice), "cudaMemcpy");
   }
   std::vector<T> get() const {
     std::vector<T> host(count);
-    check(cudaMemcpy(host.data(), data, count * sizeof(T), cudaMemcpyDeviceToHost));
+    check(cudaMemcpy(host.data(), data, count * sizeof(T), cudaMemcpyDeviceToHost), "cudaMemcpy");
     return host;
   }
-  void poison() { check(cudaMemset(data, 0xff, count * sizeof(T))); }
-  void clear() { check(cudaMemset(data, 0, count * sizeof(T))); }
+  void poison() { check(cudaMemset(data, 0xff, count * sizeof(T)), "cudaMemset"); }
+  void clear() { check(cudaMemset(data, 0, count * sizeof(T)), "cudaMemset"); }
 };
 
 __global__ void fill_kernel(__nv_bfloat16* out, std::size_t n, unsigned long long seed) {
@@ -190,7 +190,7 @@ void verify(HyenaShape shape) {
   p.dfeaturizer.clear(), p.dfilter.clear(), p.dskip.clear();
   p.forward();
   p.backward();
-  check(cudaDeviceSynchronize());
+  check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
   const bool mr = shape.kind == HyenaKind::medium_regularised;
   const Reference r =
       reference(shape, p.featurizer_host, p.filter_host, mr ? p.decay_host : std::vector<float>{},
@@ -211,16 +211,16 @@ void verify(HyenaShape shape) {
 template <class F>
 double median_ms(F&& run, int repeats) {
   cudaEvent_t start, stop;
-  check(cudaEventCreate(&start)), check(cudaEventCreate(&stop));
+  check(cudaEventCreate(&start), "cudaEventCreate"), check(cudaEventCreate(&stop), "cudaEventCreate");
   std::vector<float> times;
   for (int i = 0; i < 3; ++i) run();
   for (int i = 0; i < repeats; ++i) {
-    check(cudaEventRecord(start));
+    check(cudaEventRecord(start), "cudaEventRecord");
     run();
-    check(cudaEventRecord(stop));
-    check(cudaEventSynchronize(stop));
+    check(cudaEventRecord(stop), "cudaEventRecord");
+    check(cudaEventSynchronize(stop), "cudaEventSynchronize");
     float ms;
-    check(cudaEventElapsedTime(&ms, start, stop));
+    check(cudaEventElapsedTime(&ms, start, stop), "cudaEventElapsedTime");
     times.push_back(ms);
   }
   std::sort(times.begin(), times.end());

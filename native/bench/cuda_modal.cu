@@ -25,7 +25,7 @@ constexpr int kRepeats = 21;
 
 struct Buffer {
   void* data = nullptr;
-  explicit Buffer(std::size_t bytes) { check(cudaMalloc(&data, bytes)); }
+  explicit Buffer(std::size_t bytes) { check(cudaMalloc(&data, bytes), "cudaMalloc"); }
   ~Buffer() { cudaFree(data); }
   Buffer(const Buffer&) = delete;
 };
@@ -45,26 +45,26 @@ void fill_random(void* data, std::size_t n, ElementType type, unsigned long long
   } else {
     fill<<<2048, 256>>>(static_cast<float*>(data), n, seed);
   }
-  check(cudaGetLastError());
+  check(cudaGetLastError(), "cudaGetLastError");
 }
 
 double median_ms(const Buffer& evict, std::size_t evict_bytes, const std::function<void()>& work) {
   cudaEvent_t start, stop;
-  check(cudaEventCreate(&start));
-  check(cudaEventCreate(&stop));
+  check(cudaEventCreate(&start), "cudaEventCreate");
+  check(cudaEventCreate(&stop), "cudaEventCreate");
   std::vector<float> times;
   for (int i = -2; i < kRepeats; ++i) {
-    check(cudaMemsetAsync(evict.data, i, evict_bytes));
-    check(cudaEventRecord(start));
+    check(cudaMemsetAsync(evict.data, i, evict_bytes), "cudaMemsetAsync");
+    check(cudaEventRecord(start), "cudaEventRecord");
     work();
-    check(cudaEventRecord(stop));
-    check(cudaEventSynchronize(stop));
+    check(cudaEventRecord(stop), "cudaEventRecord");
+    check(cudaEventSynchronize(stop), "cudaEventSynchronize");
     float ms = 0;
-    check(cudaEventElapsedTime(&ms, start, stop));
+    check(cudaEventElapsedTime(&ms, start, stop), "cudaEventElapsedTime");
     if (i >= 0) times.push_back(ms);
   }
-  check(cudaEventDestroy(start));
-  check(cudaEventDestroy(stop));
+  check(cudaEventDestroy(start), "cudaEventDestroy");
+  check(cudaEventDestroy(stop), "cudaEventDestroy");
   std::sort(times.begin(), times.end());
   return times[times.size() / 2];
 }
@@ -73,13 +73,14 @@ double median_ms(const Buffer& evict, std::size_t evict_bytes, const std::functi
 double copy_rate() {
   constexpr std::size_t bytes = std::size_t{2} << 30, evicted = std::size_t{256} << 20;
   Buffer from(bytes), to(bytes), evict(evicted);
-  const double ms = median_ms(
-      evict, evicted, [&] { check(cudaMemcpyAsync(to.data, from.data, bytes, cudaMemcpyDeviceToDevice)); });
+  const double ms = median_ms(evict, evicted, [&] {
+    check(cudaMemcpyAsync(to.data, from.data, bytes, cudaMemcpyDeviceToDevice), "cudaMemcpyAsync");
+  });
   return 2.0 * bytes / ms * 1e3;
 }
 
 void upload(const Buffer& buffer, const std::vector<float>& host) {
-  check(cudaMemcpy(buffer.data, host.data(), host.size() * 4, cudaMemcpyHostToDevice));
+  check(cudaMemcpy(buffer.data, host.data(), host.size() * 4, cudaMemcpyHostToDevice), "cudaMemcpy");
 }
 
 void time_length(std::int64_t length, std::int64_t width, ElementType type, double rate) {

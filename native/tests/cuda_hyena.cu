@@ -2,9 +2,9 @@
 // fresh random inputs, poisoned outputs and workspace, guards behind every array, and the same bits from a
 // second run. Built by CMake as test_cuda_hyena, and as test_hyena_emulated for the processor (emulation/).
 // Arguments: `short` (sequences up to 5,555 tokens, for the sanitizer, under which the longest take hours),
-// `small` (for the emulation) or `all`; then a seed, to see a failure again. Or `memory`, precision, batch,
-// length, width, order: prints the bytes that an LI keeps and needs as workspace. Exit code 1 when anything
-// fails, 77 without a GPU.
+// `small` (for the emulation), `one` (an LI, for racecheck, which is slower still) or `all`; then a seed, to
+// see a failure again. Or `memory`, precision, batch, length, width, order: prints the bytes that an LI keeps
+// and needs as workspace. Exit code 1 when anything fails, 77 without a GPU.
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
@@ -45,7 +45,7 @@ class DeviceArray {
  public:
   DeviceArray(std::size_t count, ElementType type)
       : count_(count), size_(type == ElementType::bf16 ? 2 : 4), bytes_(count * size_ + kGuard) {
-    check(cudaMalloc(&data_, bytes_));
+    check(cudaMalloc(&data_, bytes_), "cudaMalloc");
     poison();
   }
   DeviceArray(Values& values, ElementType type) : DeviceArray(values.size(), type) { put(values); }
@@ -53,7 +53,7 @@ class DeviceArray {
   DeviceArray(const DeviceArray&) = delete;
 
   void* data() const { return data_; }
-  void poison() { check(cudaMemset(data_, 0xff, bytes_)); }
+  void poison() { check(cudaMemset(data_, 0xff, bytes_), "cudaMemset"); }
   // Rounds `values` to the array's type.
   void put(Values& values) {
     std::vector<char> host(count_ * size_);
@@ -68,11 +68,11 @@ class DeviceArray {
         values[i] = x;
       }
     }
-    check(cudaMemcpy(data_, host.data(), host.size(), cudaMemcpyHostToDevice));
+    check(cudaMemcpy(data_, host.data(), host.size(), cudaMemcpyHostToDevice), "cudaMemcpy");
   }
   std::vector<unsigned char> raw() const {
     std::vector<unsigned char> host(bytes_);
-    check(cudaMemcpy(host.data(), data_, bytes_, cudaMemcpyDeviceToHost));
+    check(cudaMemcpy(host.data(), data_, bytes_, cudaMemcpyDeviceToHost), "cudaMemcpy");
     return host;
   }
   Values get() const {
@@ -377,7 +377,7 @@ void run(const Case& test) {
         implicit ? d_residues.data() : nullptr, implicit ? d_log_poles.data() : nullptr};
     cuda::hyena_backward(s, weights, test.type, z.data(), kept.data(), dy.data(), dz.data(), gradients,
                          workspace.data(), nullptr);
-    check(cudaDeviceSynchronize());
+    check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
     for (std::size_t i = 0; i < outputs.size(); ++i) {
       auto raw = outputs[i].array->raw();
       if (repeat == 0) {
@@ -504,6 +504,8 @@ int main(int count, char** arguments) {
   try {
     if (size == "small") {
       small();
+    } else if (size == "one") {
+      run(modal(ElementType::bf16, 1, 700, 32, 1, 16));
     } else {
       for (const ElementType type : {ElementType::f32, ElementType::bf16}) all(type, size == "short");
       if (size != "short") run(modal(ElementType::bf16, 1, 1 << 20, 64, 1, 16));

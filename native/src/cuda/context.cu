@@ -16,18 +16,6 @@ std::string gibibytes(std::size_t bytes) {
 
 }  // namespace
 
-void check(cudaError_t status, const char* what) {
-  if (status == cudaSuccess) return;
-  // A sticky error would otherwise be blamed on the next call.
-  cudaGetLastError();
-  if (status == cudaErrorMemoryAllocation) {
-    throw Error("out-of-memory", std::string("The GPU ran out of memory in ") + what +
-                                     "; use a smaller micro-batch or sequence, or `recompute blocks`.");
-  }
-  throw Error("cuda-error", std::string("CUDA failed in ") + what + ": " + cudaGetErrorString(status) +
-                                "; the run can be resumed from its last checkpoint.");
-}
-
 void* device_allocate(std::size_t bytes) {
   void* pointer = nullptr;
   const cudaError_t status = cudaMalloc(&pointer, std::max<std::size_t>(bytes, 256));

@@ -9,13 +9,12 @@
 #include <string>
 #include <vector>
 
+#include "cuda_check.h"
 #include "hyena.h"
 #include "striped/backend.h"
 
 namespace striped::cuda {
 
-// Throws Error "cuda-error" (or "out-of-memory") naming `what` when a call failed.
-void check(cudaError_t status, const char* what);
 // After a kernel launch.
 inline void check_launch(const char* kernel) { check(cudaGetLastError(), kernel); }
 

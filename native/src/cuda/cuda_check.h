@@ -1,4 +1,4 @@
-// Turns CUDA runtime failures into striped::Error.
+// Turns failures of the CUDA runtime into striped::Error.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -9,10 +9,17 @@
 
 namespace striped::cuda {
 
-inline void check(cudaError_t status) {
+// Throws Error "cuda-error" or "out-of-memory" where a call failed; `what` is the call, or what it was for.
+inline void check(cudaError_t status, const char* what) {
   if (status == cudaSuccess) return;
-  throw Error(status == cudaErrorMemoryAllocation ? "out-of-memory" : "cuda",
-              std::string("CUDA: ") + cudaGetErrorString(status) + " (" + cudaGetErrorName(status) + ")");
+  // An error is held until somebody asks for it, and would be blamed on the next call.
+  cudaGetLastError();
+  if (status == cudaErrorMemoryAllocation) {
+    throw Error("out-of-memory", std::string("The GPU ran out of memory in ") + what +
+                                     "; use a smaller micro-batch or sequence, or `recompute blocks`.");
+  }
+  throw Error("cuda-error", std::string("CUDA failed in ") + what + ": " + cudaGetErrorString(status) +
+                                "; the run can be resumed from its last checkpoint.");
 }
 
 }  // namespace striped::cuda

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <string>
 
-#include "cuda_check.h"
 #include "device.h"
 #include "hyena_modal_scan.h"
 #include "hyena_modal_tensor.h"
 #include "hyena_modal_tile.cuh"
+#include "striped/error.h"
 
 namespace striped::cuda {
 namespace modal {

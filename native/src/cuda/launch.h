@@ -3,11 +3,28 @@
 
 #include <cuda_runtime.h>
 
+#include <string>
+#include <string_view>
 #include <utility>
 
 #include "cuda_check.h"
 
 namespace striped::cuda {
+
+// The kernel's name without what encloses it, out of what the compiler calls this function.
+template <auto kernel>
+std::string name_of() {
+  std::string_view name = __PRETTY_FUNCTION__;
+  const std::string_view before = "kernel = ";
+  name.remove_prefix(name.find(before) + before.size());
+  name = name.substr(0, name.find_first_of(";]"));
+  const std::size_t scope = name.substr(0, name.find('<')).rfind("::");
+  return std::string(scope == std::string_view::npos ? name : name.substr(scope + 2));
+}
+template <auto kernel>
+void check_started(cudaError_t status) {
+  if (status != cudaSuccess) check(status, name_of<kernel>().c_str());
+}
 
 // Starts `kernel` with `shared` bytes of dynamic shared memory, always the same number for a kernel.
 template <auto kernel, class... Arguments>
@@ -16,14 +33,14 @@ void launch(dim3 blocks, dim3 threads, std::size_t shared, cudaStream_t stream, 
   if (shared > without_asking) {
     static const cudaError_t raised =
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
-    check(raised);
+    check_started<kernel>(raised);
   }
   cudaLaunchConfig_t config{};
   config.gridDim = blocks;
   config.blockDim = threads;
   config.dynamicSmemBytes = shared;
   config.stream = stream;
-  check(cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...));
+  check_started<kernel>(cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...));
 }
 
 }  // namespace striped::cuda

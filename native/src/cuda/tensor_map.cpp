@@ -17,7 +17,7 @@ PFN_cuTensorMapEncodeTiled_v12000 encode_function() {
     cudaDriverEntryPointQueryResult result{};
     cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &entry, 12000, cudaEnableDefault, &result);
     if (result != cudaDriverEntryPointSuccess || entry == nullptr) {
-      throw Error("cuda", "this NVIDIA driver lacks cuTensorMapEncodeTiled; update it to 525 or later");
+      throw Error("cuda-error", "this NVIDIA driver lacks cuTensorMapEncodeTiled; update it to 525 or later");
     }
     return reinterpret_cast<PFN_cuTensorMapEncodeTiled_v12000>(entry);
   }();
@@ -40,9 +40,10 @@ CUtensorMap bf16_tensor_map(const void* data, std::int64_t batch, std::int64_t r
                         strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
                         CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (status != CUDA_SUCCESS) {
-    throw Error("cuda", "cannot describe a [" + std::to_string(batch) + ", " + std::to_string(rows) + ", " +
-                            std::to_string(columns) + "] array to the copy engine (driver error " +
-                            std::to_string(static_cast<int>(status)) + ")");
+    throw Error("cuda-error", "cannot describe a [" + std::to_string(batch) + ", " + std::to_string(rows) +
+                                  ", " + std::to_string(columns) +
+                                  "] array to the copy engine (driver error " +
+                                  std::to_string(static_cast<int>(status)) + ")");
   }
   return map;
 }

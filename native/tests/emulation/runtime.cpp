@@ -26,7 +26,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   return cudaSuccess;
 }
 cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
-const char* cudaGetErrorName(cudaError_t) { return "error"; }
+cudaError_t cudaGetLastError() { return cudaSuccess; }
 const char* cudaGetErrorString(cudaError_t) { return "error"; }
 cudaError_t cudaMalloc(void** pointer, std::size_t bytes) {
   *pointer = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
