@@ -348,7 +348,8 @@ void launch_backward(int window, const HyenaShape& shape, const HyenaWeights& we
                      const void* dy, void* dz, const Partials& partials, cudaStream_t stream) {
   if (window <= 1) return start<1>(shape, weights, z, dy, dz, partials, stream);
   if (window <= 4) return start<4>(shape, weights, z, dy, dz, partials, stream);
-  return start<8>(shape, weights, z, dy, dz, partials, stream);
+  if (window <= 8) return start<8>(shape, weights, z, dy, dz, partials, stream);
+  return start<16>(shape, weights, z, dy, dz, partials, stream);
 }
 
 }  // namespace striped::cuda::fir

@@ -22,10 +22,9 @@ struct ForwardArguments {
 };
 
 template <int Window>
-__global__ __launch_bounds__(kWarps * 32,
-                             kForwardBlocks) void forward_kernel(const __grid_constant__ CUtensorMap z_map,
-                                                                 const __grid_constant__ CUtensorMap y_map,
-                                                                 const ForwardArguments a) {
+__global__ __launch_bounds__(kWarps * 32, forward_blocks(Window)) void forward_kernel(
+    const __grid_constant__ CUtensorMap z_map, const __grid_constant__ CUtensorMap y_map,
+    const ForwardArguments a) {
 #if __CUDA_ARCH__ >= 900
   std::uint8_t* const raw = ptx::dynamic_shared();
   __shared__ std::uint64_t full_barriers[kStages];
@@ -143,7 +142,7 @@ __global__ __launch_bounds__(kWarps * 32,
 template <int Window>
 void start(const HyenaShape& shape, const HyenaWeights& weights, const void* z, void* y,
            cudaStream_t stream) {
-  const Strips strips = cut_strips(shape, kForwardBlocks);
+  const Strips strips = cut_strips(shape, forward_blocks(Window));
   const auto z_map =
       bf16_tensor_map(z, shape.batch, shape.length, 3 * shape.width, kStageRows + kHalo, kChannels);
   const auto y_map = bf16_tensor_map(y, shape.batch, shape.length, shape.width, kStageRows, kChannels);
