@@ -25,8 +25,9 @@ struct BackwardArguments {
 };
 
 // State of g after the first tile of a strip but the first, with what entered the strip.
-__device__ inline void warm_state(float (&state)[2], const Arguments& a, const States& states, int batch,
-                                  int tile, int channel, const Lane& lane) {
+[[maybe_unused]] __device__ inline void warm_state(float (&state)[2], const Arguments& a,
+                                                   const States& states, int batch, int tile, int channel,
+                                                   const Lane& lane) {
   const int strip = tile / a.layout.strip_tiles;
   const int last = min((strip + 1) * a.layout.strip_tiles, a.layout.tiles) - 1;
   const FilterSource filter = a.filter(channel);

@@ -18,8 +18,9 @@ __device__ inline void in_turn(const Products& products, const Elements& element
 }
 
 // States of channels c and c+1, the same in a quad's lanes.
-__device__ inline void save_states(float* to, const Arguments& a, std::int64_t index, int channel,
-                                   const float (&states)[2][2], const Lane& lane) {
+[[maybe_unused]] __device__ inline void save_states(float* to, const Arguments& a, std::int64_t index,
+                                                    int channel, const float (&states)[2][2],
+                                                    const Lane& lane) {
   if (lane.q != 0) return;
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
