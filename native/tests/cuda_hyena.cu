@@ -19,6 +19,7 @@
 #include "cuda_check.h"
 #include "hyena.h"
 #include "hyena_reference.h"
+#include "striped/error.h"
 
 using namespace striped;
 using hyena_reference::Inputs;
