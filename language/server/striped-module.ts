@@ -21,6 +21,7 @@ import type { DataFiles } from './data-files.js';
 import { StripedDocumentBuilder } from './document-builder.js';
 import { StripedDocumentLinks } from './document-links.js';
 import { StripedDocumentationProvider } from './documentation-provider.js';
+import { StripedFileOperations } from './file-operations.js';
 import { StripedFormatter } from './formatter.js';
 import { StripedHoverProvider } from './hover-provider.js';
 import { StripedInlayHints } from './inlay-hints.js';
@@ -85,6 +86,7 @@ export const StripedModule: Module<StripedServices, PartialLangiumServices & Str
 
 export const StripedSharedModule: Module<LangiumSharedServices, DeepPartial<PartialLangiumSharedServices>> = {
   lsp: {
+    FileOperationHandler: (services) => new StripedFileOperations(services),
     DocumentUpdateHandler: (services) => new StripedUpdateHandler(services),
     LanguageServer: (services) => new StripedLanguageServer(services),
     NodeKindProvider: () => new StripedNodeKinds(),

@@ -179,6 +179,33 @@ describe('files under the server', () => {
     }
   });
 
+  it('take their imports along when the editor renames them', async () => {
+    const session = await Session.start({ files: { 'parts.striped': PARTS }, workspace: true });
+    try {
+      await session.open('a.striped', TEXT);
+      await session.open('deep/b.striped', "import '../parts.striped'\n");
+      const edits = async (from: string, to: string) => {
+        const files = [{ oldUri: session.uri(from), newUri: session.uri(to) }];
+        const edit = await session.connection.sendRequest<WorkspaceEdit | null>('workspace/willRenameFiles', {
+          files,
+        });
+        return Object.entries(edit?.changes ?? {}).map(([uri, [first, ...others]]) => {
+          assert.equal(others.length, 0);
+          return [uri.slice(session.uri('.').length + 1), first!.newText];
+        });
+      };
+      assert.deepEqual(await edits('parts.striped', 'shared/all.striped'), [
+        ['a.striped', '"shared/all.striped"'],
+        ['deep/b.striped', "'../shared/all.striped'"],
+      ]);
+      assert.deepEqual(await edits('a.striped', 'models/a.striped'), [['a.striped', '"../parts.striped"']]);
+      assert.deepEqual(await edits('deep', 'a/b/deep'), [['deep/b.striped', "'../../../parts.striped'"]]);
+      assert.deepEqual(await edits('a.striped', 'c.striped'), []);
+    } finally {
+      await session.stop();
+    }
+  });
+
   it('are deleted while open, and without the server being told', async () => {
     const session = await Session.start({
       files: { 'parts.striped': PARTS, 'a.striped': TEXT },
