@@ -1,5 +1,5 @@
-import { AstUtils, UriUtils, type AstNode } from 'langium';
-import type { Run } from '../generated/ast.js';
+import { AstUtils, UriUtils, type AstNode, type URI } from 'langium';
+import { isText, type Run } from '../generated/ast.js';
 import type { Finding, Fix } from '../layout/finding.js';
 import type { ModelLayout } from '../layout/layout.js';
 import { grouped } from '../layout/numbers.js';
@@ -23,15 +23,31 @@ export async function checkDataFiles(run: Run, layout: RunLayout, files: DataFil
   const findings: Finding[] = [];
   const tokenizer = plan.kind === 'bpe' && plan.tokenizer !== '' ? [plan.tokenizer] : [];
   for (const pattern of [...plan.files, ...tokenizer]) {
-    if (await files.some(UriUtils.dirname(uri), pattern)) continue;
+    const root = UriUtils.dirname(uri);
+    if (await files.some(root, pattern)) continue;
+    const near = await nearFile(pattern, root, files);
     findings.push({
       severity: 'warning',
       code: 'striped/data-not-found',
-      message: `No file fits "${pattern}" in the folder of this layout: the run could not start here.`,
-      node: data.node,
+      message: `No file fits "${pattern}" in the folder of this layout: the run could not start here.${near === undefined ? '' : suggestion(near, [])}`,
+      node: writtenAs(pattern, data.node),
+      fixes: near === undefined ? [] : [{ title: `Change to "${near}"`, newText: `"${near}"` }],
     });
   }
   return findings;
+}
+
+function writtenAs(path: string, data: AstNode): AstNode {
+  return AstUtils.streamAllContents(data).find((node) => isText(node) && node.text === path) ?? data;
+}
+
+/** A file of nearly this name in the same folder. */
+async function nearFile(path: string, root: URI, files: DataFiles): Promise<string | undefined> {
+  if (/[*?]/.test(path)) return undefined;
+  const folder = path.slice(0, path.lastIndexOf('/') + 1);
+  const names = (await files.list(root, folder)).flatMap(({ name, isFolder }) => (isFolder ? [] : [name]));
+  const near = nearest(path.slice(folder.length), names);
+  return near === undefined ? undefined : folder + near;
 }
 
 /** The tokenizer against the model's vocabulary and the names of tokens. */

@@ -103,42 +103,42 @@ function explanation(text: string, from: number, to: number, message: string): E
   }
   if (/^["']/.test(found)) return quotedName(text, from, to);
   if (found === '/*') return { message: 'This comment has no end: `*/`.' };
-  const stray = STRAY[found];
-  if (stray === undefined) return undefined;
-  const space = /^[ \t]*/.exec(text.slice(to))![0].length;
-  const mend =
-    stray.newText === ' ' ? { from, to: to + space, newText: ' ' } : { from, to, newText: stray.newText };
-  return { message: stray.message, mend: { title: stray.title, ...mend } };
+  const known = STRAY.get(found);
+  if (!known) return undefined;
+  const { newText, title } = known;
+  const space = newText === ' ' ? /^[ \t]*/.exec(text.slice(to))![0].length : 0;
+  return { message: known.message, mend: { title, from, to: to + space, newText } };
 }
 
-const STRAY: Record<string, { message: string; title: string; newText: string }> = {
-  ',': {
-    message: 'Blocks and settings are separated by spaces or new lines, without `,`.',
-    title: 'Remove `,`',
-    newText: ' ',
-  },
-  ';': {
-    message: 'Nothing ends with `;`: settings are separated by spaces or new lines.',
-    title: 'Remove `;`',
-    newText: ' ',
-  },
-  '*': { message: 'To repeat, write `x`: `(SE MR LI) x 4`.', title: 'Change to `x`', newText: ' x ' },
-  '×': { message: 'To repeat, write `x`: `(SE MR LI) x 4`.', title: 'Change to `x`', newText: ' x ' },
-  '#': { message: 'A comment begins with `//`.', title: 'Change to `//`', newText: '//' },
-  '+': {
-    message: 'Blocks follow each other, separated by spaces only.',
-    title: 'Remove `+`',
-    newText: ' ',
-  },
-  '->': {
-    message: 'Blocks follow each other, separated by spaces only.',
-    title: 'Remove `->`',
-    newText: ' ',
-  },
-  '[': { message: 'Groups and lists stand in parentheses.', title: 'Change to `(`', newText: '(' },
-  ']': { message: 'Groups and lists stand in parentheses.', title: 'Change to `)`', newText: ')' },
-  '}': { message: '`}` is left over here: nothing is open.', title: 'Remove `}`', newText: '' },
-};
+interface Stray {
+  message: string;
+  title: string;
+  newText: string;
+}
+
+function stray(found: string, newText: string, message: string): [string, Stray] {
+  const text = newText.trim();
+  const title = text === '' ? `Remove \`${found}\`` : `Change to \`${text}\``;
+  return [found, { message, title, newText }];
+}
+
+const REPEAT = 'To repeat, write `x`: `(SE MR LI) x 4`.';
+const FOLLOW = 'Blocks follow each other, separated by spaces only.';
+const GROUP = 'Groups and lists stand in parentheses.';
+
+/** What is written so elsewhere, and here is not. */
+const STRAY = new Map([
+  stray(',', ' ', 'Blocks and settings are separated by spaces or new lines, without `,`.'),
+  stray(';', ' ', 'Nothing ends with `;`: settings are separated by spaces or new lines.'),
+  stray('*', ' x ', REPEAT),
+  stray('×', ' x ', REPEAT),
+  stray('+', ' ', FOLLOW),
+  stray('->', ' ', FOLLOW),
+  stray('[', '(', GROUP),
+  stray(']', ')', GROUP),
+  stray('#', '//', 'A comment begins with `//`.'),
+  stray('}', '', '`}` is left over here: nothing is open.'),
+]);
 
 const DEFINITIONS = statementsIn('file');
 

@@ -54,6 +54,20 @@ describe('data files', () => {
     );
     assert.match(found[0]!.message, /"none\/\*\.fa"/);
   });
+
+  it('that are misspelt say what was meant, at the path', async () => {
+    const path = join(folder, 'near.striped');
+    writeFileSync(path, `${model('layout LI')} run here { model M data bytes("a.fa", "genomes/bb.fa.gz") }`);
+    const document = await loadFile(nodeHost(), path);
+    const [found, ...others] = document.diagnostics!.filter(({ code }) => code === 'striped/data-not-found');
+    assert.deepEqual(others, []);
+    assert.equal(document.textDocument.getText(found!.range), '"genomes/bb.fa.gz"');
+    assert.match(messageOf(found!), /Did you mean `genomes\/b\.fa\.gz`\?/);
+    assert.deepEqual(
+      (found!.data as FindingData).fixes?.map(({ newText }) => newText),
+      ['"genomes/b.fa.gz"'],
+    );
+  });
 });
 
 describe('loading', () => {

@@ -86,6 +86,13 @@ describe('names across files', () => {
     );
   });
 
+  it('are not given twice', async () => {
+    const { host, document, params } = await twoFiles(PARTS, MODELS.replace('trio MHA', 'tri|o MHA'));
+    const rename = async () =>
+      host.striped.lsp.RenameProvider!.rename(document, { ...params, newName: 'pair' });
+    await assert.rejects(rename, /already is a stripe `pair`/);
+  });
+
   for (const [newName, says] of [
     ['MHA', /word of the language/],
     ['a b', /is no name/],
