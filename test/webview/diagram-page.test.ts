@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Page } from 'playwright-core';
 import type { DiagramUpdate } from '../../webview/shared/messages.js';
+import { renderDiagramSvg } from '../../webview/diagram/svg.js';
 import { eventually } from '../support/eventually.js';
 import { PageHarness, type OpenOptions } from './page-harness.js';
 import { evo2, flat } from './sample.js';
@@ -272,7 +273,16 @@ describe('the preview page, in a browser', function () {
     await page.getByRole('button', { name: 'Save the picture as SVG' }).click();
     await harness.hasSent('save-svg');
     const message = (await harness.lastSent()) as { type: string; svg?: string };
-    assert.match(message.svg ?? '', /<style>/);
+    assert.equal(message.svg, await renderDiagramSvg(evo2()), 'as the command line draws it');
+  });
+
+  it('moves nothing by itself: there is nothing to reduce for those who want less motion', async () => {
+    await page.locator('[data-id="/2"] .fold').first().click();
+    await page.locator('[data-id="/2"][aria-expanded=true]').waitFor();
+    await page.locator('svg .block[data-operator=MHA]').first().click();
+    await page.locator('#inspector:visible').waitFor();
+    await page.getByRole('button', { name: 'Fit' }).click();
+    assert.equal(await page.evaluate<number>('document.getAnimations().length'), 0);
   });
 
   for (const theme of ['dark', 'light', 'highContrast'] as const) {

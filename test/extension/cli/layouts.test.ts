@@ -237,6 +237,16 @@ describe('striped on layout files', () => {
       for (const operator of ['SE', 'MR', 'LI', 'MHA']) assert.ok(svg.includes(operator), operator);
     });
 
+    it('colours the blocks by what is asked for', async () => {
+      const render = (...more: string[]) =>
+        sandbox.run(['render', 'good.striped', '--model', 'Small', ...more]);
+      assert.doesNotMatch((await render()).stdout, /class="heat"/);
+      const { stdout } = await render('--colour', 'memory');
+      assert.match(stdout, /colour: memory, up to [\d.]+ [KMG]?i?B a block/);
+      assert.match(stdout, /class="heat"/);
+      assert.equal((await render('--colour', 'heat')).code, 2);
+    });
+
     it('refuses a model that is not there', async () => {
       const { code, stderr } = await sandbox.run(['render', 'good.striped', '--model', 'Big']);
       assert.equal(code, 1);
