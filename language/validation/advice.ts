@@ -3,7 +3,8 @@ import { AstUtils } from 'langium';
 import { estimatePlan } from '../estimate/index.js';
 import { hardwareById } from '../estimate/hardware.js';
 import { isModel } from '../generated/ast.js';
-import type { Finding } from '../layout/finding.js';
+import type { Finding, Fix } from '../layout/finding.js';
+import { replaced, revalued } from '../layout/fixes.js';
 import type { LayoutBlock, ModelLayout } from '../layout/layout.js';
 import { lengthText } from '../layout/numbers.js';
 import { DECAY_PRESETS, defaultGroups } from '../layout/resolve-block.js';
@@ -93,8 +94,18 @@ export function adviseLayout(layout: ModelLayout, cost: () => Costed | undefined
       code: 'striped/advice',
       message: `${swap.from} at block ${first.index} → ${swap.to} ${gainText(one)} of the step at ${lengthText(plan.run.sequence)}, ${swap.throughout} ${gainText(gain)}; ${swap.seen}.`,
       ...placeOf(first, layout),
+      fixes: swapFix(first, swap.to, layout),
     },
   ];
+}
+
+/** The operator of a block that stands in the layout once, without settings of its own. */
+function swapFix({ resolved }: LayoutBlock, to: OperatorName, layout: ModelLayout): Fix[] {
+  const { node } = resolved;
+  const isAlone = layout.blocks.filter((other) => other.resolved === resolved).length === 1;
+  const isPlain = node.overrides.length === 0 && node.count === undefined && !node.parameter;
+  const isOwn = AstUtils.getContainerOfType(node, isModel) === layout.node;
+  return isAlone && isPlain && isOwn ? replaced(node, to) : [];
 }
 
 /** The block, where the model itself writes it, else the model. */
@@ -129,15 +140,24 @@ function gainText(gain: number): string {
   return `${gain < 0 ? 'costs' : 'saves'} ${Number((Math.abs(gain) * 100).toPrecision(2))}%`;
 }
 
+interface RunOption {
+  text: string;
+  change: Partial<PlanRun>;
+  node: Finding['node'] | undefined;
+  fixes: Fix[];
+}
+
 /** Advice on how a run uses its devices. Only changes that fit into memory count. */
 export function adviseRun(layout: RunLayout, plan: Plan): Finding[] {
   const profile = hardwareById(plan.run.hardware);
   if (!profile || profile.kind === 'cpu' || plan.model.blocks.length < FEWEST_BLOCKS) return [];
   const { run } = plan;
-  const options: { text: string; change: Partial<PlanRun>; node: Finding['node'] | undefined }[] = [];
+  const options: RunOption[] = [];
   const recompute = layout.settings.get('recompute') ?? layout.parallelSettings.get('recompute');
   if (run.recompute === 'blocks') {
-    options.push({ text: '`recompute none` fits and', change: { recompute: 'none' }, node: recompute?.node });
+    const node = recompute?.node;
+    const fixes = replaced(node, 'recompute none');
+    options.push({ text: '`recompute none` fits and', change: { recompute: 'none' }, node, fixes });
   }
   const { parallel } = run;
   if (parallel.tensor > 1 && parallel.tensor % 2 === 0) {
@@ -146,7 +166,9 @@ export function adviseRun(layout: RunLayout, plan: Plan): Finding[] {
     if (Number.isInteger(accumulation)) {
       const change = { parallel: { ...parallel, tensor, data }, accumulation };
       const node = layout.parallelSettings.get('tensor')?.node;
-      options.push({ text: `\`tensor ${tensor}\` with twice the replicas fits and`, change, node });
+      // Replicas that are counted by hand would have to change as well.
+      const fixes = layout.parallelSettings.has('data') ? [] : revalued(node, 'tensor', tensor);
+      options.push({ text: `\`tensor ${tensor}\` with twice the replicas fits and`, change, node, fixes });
     }
   }
   const fitting = options.filter(({ change, node }) => {
@@ -167,6 +189,7 @@ export function adviseRun(layout: RunLayout, plan: Plan): Finding[] {
       code: 'striped/advice',
       message: `${best.text} ${gainText(best.gain)} of the step, as estimated for ${run.hardware}.`,
       node: best.node!,
+      fixes: best.fixes,
     },
   ];
 }

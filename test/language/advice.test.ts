@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { messageOf } from '../../language/server/messages.js';
+import type { FindingData } from '../../language/validation/accept.js';
 import { check, codes, memoryHost, model, only } from './support.js';
 
 const RUN = 'model M data bytes("a.fa")';
@@ -41,6 +42,8 @@ describe('related places and fading', () => {
 });
 
 describe('advice', () => {
+  const mendsOf = ({ data }: { data?: unknown }) =>
+    (data as FindingData).fixes?.map(({ newText }) => newText);
   const sized = (layout: string) => `model M { width 4096 heads 32 vocab 512 sequence 8K ${layout} }`;
 
   it('on attention everywhere, with the gain and what the paper saw', async () => {
@@ -66,6 +69,14 @@ describe('advice', () => {
     const found = await only(text, 'striped/advice');
     assert.match(found.message, /`recompute none` fits and saves [\d.]+% of the step/);
     assert.equal(found.text, 'recompute blocks');
+    assert.deepEqual(mendsOf(found), ['recompute none']);
+  });
+
+  it('with the mend, where it changes that block alone', async () => {
+    const written = await only(sized(`layout ${'MHA '.repeat(8)}`), 'striped/advice');
+    assert.deepEqual([written.text, mendsOf(written)], ['MHA', ['LI']]);
+    const repeated = await only(sized('layout MHA x 8'), 'striped/advice');
+    assert.deepEqual(mendsOf(repeated), []);
   });
 
   it('can be turned off and on', async () => {
