@@ -7,7 +7,7 @@ import {
   type LangiumDocuments,
   type URI,
 } from 'langium';
-import { isModel, isStripe, type File, type Import, type Stripe } from '../generated/ast.js';
+import { isFile, isModel, isRun, isStripe, type File, type Import, type Stripe } from '../generated/ast.js';
 import type { Finding } from '../layout/finding.js';
 import { removed } from '../layout/fixes.js';
 import { importedUri, importsOf } from '../layout/imports.js';
@@ -66,6 +66,50 @@ export function checkShadowing(stripe: Stripe): Finding[] {
       related: [{ node: hidden, message: 'The hidden one.' }],
     },
   ];
+}
+
+/** Names that come from two places: this file and an import, or two imports. */
+export function checkImportedNames(file: File, documents: LangiumDocuments): Finding[] {
+  if (file.imports.length === 0) return [];
+  const document = AstUtils.getDocument(file);
+  const known = new Map<string, { node: Named; path: string | undefined }>();
+  const keyOf = ({ $type, name }: Named) => `${$type} ${name}`;
+  for (const node of file.definitions) known.set(keyOf(node), { node, path: undefined });
+  return importsOf(document).flatMap((item): Finding[] => {
+    const root = documents.getDocument(importedUri(document, item))?.parseResult.value;
+    if (!isFile(root) || root === file) return [];
+    return root.definitions.flatMap((node): Finding[] => {
+      // Runs are not referred to.
+      if (!node.name || isRun(node)) return [];
+      const first = known.get(keyOf(node));
+      if (!first) known.set(keyOf(node), { node, path: item.path });
+      return first && first.node !== node ? [hidden(item, node, first)] : [];
+    });
+  });
+}
+
+function hidden(item: Import, node: Named, first: { node: Named; path: string | undefined }): Finding {
+  const what = `${node.$type.toLowerCase()} \`${node.name}\``;
+  const related = [{ node, message: `The one of \`${item.path}\`.` }];
+  if (first.path === undefined) {
+    const message = `The ${what} hides that of the same name in \`${item.path}\`.`;
+    return {
+      severity: 'warning',
+      code: 'striped/shadowed',
+      message,
+      node: first.node,
+      property: 'name',
+      related,
+    };
+  }
+  return {
+    severity: 'warning',
+    code: 'striped/shadowed',
+    message: `\`${item.path}\` and \`${first.path}\` both define the ${what}: give one of them another name.`,
+    node: item,
+    property: 'path',
+    related: [...related, { node: first.node, message: `The one of \`${first.path}\`.` }],
+  };
 }
 
 export function checkImport(item: Import, documents: LangiumDocuments): Finding[] {

@@ -1,5 +1,5 @@
 import { AstUtils, type AstNode, type ValidationChecks } from 'langium';
-import type { Cluster, LayoutItem, Model, ModelUse, Run, StripedAstType } from '../generated/ast.js';
+import type { Cluster, File, LayoutItem, Model, ModelUse, Run, StripedAstType } from '../generated/ast.js';
 import type { Finding } from '../layout/finding.js';
 import type { ModelLayout } from '../layout/layout.js';
 import type { Layouts } from '../layout/layouts.js';
@@ -11,7 +11,7 @@ import { checkDataFiles, checkTokenizer } from './data.js';
 import { checkEngineLimits } from './engine-limits.js';
 import { findingsAt, findingsOf } from './inherited.js';
 import { checkItem, checkLayoutOnce, checkStripeCycle } from './layouts.js';
-import { checkDuplicateNames, checkImport, checkShadowing } from './names.js';
+import { checkDuplicateNames, checkImport, checkImportedNames, checkShadowing } from './names.js';
 import { checkInheritance, checkModelUse, checkParameters } from './parameters.js';
 import { checkCluster, checkDevices, checkShards, checkTensorSplit } from './parallel.js';
 import { compilePlan } from '../plan/compile.js';
@@ -32,7 +32,11 @@ export function registerChecks(services: StripedServices): void {
     };
   const item = (node: LayoutItem) => checkItem(node);
   const checks: ValidationChecks<StripedAstType> = {
-    File: each(checkDuplicateNames, (file) => checkUnused(file, documents, Layouts)),
+    File: each<File>(
+      checkDuplicateNames,
+      (file) => checkImportedNames(file, documents),
+      (file) => checkUnused(file, documents, Layouts),
+    ),
     Import: each((node) => checkImport(node, documents)),
     Model: [
       each<Model>(

@@ -86,6 +86,31 @@ describe('names across files', () => {
     );
   });
 
+  it('are not meant to come from two places', async () => {
+    const host = memoryHost();
+    await check(PARTS, host, 'parts.striped');
+    await check('stripe trio = LI\nrun r { }', host, 'more.striped');
+    const both = await check(
+      'import "parts.striped" import "more.striped"\nstripe pair = LI',
+      host,
+      'a.striped',
+    );
+    const found = both.diagnostics!.filter(({ code }) => code === 'striped/shadowed');
+    assert.deepEqual(
+      found.map(({ range, severity, relatedInformation }) => [
+        both.textDocument.getText(range),
+        severity,
+        relatedInformation!.map(({ location }) => textAt(host, location.uri, location.range)),
+      ]),
+      [
+        ['pair', 2, ['stripe pair = SE MR']],
+        ['"more.striped"', 2, ['stripe trio = LI', 'stripe trio = pair LI']],
+      ],
+    );
+    const one = await check('import "parts.striped"\nmodel trio { } run lab { }', host, 'b.striped');
+    assert.ok(!one.diagnostics!.some(({ code }) => code === 'striped/shadowed'));
+  });
+
   it('are not given twice', async () => {
     const { host, document, params } = await twoFiles(PARTS, MODELS.replace('trio MHA', 'tri|o MHA'));
     const rename = async () =>
