@@ -10,7 +10,7 @@ import {
 import type { Plan, Precision } from '../../language/plan/plan.js';
 import { nameOf, planOf } from './configuration.js';
 import { measureLink } from './links.js';
-import { benchPlans, BenchError, leastOf, type BenchHead, type BenchOptions } from './measure.js';
+import { benchPlans, BenchError, leastOf, unrestOf, type BenchHead, type BenchOptions } from './measure.js';
 import { trialsFor, type Trial } from './sets.js';
 
 export interface CalibrateOptions extends Omit<BenchOptions, 'budget' | 'told'> {
@@ -30,6 +30,8 @@ export interface Calibration {
   head: BenchHead;
   fitted: number;
   judged: number;
+  /** How much longer half of the steps took when they were measured again: what else the machine was doing. */
+  unrest: number;
   /** The link between devices, where it was measured. */
   link: LinkProfile | null;
   /** Why some plans, or the traffic, could not be measured. */
@@ -152,6 +154,7 @@ export async function calibrate(options: CalibrateOptions): Promise<Calibration>
   const profile = fitProfile(base, machineOf(head), fitted, judged);
   return {
     profile: link ? { ...profile, links: [link, ...others(profile.links)] } : profile,
+    unrest: unrestOf(rows),
     link,
     head,
     fitted: fitted.length,

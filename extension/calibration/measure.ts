@@ -107,6 +107,19 @@ async function run(words: string[], { runner, told, signal }: BenchOptions) {
   );
 }
 
+/** How much longer than at its fastest the same plan's step took at another time, of half of the plans; 0: unknown. */
+export function unrestOf(rows: readonly BenchRow[]): number {
+  const times = new Map<string, number[]>();
+  for (const { plan, skipped, stepTimeMs } of rows) {
+    if (skipped === undefined) times.set(plan, [...(times.get(plan) ?? []), stepTimeMs]);
+  }
+  const swings = [...times.values()]
+    .filter((each) => each.length > 1)
+    .map((each) => Math.max(...each) / Math.min(...each) - 1)
+    .sort((a, b) => a - b);
+  return swings[swings.length >> 1] ?? 0;
+}
+
 /** Rows of the same plan become one, each figure the least: whatever disturbed one row spared the other. */
 export function leastOf(rows: readonly BenchRow[], plans: readonly Plan[]): MeasuredStep[] {
   const byName = new Map(plans.map((plan) => [plan.name, plan]));

@@ -23,6 +23,8 @@ interface Options {
 }
 
 const SECONDS = 100;
+/** Steps of an idle machine swing less. */
+const RESTLESS = 0.1;
 
 /** Whether `auto` means the GPU here. */
 async function kindOf(backend: string): Promise<'cpu' | 'gpu'> {
@@ -71,12 +73,17 @@ function linkText({ kind, bytesPerSecond, latencySeconds }: LinkProfile): string
   return `between devices (${kind}): ${rate}, ${(latencySeconds.value * 1e6).toPrecision(2)} µs a hand-over`;
 }
 
-function text({ profile, link, fitted, judged, skipped }: Calibration, file: string): string {
+function text({ profile, link, fitted, judged, skipped, unrest }: Calibration, file: string): string {
   const errors = errorsOf(profile.judged ?? []);
   const lines = [rates(profile), ...(link ? [linkText(link)] : []), ''];
   if (errors) {
     lines.push(
       `fitted to ${fitted} training steps; ${judged} others are foreseen within ${percent(errors.most)}, half of them within ${percent(errors.median)}`,
+    );
+  }
+  if (unrest > RESTLESS) {
+    lines.push(
+      `half of the steps took ${percent(unrest)} longer or more when they were measured again: the machine was doing other things, and the profile is no better than that; calibrate when it is idle`,
     );
   }
   if (skipped.length > 0) lines.push(...skipped.map((reason) => `not measured: ${reason}`));
