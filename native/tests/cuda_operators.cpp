@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "cuda_pair.h"
 #include "striped/backend.h"
 #include "striped/error.h"
 
@@ -18,6 +19,7 @@ namespace {
 
 constexpr int kSkipped = 77;  // what ctest and the test suite take for "skipped"
 
+using device_test::Pair;
 using striped::Backend;
 using striped::DType;
 
@@ -25,96 +27,12 @@ std::mt19937_64 generator(std::random_device{}());
 int passed = 0, failed = 0;
 double worst = 0;
 
-std::uint16_t to_bf16(float value) {
-  std::uint32_t bits;
-  std::memcpy(&bits, &value, 4);
-  return static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-float from_bf16(std::uint16_t half) {
-  const std::uint32_t bits = static_cast<std::uint32_t>(half) << 16;
-  float value;
-  std::memcpy(&value, &bits, 4);
-  return value;
-}
-
 std::vector<double> uniform(std::int64_t count, double low = -1, double high = 1) {
   std::uniform_real_distribution<double> distribution(low, high);
   std::vector<double> values(static_cast<std::size_t>(count));
   for (double& value : values) value = distribution(generator);
   return values;
 }
-
-// The same values on both backends: in fp64 on the CPU, and in `type` on the GPU, rounded to it beforehand.
-class Pair {
- public:
-  Pair(Backend& cpu, Backend& gpu, DType type, std::vector<double> values)
-      : cpu_(cpu), gpu_(gpu), type_(type), values_(std::move(values)) {
-    for (double& value : values_)
-      value = type == DType::bf16 ? from_bf16(to_bf16(static_cast<float>(value))) : static_cast<float>(value);
-    reference = static_cast<double*>(cpu_.allocate(values_.size() * sizeof(double) + 8));
-    device = gpu_.allocate(values_.size() * striped::size_of(type) + 8);
-    reset();
-  }
-  // An output: NaN on the GPU, so that what is not written shows.
-  Pair(Backend& cpu, Backend& gpu, DType type, std::int64_t count)
-      : Pair(cpu, gpu, type, std::vector<double>(static_cast<std::size_t>(count), NAN)) {}
-  ~Pair() {
-    cpu_.release(reference);
-    gpu_.release(device);
-  }
-  Pair(const Pair&) = delete;
-
-  void reset() {
-    std::memcpy(reference, values_.data(), values_.size() * sizeof(double));
-    reset_device();
-  }
-  void reset_device() {
-    std::vector<char> bytes(values_.size() * striped::size_of(type_));
-    for (std::size_t i = 0; i < values_.size(); ++i) {
-      const float single = static_cast<float>(values_[i]);
-      const std::uint16_t half = to_bf16(single);
-      if (type_ == DType::bf16) {
-        std::memcpy(&bytes[2 * i], &half, 2);
-      } else {
-        std::memcpy(&bytes[4 * i], &single, 4);
-      }
-    }
-    gpu_.upload(device, bytes.data(), bytes.size());
-  }
-  std::vector<char> bits() const {
-    std::vector<char> bytes(values_.size() * striped::size_of(type_));
-    gpu_.download(bytes.data(), device, bytes.size());
-    return bytes;
-  }
-  double error() const {
-    const std::vector<char> bytes = bits();
-    double difference = 0, norm = 0;
-    for (std::size_t i = 0; i < values_.size(); ++i) {
-      double value;
-      if (type_ == DType::bf16) {
-        std::uint16_t half;
-        std::memcpy(&half, &bytes[2 * i], 2);
-        value = from_bf16(half);
-      } else {
-        float single;
-        std::memcpy(&single, &bytes[4 * i], 4);
-        value = single;
-      }
-      difference += (value - reference[i]) * (value - reference[i]);
-      norm += reference[i] * reference[i];
-    }
-    return norm > 0 ? std::sqrt(difference / norm) : std::sqrt(difference);
-  }
-
-  double* reference;
-  void* device;
-
- private:
-  Backend &cpu_, &gpu_;
-  DType type_;
-  std::vector<double> values_;
-};
 
 void expect(const std::string& name, bool good, double value, double limit) {
   if (good) {
