@@ -39,8 +39,9 @@ export function lengthText(value: number): string {
   return grouped(value);
 }
 
-/** `6.5B`, `42.3M`, `918K`: decimal, three digits. */
+/** `6.5B`, `42.3M`, `918K`: decimal, three digits; `1.10e24` where no letter is left. */
 export function countText(value: number): string {
+  if (value >= 1e16) return value.toExponential(2).replace('e+', 'e');
   for (const [suffix, unit] of [
     ['T', 1e12],
     ['B', 1e9],

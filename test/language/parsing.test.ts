@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { messageOf } from '../../language/server/messages.js';
 import { describe, it } from 'mocha';
 import { isLayout, isModel, type File, type LayoutItem } from '../../language/generated/ast.js';
-import { parseNumber } from '../../language/layout/numbers.js';
+import { countText, parseNumber } from '../../language/layout/numbers.js';
 import { check, codes, faults, model, only } from './support.js';
 
 /** The text of the example in the design, whole. */
@@ -121,6 +121,11 @@ describe('numbers', () => {
       assert.equal(parseNumber(literal, kilo).known, true);
     });
   }
+
+  it('are short in hints, however large', () => {
+    const texts = [950, 42_300_000, 6.48e9, 9.01e15, 1.3199e17, 1.1e24].map(countText);
+    assert.deepEqual(texts, ['950', '42.3M', '6.48B', '9010T', '1.32e17', '1.10e24']);
+  });
 
   it('knows no other unit', () => {
     assert.equal(parseNumber('8Kb', 1024).known, false);
