@@ -117,6 +117,19 @@ export function checkImport(item: Import, documents: LangiumDocuments): Finding[
   const document = AstUtils.getDocument(item);
   const target = importedUri(document, item);
   if (!documents.hasDocument(target)) return [lostImport(item, document, documents)];
+  const first = importsOf(document).find((other) => UriUtils.equals(importedUri(document, other), target));
+  if (first && first !== item) {
+    return [
+      {
+        severity: 'warning',
+        code: 'striped/duplicate',
+        message: `\`${item.path}\` is imported twice.`,
+        node: item,
+        related: [{ node: first, message: 'Imported here first.' }],
+        fixes: removed(item, 'Remove this one'),
+      },
+    ];
+  }
   const back = wayBack(document, target, documents);
   if (!back) return [];
   const isItself = UriUtils.equals(target, document.uri);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { messageOf } from '../../language/server/messages.js';
 import { describe, it } from 'mocha';
 import type { FindingData } from '../../language/validation/accept.js';
-import { check, codes, memoryHost, model, only } from './support.js';
+import { check, codes, model, only } from './support.js';
 
 const RUN = 'model M data bytes("a.fa")';
 const M = model('layout (SE MR LI MHA) x 2');
@@ -671,42 +671,5 @@ describe('checks', () => {
   it('says a thing about shared settings once', async () => {
     const text = model('SE { groups 8 } layout SE SE SE (SE MHA) x 4');
     assert.deepEqual(await codes(text), ['warning striped/group-size']);
-  });
-});
-
-describe('imports', () => {
-  it('make the definitions of the other file known, and only then', async () => {
-    const host = memoryHost();
-    await check(M, host, 'models.striped');
-    const without = await check('run r { model M data bytes("a") }', host);
-    assert.deepEqual(
-      without.diagnostics?.map(({ code }) => code),
-      ['striped/unknown-name'],
-    );
-    const withIt = await check('import "models.striped" run r { model M data bytes("a") }', host);
-    assert.deepEqual(withIt.diagnostics, []);
-  });
-
-  it('in circles are refused', async () => {
-    const host = memoryHost();
-    const first = await check('import "b.striped"', host, 'a.striped');
-    await check('import "a.striped"', host, 'b.striped');
-    await host.shared.workspace.DocumentBuilder.build([first], { validation: true });
-    assert.deepEqual(
-      first.diagnostics?.map(({ code }) => code),
-      ['striped/import-cycle'],
-    );
-    const [related] = first.diagnostics[0]!.relatedInformation!;
-    assert.match(related!.location.uri, /b\.striped$/);
-    const self = await check('import "c.striped"', host, 'c.striped');
-    assert.match(messageOf(self.diagnostics![0]!), /cannot import itself/);
-  });
-
-  it('that are misspelt say what was meant', async () => {
-    const host = memoryHost();
-    await check(M, host, 'parts/models.striped');
-    const { diagnostics } = await check('import "parts/model.striped"', host);
-    assert.match(messageOf(diagnostics![0]!), /Did you mean `parts\/models\.striped`\?/);
-    assert.deepEqual(fixesOf(diagnostics![0]!), ['"parts/models.striped"']);
   });
 });

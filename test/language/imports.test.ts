@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'mocha';
+import { messageOf } from '../../language/server/messages.js';
+import type { FindingData } from '../../language/validation/accept.js';
+import { check, memoryHost, model } from './support.js';
+
+const M = model('layout (SE MR LI MHA) x 2');
+
+function fixesOf(diagnostic: { data?: unknown }): string[] {
+  return ((diagnostic.data as FindingData).fixes ?? []).map((fix) => fix.newText);
+}
+
+describe('imports', () => {
+  it('make the definitions of the other file known, and only then', async () => {
+    const host = memoryHost();
+    await check(M, host, 'models.striped');
+    const without = await check('run r { model M data bytes("a") }', host);
+    assert.deepEqual(
+      without.diagnostics?.map(({ code }) => code),
+      ['striped/unknown-name'],
+    );
+    const withIt = await check('import "models.striped" run r { model M data bytes("a") }', host);
+    assert.deepEqual(withIt.diagnostics, []);
+  });
+
+  it('in circles are refused', async () => {
+    const host = memoryHost();
+    const first = await check('import "b.striped"', host, 'a.striped');
+    await check('import "a.striped"', host, 'b.striped');
+    await host.shared.workspace.DocumentBuilder.build([first], { validation: true });
+    assert.deepEqual(
+      first.diagnostics?.map(({ code }) => code),
+      ['striped/import-cycle'],
+    );
+    const [related] = first.diagnostics[0]!.relatedInformation!;
+    assert.match(related!.location.uri, /b\.striped$/);
+    const self = await check('import "c.striped"', host, 'c.striped');
+    assert.match(messageOf(self.diagnostics![0]!), /cannot import itself/);
+  });
+
+  it('are not needed twice', async () => {
+    const host = memoryHost();
+    await check(M, host, 'models.striped');
+    const text = 'import "models.striped"\nimport "./models.striped"\nmodel N extends M { }';
+    const { diagnostics } = await check(text, host);
+    const [found, ...others] = diagnostics!;
+    assert.deepEqual(others, []);
+    assert.match(messageOf(found!), /`\.\/models\.striped` is imported twice/);
+    assert.deepEqual(fixesOf(found!), ['']);
+  });
+
+  it('that are misspelt say what was meant', async () => {
+    const host = memoryHost();
+    await check(M, host, 'parts/models.striped');
+    const { diagnostics } = await check('import "parts/model.striped"', host);
+    assert.match(messageOf(diagnostics![0]!), /Did you mean `parts\/models\.striped`\?/);
+    assert.deepEqual(fixesOf(diagnostics![0]!), ['"parts/models.striped"']);
+  });
+});
