@@ -67,8 +67,11 @@ describe('the editor, in a real workbench', function () {
   });
 
   it('draws the model in the preview, which follows the text and keeps its place', async () => {
+    await workbench.putCursorAfter(source, 'layout trio MHA');
     await workbench.codeLens('Preview').click();
     const preview = await workbench.webviewWith('svg .block');
+    // It opens with the block marked that the cursor is in already.
+    await preview.locator('svg .block.current[data-operator=MHA]').waitFor();
     const operators = () =>
       preview
         .locator('svg .block')
