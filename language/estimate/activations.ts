@@ -20,7 +20,10 @@ interface Sublayer {
   scratch: number;
   /** All rows of the stream, where a rank holds a share of them outside: gathered, or summands before they are summed. */
   gathered: number;
-  /** What attention keeps in the layout in which it was exchanged between context ranks. */
+  /**
+   * What is kept for an exchange between context ranks: of attention its output as it was exchanged, of Hyena what its
+   * query gates.
+   */
   exchanged: number;
   /** Goes through a slice of rows at a time, each made again in the backward pass. */
   sliced: boolean;
@@ -28,6 +31,11 @@ interface Sublayer {
 
 function gatheredBytes(device: Device, { rows, normRows, width }: Shard): number {
   return normRows < rows ? rows * width * device.valueBytes : 0;
+}
+
+function exchanges({ operator }: PlanMixer, { passes, spread }: Shard): boolean {
+  if (operator === 'MHA') return passes === 'heads';
+  return spread?.[operator] === 'all-to-all' || spread?.[operator] === 'fft';
 }
 
 function mixerSublayer(device: Device, mixer: PlanMixer, shard: Shard): Sublayer {
@@ -45,7 +53,7 @@ function mixerSublayer(device: Device, mixer: PlanMixer, shard: Shard): Sublayer
     readsInner: attends,
     scratch: operatorScratch(device, mixer, shard),
     gathered: gatheredBytes(device, shard),
-    exchanged: attends && shard.passes === 'heads' ? inner : 0,
+    exchanged: exchanges(mixer, shard) ? inner : 0,
     sliced: false,
   };
 }

@@ -1,4 +1,4 @@
-import type { Plan, PlanAttention, PlanMixer } from '../plan/plan.js';
+import type { Plan, PlanAttention, PlanHyena, PlanMixer } from '../plan/plan.js';
 import { orderedBackward } from './kernel-ways.js';
 import { longFilterMemory } from './long-filter.js';
 import { mixedWidth, projectedWidth } from './operators.js';
@@ -56,6 +56,25 @@ export function leftForBackward(device: Device, mixer: PlanMixer, shard: Shard):
     : 0;
 }
 
+/** Slices of channels, at most, that are exchanged one after the other. */
+const MOST_SLICES = 4;
+
+/** Of a Hyena operator whose convolution is shared out over context ranks. */
+function spreadScratch(
+  device: Device,
+  mixer: PlanHyena,
+  { rows, width, tensor, context, spread }: Shard,
+): number {
+  const values = (rows * width) / tensor;
+  // What is convolved, passed on and received, and two complex spectra in fp32.
+  if (spread?.[mixer.operator] === 'fft') return values * (3 * device.valueBytes + 2 * 2 * 4);
+  if (spread?.[mixer.operator] !== 'all-to-all') return 0;
+  let slices = MOST_SLICES;
+  while ((mixer.groups / tensor / context) % slices !== 0) slices /= 2;
+  // Both gradients' sides, and of a slice: as sent, as received, both packed between queries and values.
+  return values * (2 + 9 / slices) * device.valueBytes;
+}
+
 /** Scratch of an inner operator; that of SE and MR is a few megabytes at most. */
 export function operatorScratch(device: Device, mixer: PlanMixer, shard: Shard): number {
   if (mixer.operator === 'MHA') {
@@ -63,9 +82,10 @@ export function operatorScratch(device: Device, mixer: PlanMixer, shard: Shard):
     const exchange = shard.passes === 'heads' ? headsScratch(device, mixer, shard) : 0;
     return attentionScratch(device, mixer, shard) + exchange;
   }
+  const spread = spreadScratch(device, mixer, shard);
   return mixer.operator === 'LI' && device.profile.kind === 'gpu'
-    ? longFilterMemory(device, mixer, shard).scratch
-    : 0;
+    ? longFilterMemory(device, mixer, shard).scratch + spread
+    : spread;
 }
 
 /** The largest FP8 copies: of a weight, of an input, and of a gradient in two layouts. */

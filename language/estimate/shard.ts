@@ -1,4 +1,4 @@
-import type { Plan } from '../plan/plan.js';
+import type { Plan, PlanSpread } from '../plan/plan.js';
 import { piecesOf } from '../plan/spread.js';
 
 /** The part of a micro-batch that one rank works on. */
@@ -14,6 +14,9 @@ export interface Shard {
   tensor: number;
   /** What attention passes between context ranks: heads, or keys round a ring. */
   passes: 'nothing' | 'heads' | 'keys';
+  /** How operators work over several context ranks. */
+  spread?: PlanSpread;
+  context: number;
   /** Pieces of a sequence on a rank: two in zig-zag order. */
   pieces: number;
 }
@@ -29,6 +32,8 @@ export function shardOf(plan: Plan): Shard {
     width: plan.model.width,
     tensor: parallel.tensor,
     passes: parallel.context === 1 ? 'nothing' : parallel.spread?.MHA === 'ring' ? 'keys' : 'heads',
+    spread: parallel.context > 1 ? parallel.spread : undefined,
+    context: parallel.context,
     pieces: piecesOf(parallel) / parallel.context,
   };
 }

@@ -76,6 +76,38 @@ describe('estimated memory is what the engine plans to allocate', function () {
     }
   });
 
+  const exchanged = { order: 'contiguous', SE: 'all-to-all', MR: 'all-to-all', LI: 'all-to-all', MHA: 'all-to-all' } as const;
+  const inPlace = { order: 'zig-zag', SE: 'p2p', MR: 'p2p', LI: 'state', MHA: 'ring' } as const;
+  const alone: PlanParallel = { tensor: 1, context: 1, data: 1, sequence: false, zero: 0 };
+  const DEGREES: [name: string, change: Partial<PlanParallel>, falls: string[]][] = [
+    ['tensor', { tensor: 4 }, ['parameters', 'gradients', 'optimizer', 'activations']],
+    ['tensor with sequence', { tensor: 4, sequence: true }, ['parameters', 'gradients', 'optimizer', 'activations']],
+    ['ZeRO 1', { data: 4, zero: 1 }, ['optimizer']],
+    ['ZeRO 2', { data: 4, zero: 2 }, ['optimizer', 'gradients']],
+    ['ZeRO 3', { data: 4, zero: 3 }, ['optimizer', 'gradients', 'parameters']],
+    ['context where the sequence lies', { context: 4, spread: inPlace }, ['activations']],
+    ['context by exchanging channels', { context: 4, spread: exchanged }, ['activations']],
+    ['context by a Fourier transform', { context: 4, spread: { ...inPlace, MR: 'fft', LI: 'fft' } }, ['activations']],
+  ];
+  for (const [name, change, falls] of DEGREES) {
+    it(`falls from one rank to four as estimated: ${name}`, async () => {
+      const layout = '(SE(ffn: none) MR LI(ffn: none) MHA) x 3';
+      const plan = await planOf({ width: 256, sequence: 4096, layout, head: 32, precision: 'fp32' });
+      const over = async (parallel: PlanParallel) => {
+        plan.run.parallel = parallel;
+        const { memoryBytes } = estimatePlan(plan, { hardware: 'cpu' });
+        return { engine: await planned(plan), estimated: { ...memoryBytes } as Record<string, number> };
+      };
+      const [one, four] = [await over(alone), await over({ ...alone, ...change })];
+      for (const part of [...falls, 'total']) {
+        const rest = four.engine[part]! / one.engine[part]!;
+        assert.ok(rest < 0.95, `${part} stays at ${(100 * rest).toFixed(1)}%`);
+        const off = four.estimated[part]! / one.estimated[part]! / rest - 1;
+        assert.ok(Math.abs(off) < WITHIN_OF_RANKS, `${part} falls to ${rest}: ${(100 * off).toFixed(2)}% off`);
+      }
+    });
+  }
+
   /** Bytes of the largest FP8 copies of the dense layers that the engine calls: weight, input, gradient twice. */
   async function copiesOfCalls(configuration: StepConfiguration): Promise<number> {
     folder.write('plan.json', JSON.stringify(await planOf(configuration)));

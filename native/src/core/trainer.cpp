@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "core/filter_report.h"
 #include "core/flops.h"
@@ -139,16 +140,23 @@ void Trainer::branch_from(const FoundCheckpoint& found) {
   record_.log("branched from " + found.path.string());
 }
 
-bool Trainer::stop_requested() const {
-  return launch_.any(options_.stop != nullptr && options_.stop->load());
+// What is waited for the others here belongs to the next step: they may still be at work on the last one.
+bool Trainer::agree(bool own) {
+  const auto start = std::chrono::steady_clock::now();
+  const bool any = launch_.any(own);
+  if (launch_.size() > 1)
+    agreed_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return any;
 }
+
+bool Trainer::stop_requested() { return agree(options_.stop != nullptr && options_.stop->load()); }
 
 bool Trainer::checkpoint_requested() {
   const double now = unix_seconds();
   // A clock that was set back must not put requests off.
   const bool looks = std::abs(now - last_request_look_) >= kRequestInterval;
   if (looks) last_request_look_ = now;
-  return launch_.any(looks && record_.take_checkpoint_request());
+  return agree(looks && record_.take_checkpoint_request());
 }
 
 TrainResult Trainer::train_to_the_end() {
@@ -194,8 +202,9 @@ Trainer::StepReport Trainer::train_step(std::int64_t step) {
   const TrainingStep::Result result = run.step.run(batch, step, rate);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   const double total = result.total_weight > 0 ? result.total_weight : 1;
-  return {result.loss_sum / total, std::sqrt(result.squared_norm) * result.scale, rate, seconds.count(),
-          run.ranks.waited()};
+  const double agreed = std::exchange(agreed_, 0);
+  return {result.loss_sum / total, std::sqrt(result.squared_norm) * result.scale, rate,
+          seconds.count() + agreed, run.ranks.waited() + agreed};
 }
 
 void Trainer::require_finite(std::int64_t step, const StepReport& report) const {

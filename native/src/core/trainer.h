@@ -50,7 +50,8 @@ class Trainer {
   TrainResult finish(const std::string& state, std::int64_t step);
   void notice(const std::string& text);
   // Whether any rank was asked to stop.
-  bool stop_requested() const;
+  bool agree(bool own);
+  bool stop_requested();
   // Whether somebody wants a checkpoint now; says so once a request.
   bool checkpoint_requested();
 
@@ -63,6 +64,7 @@ class Trainer {
   std::atomic<std::int64_t> checkpoint_step_ = 0;  // newest one committed; 0: none
   double loss_, held_out_loss_;
   double last_request_look_ = 0;
+  double agreed_ = 0;    // seconds since the last step
   int steps_begun_ = 0;  // by this process
 };
 
