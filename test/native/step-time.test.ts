@@ -23,6 +23,7 @@ import {
 /** How long another rank stands still, and what of it shows at least. */
 const HALT_MS = 1500;
 const SHOWN_MS = 1000;
+const MOST_HALTS = 4;
 
 const LAYOUTS: Parallel[] = [
   { ...ONE, data: 2 },
@@ -69,19 +70,22 @@ describe('a step’s time by part', function () {
       await eventually('steps', () => Promise.resolve(steps().length > 20));
       const first = statusOf(scratch.file('run')).pid;
       const other = otherRank(first);
-      process.kill(other, 'SIGSTOP');
-      await delay(HALT_MS);
-      const halted = steps().length;
-      process.kill(other, 'SIGCONT');
-      await eventually('more steps', () => Promise.resolve(steps().length > halted + 20));
+      const waits = () => steps().some(({ communicationMs }) => communicationMs! > SHOWN_MS);
+      // A halt may fall between steps, when filters are reported.
+      for (let halt = 0; halt < MOST_HALTS && !waits(); halt++) {
+        process.kill(other, 'SIGSTOP');
+        await delay(HALT_MS);
+        const before = steps().length;
+        process.kill(other, 'SIGCONT');
+        await eventually('more steps', () => Promise.resolve(steps().length > before + 5));
+      }
       process.kill(first, 'SIGTERM');
       assert.equal((await run.ended).code, 0);
-      const waiting = steps().filter(({ communicationMs }) => communicationMs! > SHOWN_MS);
-      assert.equal(waiting.length, 1, 'one step waits');
-      // What the first rank does itself takes no longer for it.
-      assert.ok(waiting[0]!.computeMs! < HALT_MS - SHOWN_MS, `${waiting[0]!.computeMs} ms of computing`);
+      assert.ok(waits(), 'no step waits');
       for (const { computeMs, communicationMs, stepTimeMs } of steps()) {
         assert.ok(communicationMs! > 0 && computeMs! > 0);
+        // What the first rank does itself takes no longer for it.
+        assert.ok(computeMs! < SHOWN_MS, `${computeMs} ms of computing`);
         assert.ok(Math.abs(communicationMs! + computeMs! - stepTimeMs) < 1e-6);
       }
     });
