@@ -70,7 +70,7 @@ function spreadScratch(
   if (spread?.[mixer.operator] === 'fft') return values * (3 * device.valueBytes + 2 * 2 * 4);
   if (spread?.[mixer.operator] !== 'all-to-all') return 0;
   let slices = MOST_SLICES;
-  while ((mixer.groups / tensor / context) % slices !== 0) slices /= 2;
+  while (slices > 1 && (mixer.groups / tensor / context) % slices !== 0) slices /= 2;
   // Both gradients' sides, and of a slice: as sent, as received, both packed between queries and values.
   return values * (2 + 9 / slices) * device.valueBytes;
 }

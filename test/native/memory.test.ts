@@ -169,7 +169,7 @@ describe('estimated memory of LI on a GPU is what its kernels ask for', function
           longFilterMemory(
             device,
             { operator: 'LI', groups: width, featurizerTaps: 3, skip: true, bias: false, order },
-            { batch, sequence: length, rows, normRows: rows, width, tensor: 1, passes: 'nothing', pieces: 1 },
+            { batch, sequence: length, rows, normRows: rows, width, tensor: 1, passes: 'nothing', context: 1, pieces: 1 },
           ),
           { kept, scratch },
           shape.join(' '),
