@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Estimate, HardwareProfile } from '../../language/estimate/index.js';
 import { layoutOf } from '../../extension/calibration/configuration.js';
-import { Scratch } from './engine.js';
+import { measureLink } from '../../extension/calibration/links.js';
+import { RUNNER, Scratch } from './engine.js';
 
 const COMMAND = fileURLToPath(new URL('../../dist/striped.mjs', import.meta.url));
 const TIMEOUT_MS = 240_000;
@@ -32,8 +33,9 @@ describe('striped calibrate, with this machine’s processor', function () {
   const FILE = () => home.file('striped', 'hardware', 'this-one.json');
 
   it('writes a profile of what it measured, and estimates by its name rest on it', () => {
-    const { status, stdout, stderr } = run('calibrate', '--backend', 'cpu', '--seconds', '12', '--name', 'this-one', '--threads', '2');
+    const { status, stdout, stderr } = run('calibrate', '--backend', 'cpu', '--seconds', '12', '--name', 'this-one', '--threads', '2', '--ranks', '2');
     assert.equal(status, 0, stderr);
+    assert.match(stdout, /^between devices \(mpi\): [\d.]+ GB\/s a device, [\d.e+-]+ µs a hand-over$/m);
     assert.match(stdout, /^gemm fp32 +\d\.\d+ TFLOP\/s forward/m);
     assert.match(stdout, /^wrote .*this-one\.json: estimates for `hardware this-one` use it/m);
     const profile = JSON.parse(readFileSync(FILE(), 'utf8')) as HardwareProfile;
@@ -52,16 +54,12 @@ describe('striped calibrate, with this machine’s processor', function () {
   });
 
   it('measures the traffic of two processes on request, and estimates of two ranks rest on it', () => {
-    const options = ['--backend', 'cpu', '--seconds', '12', '--name', 'two', '--threads', '1', '--ranks', '2'];
-    const { status, stdout, stderr } = run('calibrate', ...options);
-    assert.equal(status, 0, stderr);
-    assert.match(stdout, /^between devices \(mpi\): [\d.]+ GB\/s a device, [\d.e+-]+ µs a hand-over$/m);
-    const profile = JSON.parse(readFileSync(home.file('striped', 'hardware', 'two.json'), 'utf8')) as HardwareProfile;
+    const profile = JSON.parse(readFileSync(FILE(), 'utf8')) as HardwareProfile;
     const [link] = profile.links;
     assert.equal(link!.bytesPerSecond.origin, 'measured');
     assert.match(link!.bytesPerSecond.note!, /^2 ranks of .*, \d{4}-\d\d-\d\d$/);
     home.write('ranks.striped', LAYOUT.replace('micro-batch 1', 'micro-batch 1   parallel { data 2 }').replace('batch 1 sequences', 'batch 2 sequences'));
-    const estimated = run('estimate', 'ranks.striped', '--run', 'step', '--hardware', 'two', '--json');
+    const estimated = run('estimate', 'ranks.striped', '--run', 'step', '--hardware', 'this-one', '--json');
     assert.equal(estimated.status, 0, estimated.stderr);
     const { communication, assumptions } = JSON.parse(estimated.stdout) as Estimate;
     const [data] = communication;
@@ -73,17 +71,15 @@ describe('striped calibrate, with this machine’s processor', function () {
     assert.ok(assumptions.some((text) => text.startsWith('Links reach as measured here')));
   });
 
-  it('says why the traffic could not be measured, and writes the rest', () => {
-    const options = ['--backend', 'cpu', '--seconds', '12', '--name', 'alone', '--ranks', '2', '--json'];
-    const { status, stdout, stderr } = spawnSync(process.execPath, [COMMAND, 'calibrate', ...options], {
-      encoding: 'utf8',
-      cwd: home.path,
-      env: { ...process.env, XDG_CONFIG_HOME: home.path, PATH: '/nowhere' },
-    });
-    assert.equal(status, 0, stderr);
-    const { skipped, link } = JSON.parse(stdout) as { skipped: string[]; link: null };
-    assert.equal(link, null);
-    assert.match(skipped.at(-1)!, /^traffic between 2 devices: mpirun, which starts ranks, is not here; install OpenMPI/);
+  it('says why the traffic cannot be measured', async () => {
+    const path = process.env.PATH;
+    process.env.PATH = '/nowhere';
+    try {
+      await assert.rejects(measureLink(RUNNER, 'cpu', 2), /^Error: mpirun, which starts ranks, is not here; install OpenMPI/);
+    } finally {
+      process.env.PATH = path;
+    }
+    await assert.rejects(measureLink(RUNNER, 'abacus', 2), /abacus/);
   });
 
   it('says what is wrong with a damaged profile, and goes on without it', () => {
