@@ -10,7 +10,15 @@ import {
 import type { Plan, Precision } from '../../language/plan/plan.js';
 import { nameOf, planOf } from './configuration.js';
 import { measureLink } from './links.js';
-import { benchPlans, BenchError, leastOf, unrestOf, type BenchHead, type BenchOptions } from './measure.js';
+import {
+  benchPlans,
+  BenchError,
+  leastOf,
+  unrestOf,
+  type BenchHead,
+  type BenchOptions,
+  type BenchRow,
+} from './measure.js';
 import { trialsFor, type Trial } from './sets.js';
 
 export interface CalibrateOptions extends Omit<BenchOptions, 'budget' | 'told'> {
@@ -41,6 +49,8 @@ export interface Calibration {
 /** Every plan is measured so often, at different times. */
 const ROUNDS = 2;
 const FEWEST_FITTED = 4;
+/** Seconds that no four plans take. */
+const UNHURRIED = 600;
 
 /** "NVIDIA L40S" becomes nvidia-l40s. */
 function idOf(device: string): string {
@@ -107,6 +117,22 @@ async function measure(plans: Plan[], options: CalibrateOptions) {
   });
 }
 
+/** However slow the machine: what a fit needs at least, of plans that were not begun in time. */
+async function atLeast(
+  plans: readonly Plan[],
+  rows: readonly BenchRow[],
+  options: CalibrateOptions,
+): Promise<BenchRow[]> {
+  const begun = new Set(rows.map(({ plan }) => plan));
+  const measured = plans.filter(({ name }) =>
+    rows.some((row) => row.plan === name && row.skipped === undefined),
+  );
+  const missing = plans.filter(({ name }) => !begun.has(name)).slice(0, FEWEST_FITTED - measured.length);
+  if (measured.length >= FEWEST_FITTED || missing.length === 0) return [];
+  const told = ({ plan }: BenchRow) => options.progress(0, missing.length, plan);
+  return (await benchPlans(missing, { ...options, budget: UNHURRIED, told })).rows;
+}
+
 /** The link between this machine's devices, or why it was not measured. */
 async function trafficOf({
   runner,
@@ -136,6 +162,8 @@ export async function calibrate(options: CalibrateOptions): Promise<Calibration>
     plans.push(await planOf(trial));
   }
   const { head, rows } = await measure(plans, options);
+  const fits = plans.filter(({ name }) => trials.get(name)!.use === 'fit');
+  rows.push(...(await atLeast(fits, rows, options)));
   const steps = leastOf(rows, plans);
   const of = (use: Trial['use']) => steps.filter(({ plan }) => trials.get(plan.name)!.use === use);
   const fitted = of('fit');
