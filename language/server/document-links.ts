@@ -1,13 +1,9 @@
-import { AstUtils, UriUtils, type LangiumDocument, type URI } from 'langium';
+import { UriUtils, type LangiumDocument, type URI } from 'langium';
 import type { DocumentLinkProvider } from 'langium/lsp';
 import type { DocumentLink, Range } from 'vscode-languageserver-protocol';
-import { isArgument, isSetting, isText, type Text } from '../generated/ast.js';
 import { importedUri, importsOf } from '../layout/imports.js';
+import { pathTexts } from './path-texts.js';
 import type { StripedServices } from './striped-module.js';
-import { treeOf } from './tree.js';
-
-/** The argument of `data` that is a path too. */
-const TOKENIZER = 'tokenizer';
 
 /** Imports lead to their file, data paths to the first file that fits. */
 export class StripedDocumentLinks implements DocumentLinkProvider {
@@ -21,11 +17,10 @@ export class StripedDocumentLinks implements DocumentLinkProvider {
       const start = { line: end.line, character: end.character - item.path.length - 2 };
       links.push(linkOf({ start, end }, importedUri(document, item), 'Open the imported file'));
     }
-    for (const node of treeOf(document.parseResult.value).nodes) {
-      if (!isText(node) || !node.$cstNode || !isPath(node)) continue;
+    for (const { node, names } of pathTexts(document)) {
       const target = await this.fileOf(node.text, UriUtils.dirname(document.uri));
-      const tooltip = keyOf(node) === TOKENIZER ? 'Open the tokenizer' : 'Open the data';
-      if (target) links.push(linkOf(node.$cstNode.range, target, tooltip));
+      const tooltip = names === 'tokenizer' ? 'Open the tokenizer' : 'Open the data';
+      if (target && node.$cstNode) links.push(linkOf(node.$cstNode.range, target, tooltip));
     }
     return links;
   }
@@ -36,17 +31,6 @@ export class StripedDocumentLinks implements DocumentLinkProvider {
     if (files) return files.first(root, pattern);
     return /[*?]/.test(pattern) ? undefined : UriUtils.resolvePath(root, pattern);
   }
-}
-
-function isPath(text: Text): boolean {
-  const key = keyOf(text);
-  if (AstUtils.getContainerOfType(text, isSetting)?.key !== 'data') return false;
-  return key === undefined || key === TOKENIZER;
-}
-
-/** What a text is named in parentheses. */
-function keyOf(text: Text): string | undefined {
-  return AstUtils.getContainerOfType(text, isArgument)?.key;
 }
 
 /** The link is on the text without its quotes. */

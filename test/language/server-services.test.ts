@@ -179,27 +179,38 @@ describe('files under the server', () => {
     }
   });
 
-  it('take their imports along when the editor renames them', async () => {
+  it('take their imports and data along when the editor renames them', async () => {
     const session = await Session.start({ files: { 'parts.striped': PARTS }, workspace: true });
     try {
       await session.open('a.striped', TEXT);
       await session.open('deep/b.striped', "import '../parts.striped'\n");
+      const data = 'data bytes("/whole.fa", "../reads/*.fa") data bpe("t.txt", tokenizer: "t.json")';
+      await session.open('deep/c.striped', `run r { ${data} }\n`);
       const edits = async (from: string, to: string) => {
         const files = [{ oldUri: session.uri(from), newUri: session.uri(to) }];
         const edit = await session.connection.sendRequest<WorkspaceEdit | null>('workspace/willRenameFiles', {
           files,
         });
-        return Object.entries(edit?.changes ?? {}).map(([uri, [first, ...others]]) => {
-          assert.equal(others.length, 0);
-          return [uri.slice(session.uri('.').length + 1), first!.newText];
-        });
+        return Object.entries(edit?.changes ?? {}).map(([uri, texts]) => [
+          uri.slice(session.uri('.').length + 1),
+          ...texts.map(({ newText }) => newText),
+        ]);
       };
       assert.deepEqual(await edits('parts.striped', 'shared/all.striped'), [
         ['a.striped', '"shared/all.striped"'],
         ['deep/b.striped', "'../shared/all.striped'"],
       ]);
-      assert.deepEqual(await edits('a.striped', 'models/a.striped'), [['a.striped', '"../parts.striped"']]);
-      assert.deepEqual(await edits('deep', 'a/b/deep'), [['deep/b.striped', "'../../../parts.striped'"]]);
+      assert.deepEqual(await edits('a.striped', 'models/a.striped'), [
+        ['a.striped', '"../parts.striped"', '"../a.fa"'],
+      ]);
+      assert.deepEqual(await edits('deep/c.striped', 'deep/down/c.striped'), [
+        ['deep/c.striped', '"../../reads/*.fa"', '"../t.txt"', '"../t.json"'],
+      ]);
+      assert.deepEqual(await edits('reads', 'all/reads'), [['deep/c.striped', '"../all/reads/*.fa"']]);
+      assert.deepEqual(await edits('deep', 'a/b/deep'), [
+        ['deep/b.striped', "'../../../parts.striped'"],
+        ['deep/c.striped', '"../../../reads/*.fa"'],
+      ]);
       assert.deepEqual(await edits('a.striped', 'c.striped'), []);
     } finally {
       await session.stop();
