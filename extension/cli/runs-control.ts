@@ -4,11 +4,13 @@ import {
   cleanRun,
   deletionsOf,
   fetchCheckpoints,
+  isFinished,
   killRun,
   readRun,
   requestCheckpoint,
   stopRun,
   waitForEnd,
+  type ObservedStatus,
 } from '../runs/index.js';
 import { formatBytes } from '../../webview/shared/format.js';
 import { findRun } from './find-run.js';
@@ -20,18 +22,21 @@ const STOP_WAIT_MS = 600_000;
 
 async function stop(name: string, options: { wait: boolean; json?: boolean }): Promise<void> {
   const { directory } = await findRun(name);
-  await patiently('asking the run to stop', () => stopRun(directory));
+  const asked = await patiently('asking the run to stop', () => stopRun(directory));
   const status = options.wait
     ? await patiently('waiting for its checkpoint and its end (Ctrl-C: do not wait)', () =>
-        waitForEnd(directory, STOP_WAIT_MS),
+        waitForEnd(directory, STOP_WAIT_MS, asked),
       )
     : null;
   if (options.wait && !status) {
     throw new CommandError(`${shortPath(directory)} has not ended within ${STOP_WAIT_MS / 60_000} minutes`);
   }
   if (options.json) printJson({ directory, state: status?.state ?? 'stopping' });
-  else
-    print(`${shortPath(directory)}: ${status ? `${status.state} at step ${status.step}` : 'asked to stop'}`);
+  else print(`${shortPath(directory)}: ${status ? stoppedWords(status) : 'asked to stop'}`);
+}
+
+function stoppedWords({ state, step }: ObservedStatus): string {
+  return isFinished(state) ? `${state} at step ${step}` : 'stopped, and resumed by another since';
 }
 
 async function checkpoint(name: string, options: { json?: boolean }): Promise<void> {

@@ -10,11 +10,13 @@ const START_WAIT_MS = 15_000;
 const POLL_MS = 100;
 
 /**
- * Asks a run to write a checkpoint and end (SIGTERM). Returns once it is asked; `waitForEnd` waits.
+ * Asks a run to write a checkpoint and end (SIGTERM). Returns the process once it is asked; `waitForEnd` waits.
  * Throws `RunError` when there is no such run, it has ended, or it is on another host.
  */
-export async function stopLocalRun(directory: string): Promise<void> {
-  process.kill((await aliveStatus(directory)).pid, 'SIGTERM');
+export async function stopLocalRun(directory: string): Promise<number> {
+  const { pid } = await aliveStatus(directory);
+  process.kill(pid, 'SIGTERM');
+  return pid;
 }
 
 /** Asks a run of this machine to write a checkpoint and go on. Throws `RunError` as `stopLocalRun` does. */
@@ -54,12 +56,19 @@ async function aliveStatus(directory: string): Promise<ObservedStatus> {
   return status;
 }
 
-/** Waits until the run has ended; null when it has not within `timeoutMs`. */
-export async function waitForLocalEnd(directory: string, timeoutMs: number): Promise<ObservedStatus | null> {
+/**
+ * Waits until the run has ended, or process `asked` of it, behind which another may go on already; null when it has
+ * not within `timeoutMs`.
+ */
+export async function waitForLocalEnd(
+  directory: string,
+  timeoutMs: number,
+  asked = 0,
+): Promise<ObservedStatus | null> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {
     const status = await readStatus(directory);
-    if (status && isFinished(status.state)) return status;
+    if (status && (isFinished(status.state) || (asked !== 0 && status.pid !== asked))) return status;
     if (Date.now() >= deadline) return null;
     await pause();
   }

@@ -32,9 +32,12 @@ export async function resumeRun(resume: TargetResume): Promise<RunHandle> {
   return (await targetOf(resume.directory, resume.installation)).resume(resume);
 }
 
-/** Asks a run to write a checkpoint and end. Returns once it is asked; `waitForEnd` waits. Throws `RunError`. */
-export async function stopRun(directory: string): Promise<void> {
-  await (await targetOf(directory)).stop(directory);
+/**
+ * Asks a run to write a checkpoint and end. Returns once it is asked, with its process where that is known, else 0;
+ * `waitForEnd` waits. Throws `RunError`.
+ */
+export async function stopRun(directory: string): Promise<number> {
+  return (await targetOf(directory)).stop(directory);
 }
 
 /** Asks a run to write a checkpoint and go on. Returns once it is asked. Throws `RunError`. */
@@ -47,11 +50,18 @@ export async function killRun(directory: string): Promise<void> {
   await (await targetOf(directory)).kill(directory);
 }
 
-/** Waits until a run has ended, wherever it is; null when it has not within `timeoutMs`. */
-export async function waitForEnd(directory: string, timeoutMs: number): Promise<ObservedStatus | null> {
+/**
+ * Waits until a run has ended, wherever it is; null when it has not within `timeoutMs`. With the process that was
+ * `asked` to stop it does not wait for those that others start behind it: the status is then of one that goes on.
+ */
+export async function waitForEnd(
+  directory: string,
+  timeoutMs: number,
+  asked = 0,
+): Promise<ObservedStatus | null> {
   const watch = watchRuns({ directories: [directory] });
   try {
-    return await waitForLocalEnd(directory, timeoutMs);
+    return await waitForLocalEnd(directory, timeoutMs, asked);
   } finally {
     watch.dispose();
   }

@@ -48,7 +48,7 @@ export class LocalTarget implements Target {
     // The directories are the runs.
   }
 
-  stop(directory: string): Promise<void> {
+  stop(directory: string): Promise<number> {
     return stopLocalRun(directory);
   }
 

@@ -53,8 +53,10 @@ export class RemoteTarget implements Target {
     await observeRuns(shell, starter, settings.setup, directories, signal);
   }
 
-  async stop(directory: string): Promise<void> {
+  async stop(directory: string): Promise<number> {
+    const status = await readStatus(directory);
     await this.control(directory, this.site.starter.stopScript());
+    return status?.pid ?? 0;
   }
 
   async checkpoint(directory: string): Promise<void> {

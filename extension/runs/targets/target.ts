@@ -69,8 +69,8 @@ export interface Target {
   resume(resume: TargetResume): Promise<RunHandle>;
   /** Brings the mirrors of these runs up to date, in one exchange for all. Nothing to do on this machine. */
   observe(directories: string[], signal?: AbortSignal): Promise<void>;
-  /** Asks the run to write a checkpoint and end. */
-  stop(directory: string): Promise<void>;
+  /** Asks the run to write a checkpoint and end; returns its process where that is known, else 0. */
+  stop(directory: string): Promise<number>;
   /** Asks the run to write a checkpoint and go on. */
   checkpoint(directory: string): Promise<void>;
   /** Ends the run at once. */

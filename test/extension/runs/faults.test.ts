@@ -135,11 +135,13 @@ describe('runs of this machine, when things go wrong', function () {
       await signed(directory);
       assert.equal(enginesOf(directory).length, 1);
     }
+    const start = Date.now();
     await Promise.all([
       outcome(striped('runs', 'stop', directory)),
       outcome(striped('runs', 'resume', directory, '--detach', '--backend', 'cpu')),
       outcome(striped('runs', 'stop', directory)),
     ]);
+    assert.ok(Date.now() - start < WAIT_MS, 'a stop waits for the run that was resumed behind it');
     await eventually('the status says what is', async () => {
       const isOver = isFinished((await readStatus(directory))!.state);
       return enginesOf(directory).length === (isOver ? 0 : 1);
