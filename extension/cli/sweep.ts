@@ -1,4 +1,4 @@
-import { Command, InvalidArgumentError } from 'commander';
+import { InvalidArgumentError, type Command } from 'commander';
 import type { Plan } from '../../language/plan/plan.js';
 import { launchSweep, LOCAL, type Backend } from '../runs/index.js';
 import { INSTALLATION } from './installation.js';
@@ -6,7 +6,7 @@ import { compileRun, openLayout } from './layout-files.js';
 import { print, printJson, usageError } from './output.js';
 import { shortPath } from './paths.js';
 import { cancellable } from './steps.js';
-import { backendOption } from './train.js';
+import { launchCommand } from './train.js';
 import { count } from './values.js';
 
 interface Options {
@@ -55,16 +55,13 @@ function seedList(text: string): number[] {
 }
 
 export function sweepCommand(): Command {
-  return new Command('sweep')
+  return launchCommand('sweep')
     .description('train several runs of a layout file as one job array of a Slurm cluster')
     .argument('<file>', 'layout file')
     .argument('[runs...]', 'runs to train; all of the file when left out')
     .requiredOption('--on <target>', 'a Slurm cluster of `striped targets list`')
     .option('--seeds <list>', 'each run once with each of these seeds, e.g. 1,2,3', seedList)
     .option('--at-once <count>', 'train so many at the same time at most', count)
-    .option('--send-data', 'send the data files to the target')
-    .option('--data-root <directory>', 'where the data is on the target (default: where it is here)')
-    .addOption(backendOption())
     .option('--steps <count>', 'another number of steps than the runs say', count)
     .option('--threads <count>', 'CPU threads of each run (default: those that its job has)', count)
     .option('--json', 'the run directories as JSON')

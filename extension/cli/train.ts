@@ -77,15 +77,20 @@ export function backendOption(): Option {
   return new Option('--backend <name>', 'what computes').choices(['auto', 'cpu', 'cuda']).default('auto');
 }
 
+/** A command that launches: how data get to the target, and what computes there. */
+export function launchCommand(name: string): Command {
+  return new Command(name)
+    .option('--send-data', 'send the data files to the target')
+    .option('--data-root <directory>', 'where the data is on the target (default: where it is here)')
+    .addOption(backendOption());
+}
+
 export function trainCommand(): Command {
-  return new Command('train')
+  return launchCommand('train')
     .description('train a run of a layout file, in a process of its own')
     .argument('[file]', 'layout file')
     .option('--run <name>', 'run to train; may be left out where the file has one')
     .option('--on <target>', 'where to train: local, or one of `striped targets list`', LOCAL)
-    .option('--send-data', 'send the data files to the target')
-    .option('--data-root <directory>', 'where the data is on the target (default: where it is here)')
-    .addOption(backendOption())
     .option('--steps <count>', 'another number of steps than the run says', count)
     .option('--threads <count>', 'CPU threads (default: all cores)', count)
     .option('--out <directory>', 'run directory, new or empty (default: runs/NAME-TIME beside the layout)')

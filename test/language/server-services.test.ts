@@ -196,9 +196,9 @@ describe('files under the server', () => {
           ...texts.map(({ newText }) => newText),
         ]);
       };
-      assert.deepEqual(await edits('parts.striped', 'shared/all.striped'), [
-        ['a.striped', '"shared/all.striped"'],
-        ['deep/b.striped', "'../shared/all.striped'"],
+      assert.deepEqual(await edits('parts.striped', 'common/all.striped'), [
+        ['a.striped', '"common/all.striped"'],
+        ['deep/b.striped', "'../common/all.striped'"],
       ]);
       assert.deepEqual(await edits('a.striped', 'models/a.striped'), [
         ['a.striped', '"../parts.striped"', '"../a.fa"'],

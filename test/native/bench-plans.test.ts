@@ -88,9 +88,14 @@ describe('bench plans: measured training steps of given plans, on the CPU', func
     assert.equal(row.parts.filter(({ pass }) => pass === 'recompute').length, 0);
     const projection = row.parts.find(({ shape }) => String(shape) === '128,64,192');
     assert.equal(projection?.calls, 4);
-    // Calls that are missing show above. On a busy machine a step of a few milliseconds is waiting for the most part.
+  });
+
+  it('the calls make up the step', async () => {
+    // Long enough that a busy machine does not spend most of it on waking threads.
+    await write('a.json', { ...SMALL, width: 256, sequence: 1024, head: 64 });
+    const row = (await measured('--steps', '3')).rows[0]!;
     const sum = row.parts.reduce((total, { ms }) => total + ms, 0);
-    assert.ok(sum > 0.2 * row.timedStepTimeMs && sum <= row.timedStepTimeMs, `${sum} of ${row.timedStepTimeMs}`);
+    assert.ok(sum > 0.5 * row.timedStepTimeMs && sum <= row.timedStepTimeMs, `${sum} of ${row.timedStepTimeMs}`);
   });
 
   it('memory: what the engine says of the plan', async () => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   describeRemote,
@@ -11,7 +11,7 @@ import {
   watchRuns,
 } from '../../../extension/runs/index.js';
 import { eventually } from '../../support/eventually.js';
-import { hasSlurm, Slurm } from '../../support/slurm.js';
+import { hasSlurm, type Slurm } from '../../support/slurm.js';
 import { eventsOf, statusOf } from '../../support/tiny-run.js';
 import { CPU, Desk, directoryThere, ENDLESS, enginesOf, requireParts, trained } from './remote-fixtures.js';
 
@@ -30,9 +30,7 @@ describe('runs on a Slurm cluster, when things go wrong', function () {
   before(async function () {
     requireParts(this, { 'slurmctld, slurmd and munge': hasSlurm(), rsync: existsSync('/usr/bin/rsync') });
     desk = new Desk();
-    mkdirSync(join(desk.root, 'slurm'));
-    slurm = await Slurm.start(join(desk.root, 'slurm'));
-    process.env.SLURM_CONF = slurm.config;
+    slurm = await desk.slurm();
     const here = { kind: 'slurm', directory: join(desk.root, "clust er's") };
     desk.targets({
       here,

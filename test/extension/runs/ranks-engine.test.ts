@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { launchRun, resumeRun, waitForEnd } from '../../../extension/runs/index.js';
 import type { Plan } from '../../../language/plan/plan.js';
-import { hasSlurm, Slurm } from '../../support/slurm.js';
+import { hasSlurm } from '../../support/slurm.js';
 import { hasSshd, type Sshd } from '../../support/sshd.js';
 import { curveOf, eventsOf } from '../../support/tiny-run.js';
 import { CPU, Desk, INSTALLATION, makeInstallation, requireParts, sshTarget } from './remote-fixtures.js';
@@ -90,9 +90,7 @@ describe('two ranks train as one does with the same global batch', function () {
 
   it('on two nodes of a Slurm cluster, by srun or by mpirun', async function () {
     requireParts(this, { 'slurmctld, slurmd and munge': hasSlurm() });
-    mkdirSync(join(desk.root, 'slurm'));
-    const slurm = await Slurm.start(join(desk.root, 'slurm'));
-    process.env.SLURM_CONF = slurm.config;
+    const slurm = await desk.slurm();
     try {
       const directory = join(desk.root, "clust er's");
       const lab = { kind: 'slurm', directory, 'ntasks-per-node': '1' };

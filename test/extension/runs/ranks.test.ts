@@ -15,7 +15,7 @@ import {
 import { gpusIn, spread, withGpus } from '../../../extension/runs/targets/ranks.js';
 import type { Plan } from '../../../language/plan/plan.js';
 import { eventually } from '../../support/eventually.js';
-import { hasSlurm, Slurm } from '../../support/slurm.js';
+import { hasSlurm } from '../../support/slurm.js';
 import { hasSshd } from '../../support/sshd.js';
 import { Desk, directoryThere, processesNaming, requireParts, sshTarget } from './remote-fixtures.js';
 
@@ -149,9 +149,7 @@ describe('several ranks', function () {
 
     it('on two nodes of a Slurm cluster, each with its GPUs', async function () {
       requireParts(this, { 'slurmctld, slurmd and munge': hasSlurm() });
-      mkdirSync(join(desk.root, 'slurm'));
-      const slurm = await Slurm.start(join(desk.root, 'slurm'));
-      process.env.SLURM_CONF = slurm.config;
+      const slurm = await desk.slurm();
       const directory = join(desk.root, "clust er's");
       try {
         desk.targets({ lab: { kind: 'slurm', directory, 'ntasks-per-node': '2' } });

@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { readRecord } from '../../../extension/runs/targets/record.js';
 import { eventually } from '../../support/eventually.js';
+import { Slurm } from '../../support/slurm.js';
 import { Sshd } from '../../support/sshd.js';
 import { eventsOf, genome, tinyPlan } from '../../support/tiny-run.js';
 import type { Plan } from '../../../language/plan/plan.js';
@@ -53,6 +54,15 @@ export class Desk {
     const folder = join(this.root, 'sshd');
     mkdirSync(folder);
     return Sshd.start(folder, environment);
+  }
+
+  /** A real Slurm, which this process asks from now on. */
+  async slurm(): Promise<Slurm> {
+    const folder = join(this.root, 'slurm');
+    mkdirSync(folder);
+    const slurm = await Slurm.start(folder);
+    process.env.SLURM_CONF = slurm.config;
+    return slurm;
   }
 
   targets(targets: Record<string, unknown>, programs: Record<string, string> = {}): void {

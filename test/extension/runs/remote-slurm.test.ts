@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import {
   cleanRun,
@@ -18,7 +18,7 @@ import {
 } from '../../../extension/runs/index.js';
 import { eventually } from '../../support/eventually.js';
 import { outcome } from '../../support/outcome.js';
-import { hasSlurm, Slurm } from '../../support/slurm.js';
+import { hasSlurm, type Slurm } from '../../support/slurm.js';
 import { hasSshd } from '../../support/sshd.js';
 import { curveOf, eventsOf, statusOf } from '../../support/tiny-run.js';
 import { LAYOUT } from '../cli/cli.js';
@@ -43,9 +43,7 @@ describe('runs on a Slurm cluster', function () {
   before(async function () {
     requireParts(this, { 'slurmctld, slurmd and munge': hasSlurm(), rsync: existsSync('/usr/bin/rsync') });
     desk = new Desk();
-    mkdirSync(join(desk.root, 'slurm'));
-    slurm = await Slurm.start(join(desk.root, 'slurm'));
-    process.env.SLURM_CONF = slurm.config;
+    slurm = await desk.slurm();
   });
   beforeEach(() =>
     desk.targets({ here: { kind: 'slurm', directory: join(desk.root, "clust er's"), time: '10:00' } }),
