@@ -8,6 +8,7 @@
 #include "gemm.h"
 #include "nccl_communicator.h"
 #include "operators.h"
+#include "shard_operators.h"
 #include "striped/error.h"
 #include "timeline.h"
 
@@ -110,6 +111,8 @@ class CudaBackend final : public Backend {
     check(cudaStreamCreateWithFlags(&context_.stream, cudaStreamNonBlocking), "cudaStreamCreate");
     gemm_ = std::make_unique<Gemm>(context_, precision == Precision::fp8);
     attention_ = std::make_unique<Attention>(context_);
+    shards_ = make_shard_operators({context_, [this] { enter(); },
+                                    [this](void* data, std::size_t bytes) { gemm_->forget(data, bytes); }});
   }
   ~CudaBackend() override {
     cudaStreamSynchronize(context_.stream);
@@ -283,6 +286,7 @@ class CudaBackend final : public Backend {
     cuda::multiply(context_, count, real(x), real(y));
   }
 
+  ShardOperators* shards() override { return shards_.get(); }
   std::unique_ptr<Communicator> join(const DeviceRanks& ranks) override {
     const auto will_change = [this](void* data, std::size_t bytes) { gemm_->forget(data, bytes); };
     return join_gpus({context_.device, context_.stream, will_change}, ranks);
@@ -353,6 +357,7 @@ class CudaBackend final : public Backend {
   mutable Context context_;
   std::unique_ptr<Gemm> gemm_;
   std::unique_ptr<Attention> attention_;
+  std::unique_ptr<ShardOperators> shards_;
   cudaGraphExec_t recording_ = nullptr;
 };
 

@@ -1,0 +1,102 @@
+#include "shard_operators.h"
+
+#include <string>
+#include <utility>
+
+#include "striped/error.h"
+
+namespace striped::cuda {
+namespace {
+
+[[noreturn]] void missing(const char* what) {
+  throw Error("context-strategy", std::string("the cuda backend has no ") + what +
+                                      " for parts of sequences; choose another strategy, or --backend cpu");
+}
+
+class CudaShardOperators final : public ShardOperators {
+ public:
+  explicit CudaShardOperators(ShardSetting setting) : setting_(std::move(setting)) {}
+
+  std::size_t hyena_piece_workspace(const HyenaShape&) const override { missing("Hyena operators"); }
+  void hyena_piece(const HyenaShape&, const HyenaWeights&, const HyenaSurroundings&, const Arrived&,
+                   const void*, void*, void*) override {
+    missing("Hyena operators");
+  }
+  void hyena_piece_backward(const HyenaShape&, const HyenaWeights&, const HyenaSurroundings&, const Arrived&,
+                            const void*, const void*, void*, void*, const HyenaGradients&, void*) override {
+    missing("Hyena operators");
+  }
+  void featurizer_reach(const HyenaShape&, const HyenaWeights&, const void*, void*) override {
+    missing("Hyena operators");
+  }
+  void hyena_gate(const HyenaShape&, const HyenaWeights&, const void*, const void*, RowRange,
+                  void*) override {
+    missing("Hyena operators");
+  }
+  void hyena_query(const HyenaShape&, const HyenaWeights&, const void*, const void*, const void*, RowRange,
+                   void*) override {
+    missing("Hyena operators");
+  }
+  void hyena_gate_backward(const HyenaShape&, const HyenaWeights&, const void*, const void*, const void*,
+                           const void*, const void*, void*, void*, void*, void*) override {
+    missing("Hyena operators");
+  }
+
+  void hyena_states(const HyenaShape&, const HyenaWeights&, const void*, const void*, const void*, void*,
+                    void*) override {
+    missing("states of Hyena-LI");
+  }
+  void hyena_carry(const HyenaShape&, const HyenaWeights&, std::int64_t, const void*, void*) override {
+    missing("states of Hyena-LI");
+  }
+
+  void fourier_add(const FourierPart&, int, const void*, std::int64_t, void*) override {
+    missing("Fourier transform");
+  }
+  void fourier_take(const FourierPart&, int, const void*, void*, std::int64_t) override {
+    missing("Fourier transform");
+  }
+  void fourier_filter(const FourierPart&, const HyenaShape&, const HyenaWeights&, void*) override {
+    missing("Fourier transform");
+  }
+  void fourier_filter_backward(const FourierPart&, const HyenaShape&, const HyenaWeights&, const void*, void*,
+                               const HyenaGradients&) override {
+    missing("Fourier transform");
+  }
+
+  void attention_split(const AttentionShape&, std::int64_t, std::int64_t, const void*, void*,
+                       void*) override {
+    missing("attention in a ring");
+  }
+  void attention_join(const AttentionShape&, std::int64_t, std::int64_t, const void*, const void*,
+                      void*) override {
+    missing("attention in a ring");
+  }
+  std::size_t attention_part_workspace(const AttentionPart&) const override {
+    missing("attention in a ring");
+  }
+  void attention_part(const AttentionPart&, const void*, const void*, bool, void*, void*, void*) override {
+    missing("attention in a ring");
+  }
+  void attention_part_backward(const AttentionPart&, const void*, const void*, const void*, const void*,
+                               const void*, void*, void*, void*) override {
+    missing("attention in a ring");
+  }
+
+  void to_activations(std::int64_t, const void*, void*) override { missing("conversions"); }
+  void add_to_real(std::int64_t, const void*, void*) override { missing("conversions"); }
+  void copy_rows(std::int64_t, std::int64_t, const void*, std::int64_t, void*, std::int64_t) override {
+    missing("copies");
+  }
+
+ private:
+  ShardSetting setting_;
+};
+
+}  // namespace
+
+std::unique_ptr<ShardOperators> make_shard_operators(ShardSetting setting) {
+  return std::make_unique<CudaShardOperators>(std::move(setting));
+}
+
+}  // namespace striped::cuda
