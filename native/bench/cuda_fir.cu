@@ -238,7 +238,7 @@ double measure_copy() {
 
 int main(int argc, char** argv) {
   if (argc < 2 || std::string(argv[1]) != "time-only") {
-    for (int taps : {1, 2, 4, 7, 17, 31, 65, 100, 128, 129}) {
+    for (int taps : {1, 2, 4, 7, 17, 31, 65, 100, 128, 129, 200, 257}) {
       for (std::int64_t length : {1, 5, 33, 300, 1027}) {
         verify({taps > 17 ? HyenaKind::medium_regularised : HyenaKind::short_explicit, length == 33 ? 3 : 1,
                 length, 128, length == 300 ? 4 : 8, 3, taps, 0, length != 5});
@@ -249,7 +249,7 @@ int main(int argc, char** argv) {
   std::printf("%d wrong\n", failures);
   const double copy = measure_copy();  // GB/s, read + write
   std::printf("copy %.3f TB/s\n", copy / 1e3);
-  for (int taps : {7, 128}) {
+  for (int taps : {7, 128, 256}) {
     for (std::int64_t length : {2048, 8192, 32768, 131072}) {
       Problem p({taps > 17 ? HyenaKind::medium_regularised : HyenaKind::short_explicit, 1, length, 4096, 256,
                  3, taps, 0, taps > 17});
