@@ -6,7 +6,7 @@
 
 #include <cstddef>
 
-#include "striped/backend.h"
+#include "striped/shard_operators.h"
 
 namespace striped::cuda {
 
@@ -19,5 +19,14 @@ void hyena_forward(const HyenaShape&, const HyenaWeights&, ElementType, const vo
                    void* workspace, cudaStream_t);
 void hyena_backward(const HyenaShape&, const HyenaWeights&, ElementType, const void* z, const void* kept,
                     const void* dy, void* dz, const HyenaGradients&, void* workspace, cudaStream_t);
+
+// The same on pieces of sequences, as striped::ShardOperators has them. The workspace is that of every call
+// on pieces of this shape.
+std::size_t hyena_piece_workspace(const HyenaShape&, ElementType);
+void hyena_piece(const HyenaShape&, const HyenaWeights&, ElementType, const HyenaSurroundings&,
+                 const ShardOperators::Arrived&, const void* z, void* y, void* workspace, cudaStream_t);
+void hyena_piece_backward(const HyenaShape&, const HyenaWeights&, ElementType, const HyenaSurroundings&,
+                          const ShardOperators::Arrived&, const void* z, const void* dy, void* dz,
+                          void* reach, const HyenaGradients&, void* workspace, cudaStream_t);
 
 }  // namespace striped::cuda

@@ -17,14 +17,21 @@ class CudaShardOperators final : public ShardOperators {
  public:
   explicit CudaShardOperators(ShardSetting setting) : setting_(std::move(setting)) {}
 
-  std::size_t hyena_piece_workspace(const HyenaShape&) const override { missing("Hyena operators"); }
-  void hyena_piece(const HyenaShape&, const HyenaWeights&, const HyenaSurroundings&, const Arrived&,
-                   const void*, void*, void*) override {
-    missing("Hyena operators");
+  std::size_t hyena_piece_workspace(const HyenaShape& s) const override {
+    setting_.enter();
+    return cuda::hyena_piece_workspace(s, type());
   }
-  void hyena_piece_backward(const HyenaShape&, const HyenaWeights&, const HyenaSurroundings&, const Arrived&,
-                            const void*, const void*, void*, void*, const HyenaGradients&, void*) override {
-    missing("Hyena operators");
+  void hyena_piece(const HyenaShape& s, const HyenaWeights& w, const HyenaSurroundings& around,
+                   const Arrived& arrived, const void* z, void* y, void* workspace) override {
+    setting_.enter();
+    cuda::hyena_piece(s, w, type(), around, arrived, z, y, workspace, stream());
+  }
+  void hyena_piece_backward(const HyenaShape& s, const HyenaWeights& w, const HyenaSurroundings& around,
+                            const Arrived& arrived, const void* z, const void* dy, void* dz, void* reach,
+                            const HyenaGradients& gradients, void* workspace) override {
+    setting_.enter();
+    cuda::hyena_piece_backward(s, w, type(), around, arrived, z, dy, dz, reach, gradients, workspace,
+                               stream());
   }
   void featurizer_reach(const HyenaShape&, const HyenaWeights&, const void*, void*) override {
     missing("Hyena operators");
@@ -90,6 +97,9 @@ class CudaShardOperators final : public ShardOperators {
   }
 
  private:
+  ElementType type() const { return setting_.context.type; }
+  cudaStream_t stream() const { return setting_.context.stream; }
+
   ShardSetting setting_;
 };
 
