@@ -1,11 +1,8 @@
 import type { Plan, PlanBlock, PlanMixer, PlanParallel } from '../plan/plan.js';
 import { piecesOf } from '../plan/spread.js';
 
-/** What the rules look at of a model. */
-export interface Shape {
-  vocab: number;
-  blocks: Iterable<Pick<PlanBlock, 'mixer' | 'ffn'>>;
-}
+/** What the rules look at of a model's blocks. */
+export type BlockShape = Pick<PlanBlock, 'mixer' | 'ffn'>;
 
 /** Something that ranks share out whole: heads and filters are never split. */
 export interface Division {
@@ -15,8 +12,11 @@ export interface Division {
   over: 'tensor' | 'tensor and context';
 }
 
-/** What must divide evenly; equal ones once. Channels and heads that context ranks exchange are shared out by both. */
-export function divisionsOf({ vocab, blocks }: Shape, { spread }: PlanParallel): Division[] {
+/**
+ * What must divide evenly; equal ones once. Channels and heads that context ranks exchange are shared out by both.
+ * Embeddings need not: every tensor rank has them whole.
+ */
+export function divisionsOf(blocks: Iterable<BlockShape>, { spread }: PlanParallel): Division[] {
   const found = new Map<string, Division>();
   const add = (what: string, count: number, over: Division['over']) =>
     found.set(`${what}/${count}`, { what, count, over });
@@ -25,7 +25,6 @@ export function divisionsOf({ vocab, blocks }: Shape, { spread }: PlanParallel):
     if (mixer.operator === 'MHA') add('heads of keys and values of MHA', mixer.kvHeads, over);
     else add(`groups of ${where}${mixer.operator}`, mixer.groups, over);
   };
-  add('rows of the vocabulary', vocab, 'tensor');
   for (const { mixer, ffn } of new Set(blocks)) {
     ofMixer(mixer);
     if (ffn.kind === 'gated') add('inner channels of the feed-forward', ffn.inner, 'tensor');
@@ -35,9 +34,12 @@ export function divisionsOf({ vocab, blocks }: Shape, { spread }: PlanParallel):
 }
 
 /** Divisions that do not come out even. */
-export function unevenDivisions(shape: Shape, parallel: PlanParallel): (Division & { ranks: number })[] {
+export function unevenDivisions(
+  blocks: Iterable<BlockShape>,
+  parallel: PlanParallel,
+): (Division & { ranks: number })[] {
   const { tensor, context } = parallel;
-  return divisionsOf(shape, parallel).flatMap((division) => {
+  return divisionsOf(blocks, parallel).flatMap((division) => {
     const ranks = division.over === 'tensor' ? tensor : tensor * context;
     return division.count % ranks === 0 ? [] : [{ ...division, ranks }];
   });
@@ -70,7 +72,7 @@ function sequenceReason(flaw: SequenceFlaw, sequence: number): string {
  */
 export function refusal(plan: Plan): string | undefined {
   const { sequence, parallel } = plan.run;
-  const [uneven] = unevenDivisions(plan.model, parallel);
+  const [uneven] = unevenDivisions(plan.model.blocks, parallel);
   if (uneven) return `${uneven.count} ${uneven.what} do not divide by ${uneven.ranks} ranks`;
   const flaw = sequenceFlaw(sequence, parallel);
   return flaw && sequenceReason(flaw, sequence);

@@ -195,9 +195,9 @@ export function checkTensorSplit(layout: RunLayout, model: ModelLayout): Finding
   const { tensor, context } = layout.plan.parallel;
   const ranks = tensor * context;
   if (ranks === 1) return [];
-  const shape = { vocab: model.vocab, blocks: distinctBlocks(model) };
-  const divisions = divisionsOf(shape, layout.plan.parallel);
-  const uneven = unevenDivisions(shape, layout.plan.parallel);
+  const blocks = distinctBlocks(model);
+  const divisions = divisionsOf(blocks, layout.plan.parallel);
+  const uneven = unevenDivisions(blocks, layout.plan.parallel);
   // Without context ranks it is the tensor ranks alone that do not fit.
   const keyOf = ({ over }: Division) => (over === 'tensor' || context === 1 ? 'tensor' : 'context');
   return (['tensor', 'context'] as const).flatMap((key): Finding[] => {
