@@ -9,8 +9,9 @@
 namespace striped::cuda {
 
 std::size_t direct_workspace(const HyenaShape&, ElementType);
-void direct_forward(const HyenaShape&, const HyenaWeights&, ElementType, const void* z, void* y,
-                    cudaStream_t);
+// y of the first `rows` rows of each sequence, which may be a piece of a longer one.
+void direct_forward(const HyenaShape&, const HyenaWeights&, ElementType, const HyenaSurroundings&,
+                    std::int64_t rows, const void* z, void* y, cudaStream_t);
 void direct_backward(const HyenaShape&, const HyenaWeights&, ElementType, const void* z, const void* dy,
                      void* dz, const HyenaGradients&, void* workspace, cudaStream_t);
 

@@ -31,7 +31,7 @@ void hyena_forward(const HyenaShape& shape, const HyenaWeights& weights, Element
   if (shape.kind == HyenaKind::long_implicit)
     return modal_forward(shape, weights, type, z, y, kept, workspace, stream);
   if (fir_supports(shape, type)) return fir_forward(shape, weights, z, y, stream);
-  direct_forward(shape, weights, type, z, y, stream);
+  direct_forward(shape, weights, type, {}, shape.length, z, y, stream);
 }
 
 void hyena_backward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type, const void* z,

@@ -6,18 +6,21 @@
 
 namespace striped::cuda::general {
 
-// What every thread needs to find its data.
+// What every thread needs to find its data. `projections`: the rows of z before each sequence's first, where
+// it is a piece of a longer one (HyenaSurroundings); else null.
 template <class T>
 struct Tensors {
-  const T *z, *dy;
+  const T *z, *dy, *projections;
   const float* featurizer;
   int length, width, featurizer_taps;
 };
 
 template <class T>
-Tensors<T> tensors_of(const HyenaShape& shape, const HyenaWeights& weights, const void* z, const void* dy) {
+Tensors<T> tensors_of(const HyenaShape& shape, const HyenaWeights& weights, const void* z, const void* dy,
+                      const void* projections = nullptr) {
   return {static_cast<const T*>(z),
           static_cast<const T*>(dy),
+          static_cast<const T*>(projections),
           static_cast<const float*>(weights.featurizer),
           static_cast<int>(shape.length),
           static_cast<int>(shape.width),
@@ -27,15 +30,21 @@ Tensors<T> tensors_of(const HyenaShape& shape, const HyenaWeights& weights, cons
 // A featurized projection of one channel of one sequence.
 template <class T>
 struct Projection {
-  const T* column;
+  const T *column, *past;  // of tokens from 0 on, and before
   std::int64_t stride;
-  int length, taps;
+  int first, length, taps;
   float tap[kMaxFeaturizerTaps];
 
   // part: 0, 1, 2 for q, k, v.
   __device__ Projection(const Tensors<T>& t, int batch, int part, int channel)
       : column(t.z + (static_cast<std::int64_t>(batch) * t.length * 3 + part) * t.width + channel),
+        past(t.projections == nullptr
+                 ? nullptr
+                 : t.projections +
+                       (static_cast<std::int64_t>(batch + 1) * (t.featurizer_taps - 1) * 3 + part) * t.width +
+                       channel),
         stride(std::int64_t{3} * t.width),
+        first(t.projections == nullptr ? 0 : 1 - t.featurizer_taps),
         length(t.length),
         taps(t.featurizer_taps) {
     const float* weights = t.featurizer + (static_cast<std::int64_t>(part) * t.width + channel) * taps;
@@ -43,15 +52,15 @@ struct Projection {
     for (int i = 0; i < kMaxFeaturizerTaps; ++i) tap[i] = i < taps ? weights[i] : 0.0f;
   }
   __device__ float raw(int token) const {
-    return token >= 0 && token < length ? to_float(column[token * stride]) : 0.0f;
+    return token >= first && token < length ? to_float((token < 0 ? past : column)[token * stride]) : 0.0f;
   }
-  // Tokens first … first + Rows - 1; zero where the sequence has none near.
+  // Tokens begin … begin + Rows - 1; zero where the sequence has none near.
   template <int Rows>
-  __device__ void run(int first, float (&out)[Rows]) const {
+  __device__ void run(int begin, float (&out)[Rows]) const {
     constexpr int reach = kMaxFeaturizerTaps - 1;
     float z[Rows + reach];
 #pragma unroll
-    for (int i = 0; i < Rows + reach; ++i) z[i] = i + taps > reach ? raw(first - reach + i) : 0.0f;
+    for (int i = 0; i < Rows + reach; ++i) z[i] = i + taps > reach ? raw(begin - reach + i) : 0.0f;
 #pragma unroll
     for (int r = 0; r < Rows; ++r) {
       out[r] = 0;

@@ -35,7 +35,7 @@ struct FeaturizerArguments {
 // A thread walks one column of one block of tokens forwards, eight at a time: d of the next tokens and z of
 // the last ones stay in registers.
 template <class T>
-__global__ void featurizer_kernel(const FeaturizerArguments a, const T* z, T* dz) {
+__global__ void featurizer_kernel(const FeaturizerArguments a, const T* projections, const T* z, T* dz) {
   constexpr int step = kMaxFeaturizerTaps;
   const int column = blockIdx.x * blockDim.x + threadIdx.x, block = blockIdx.y, batch = blockIdx.z;
   if (column >= a.columns) return;
@@ -43,6 +43,12 @@ __global__ void featurizer_kernel(const FeaturizerArguments a, const T* z, T* dz
   const std::int64_t columns = a.columns, part = static_cast<std::int64_t>(batch) * a.blocks + block;
   const T* z_column = z + static_cast<std::int64_t>(batch) * a.length * columns + column;
   T* dz_column = dz + static_cast<std::int64_t>(batch) * a.length * columns + column;
+  const auto input = [&](int token) {
+    if (token >= 0) return to_float(z_column[token * columns]);
+    if (projections == nullptr || token <= -a.taps) return 0.0f;
+    const std::int64_t row = static_cast<std::int64_t>(batch + 1) * (a.taps - 1) + token;
+    return to_float(projections[row * columns + column]);
+  };
   const float* beyond = a.reach + (part + 1) * (a.taps - 1) * columns + column;
   const auto gradient = [&](int token) {
     if (token < end) return to_float(dz_column[token * columns]);
@@ -55,8 +61,7 @@ __global__ void featurizer_kernel(const FeaturizerArguments a, const T* z, T* dz
   for (int i = 0; i < step; ++i) {
     tap[i] = i < a.taps ? a.weights[static_cast<std::int64_t>(column) * a.taps + i] : 0.0f;
     d[step + i] = gradient(begin + i);
-    const int token = begin - step + i;
-    past[step + i] = token >= 0 ? to_float(z_column[token * columns]) : 0.0f;
+    past[step + i] = input(begin - step + i);
   }
   for (int t = begin; t < end; t += step) {
 #pragma unroll
@@ -101,8 +106,8 @@ std::int64_t featurizer_partials_size(const HyenaShape& shape, int rows) {
 }
 
 void featurizer_backward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type,
-                         const void* z, void* dz, int rows, const FeaturizerScratch& scratch, void* gradient,
-                         cudaStream_t stream) {
+                         const void* projections, const void* z, void* dz, int rows,
+                         const FeaturizerScratch& scratch, void* gradient, cudaStream_t stream) {
   const std::int64_t columns = 3 * shape.width, blocks = ceil_div(shape.length, rows);
   const FeaturizerArguments a{static_cast<const float*>(weights.featurizer),
                               scratch.reach,
@@ -116,11 +121,11 @@ void featurizer_backward(const HyenaShape& shape, const HyenaWeights& weights, E
   const dim3 grid(static_cast<unsigned>(ceil_div(columns, threads)), static_cast<unsigned>(blocks),
                   static_cast<unsigned>(shape.batch));
   if (type == ElementType::bf16) {
-    launch<featurizer_kernel<bf16>>(grid, threads, 0, stream, a, static_cast<const bf16*>(z),
-                                    static_cast<bf16*>(dz));
+    launch<featurizer_kernel<bf16>>(grid, threads, 0, stream, a, static_cast<const bf16*>(projections),
+                                    static_cast<const bf16*>(z), static_cast<bf16*>(dz));
   } else {
-    launch<featurizer_kernel<float>>(grid, threads, 0, stream, a, static_cast<const float*>(z),
-                                     static_cast<float*>(dz));
+    launch<featurizer_kernel<float>>(grid, threads, 0, stream, a, static_cast<const float*>(projections),
+                                     static_cast<const float*>(z), static_cast<float*>(dz));
   }
   reduce(scratch.partials, shape.batch * blocks, shape.featurizer_taps, columns, columns, nullptr, gradient,
          stream);

@@ -25,8 +25,10 @@ std::int64_t reach_size(const HyenaShape&, int rows);
 std::int64_t featurizer_partials_size(const HyenaShape&, int rows);
 
 // dz holds d, the gradients of the featurized projections, and becomes that of z; the featurizer's gradient
-// is added. `scratch.reach` must hold the first rows of each block of d.
-void featurizer_backward(const HyenaShape&, const HyenaWeights&, ElementType, const void* z, void* dz,
-                         int rows, const FeaturizerScratch& scratch, void* gradient, cudaStream_t);
+// is added. `scratch.reach` must hold the first rows of each block of d. `projections`: the rows of z before
+// each sequence's first (HyenaSurroundings), or null.
+void featurizer_backward(const HyenaShape&, const HyenaWeights&, ElementType, const void* projections,
+                         const void* z, void* dz, int rows, const FeaturizerScratch& scratch, void* gradient,
+                         cudaStream_t);
 
 }  // namespace striped::cuda::general

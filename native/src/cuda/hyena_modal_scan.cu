@@ -299,7 +299,7 @@ void backward(const HyenaShape& shape, const HyenaWeights& weights, ElementType 
   find_states<T, N>(shape, a, true, stream);
   launch<backward_kernel<T, N>>(grid_of(shape), kLanes, 0, stream, a,
                                 projection_gradient<T>(shape, dz, scratch.reach, kChunk), skip);
-  featurizer_backward(shape, weights, type, z, dz, kChunk, scratch, gradients.featurizer, stream);
+  featurizer_backward(shape, weights, type, nullptr, z, dz, kChunk, scratch, gradients.featurizer, stream);
   reduce(a.entering, sizes.parts, shape.order, shape.width, shape.groups, nullptr, gradients.residues,
          stream);
   reduce(a.leaving, sizes.parts, shape.order, shape.width, shape.groups, nullptr, gradients.log_poles,
