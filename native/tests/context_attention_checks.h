@@ -22,9 +22,9 @@ struct AttentionCase {
 };
 
 struct AttentionInputs {
-  AttentionInputs(const AttentionCase& c, unsigned seed)
-      : qkv(random_values(c.shape.batch * c.shape.length * c.row(), seed, -2, 2)),
-        dy(random_values(c.shape.batch * c.shape.length * c.output(), seed + 1)) {}
+  AttentionInputs(const AttentionCase& c, unsigned seed, DType type)
+      : qkv(random_values(c.shape.batch * c.shape.length * c.row(), seed, -2, 2, type)),
+        dy(random_values(c.shape.batch * c.shape.length * c.output(), seed + 1, -1, 1, type)) {}
   Values qkv, dy;
 };
 
@@ -32,7 +32,7 @@ inline Named on_one_device(Backend& backend, const AttentionCase& c, const Atten
   const AttentionShape& s = c.shape;
   const Array qkv(backend, in.qkv), dy(backend, in.dy), y(backend, static_cast<std::int64_t>(in.dy.size()));
   const Array dqkv(backend, static_cast<std::int64_t>(in.qkv.size())),
-      statistics(backend, s.batch * s.heads * s.length);
+      statistics(backend, s.batch * s.heads * s.length, real_type(backend.activation_type()));
   const Scratch workspace(backend, backend.attention_workspace(s));
   backend.attention(s, qkv.data(), y.data(), statistics.data(), workspace.data());
   backend.attention_backward(s, qkv.data(), y.data(), statistics.data(), dy.data(), dqkv.data(),
@@ -40,9 +40,11 @@ inline Named on_one_device(Backend& backend, const AttentionCase& c, const Atten
   return {{"y", y.read()}, {"dqkv", dqkv.read()}};
 }
 
-inline Named over_ranks(Communicator& world, Backend& backend, const AttentionCase& c,
-                        const AttentionInputs& in, Traffic* traffic = nullptr) {
-  CountingCommunicator ranks(world);
+inline Named over_ranks(const Setting& setting, const AttentionCase& c, const AttentionInputs& in,
+                        Traffic* traffic = nullptr) {
+  Communicator& world = setting.world;
+  Backend& backend = setting.backend;
+  CountingCommunicator ranks(setting.ranks);
   const AttentionShape& s = c.shape;
   const Sharding sharding = c.sharding(ranks.size());
   const auto context = make_context_attention(c.strategy, s, sharding, backend);
@@ -50,7 +52,7 @@ inline Named over_ranks(Communicator& world, Backend& backend, const AttentionCa
   const Array qkv(backend, shard(in.qkv, sharding, s.batch, c.row(), ranks.rank()));
   const Array dy(backend, shard(in.dy, sharding, s.batch, c.output(), ranks.rank()));
   const Array y(backend, rows * c.output()), dqkv(backend, rows * c.row()),
-      statistics(backend, rows * s.heads);
+      statistics(backend, rows * s.heads, real_type(setting.type()));
   const Scratch kept(backend, context->kept_bytes());
   {
     const Scratch workspace(backend, context->workspace_bytes());
@@ -76,41 +78,38 @@ inline AttentionCase attention_case(int ranks, SequenceOrder order, std::int64_t
           order};
 }
 
+inline void check_case(const Setting& setting, const AttentionCase& c, unsigned seed) {
+  const AttentionInputs in(c, seed, setting.type());
+  const Named results = over_ranks(setting, c, in);
+  if (setting.compares()) require_equal(setting, results, on_one_device(setting.reference, c, in), c.text());
+}
+
 // Grouped heads, windows within a piece and over several, with and without rotary embedding.
-inline void check_attention(Communicator& ranks, SequenceOrder order) {
-  unsigned seed = 500;
-  for (const auto strategy : {ContextStrategy::ring, ContextStrategy::all_to_all}) {
-    for (const int piece : {1, 5, 33, 140}) {
-      if (piece > 33 && ranks.size() > 3) continue;  // long enough as it is
-      for (const int window : {0, 1, 4, 36, 150}) {
-        const AttentionCase c =
-            attention_case(ranks.size(), order, piece, 1 + static_cast<int>(seed % 2), window, strategy);
-        for (const char* precision : {"fp64", "fp32"}) {
-          const auto backend = make_cpu_backend(precision, 1);
-          const AttentionInputs in(c, seed);
-          require_equal(ranks, *backend, over_ranks(ranks, *backend, c, in), on_one_device(*backend, c, in),
-                        std::string(precision) + ", " + c.text());
-        }
-        ++seed;
-      }
+inline void check_attention(const Setting& s, ContextStrategy strategy, SequenceOrder order) {
+  unsigned seed = 500 + 40 * static_cast<unsigned>(strategy);
+  for (const int piece : {1, 5, 33, 140}) {
+    if (piece > 33 && s.ranks.size() > 3) continue;  // long enough as it is
+    for (const int window : {0, 1, 4, 36, 150}) {
+      check_case(
+          s, attention_case(s.ranks.size(), order, piece, 1 + static_cast<int>(seed % 2), window, strategy),
+          seed);
+      ++seed;
     }
   }
 }
 
 // Keys go only where a query may see one of them; their gradients take the same way back.
-inline void check_attention_traffic(Communicator& ranks, SequenceOrder order) {
-  const auto backend = make_cpu_backend("fp32", 1);
-  const int size = ranks.size();
-  const auto c = attention_case(size, order, 10, 2, 0, ContextStrategy::ring);
-  const AttentionShape& s = c.shape;
+inline void check_attention_traffic(const Setting& s, ContextStrategy strategy, SequenceOrder order) {
+  const int size = s.ranks.size();
+  const auto c = attention_case(size, order, 10, 2, 0, strategy);
   // Contiguous: a rank's keys go to all behind it. Zig-zag: its first piece to every other rank, which all
   // have a later one; its second to the ranks before it, whose second pieces come later.
   const std::int64_t later = size * (size - 1) / 2;
   const std::int64_t pieces = order == SequenceOrder::zigzag ? size * (size - 1) + later : later;
-  const std::int64_t keys = pieces * s.batch * 10 * 2 * s.kv_heads * s.head_dim;
+  const std::int64_t keys = pieces * c.shape.batch * 10 * 2 * c.shape.kv_heads * c.shape.head_dim;
   Traffic traffic;
-  over_ranks(ranks, *backend, c, AttentionInputs(c, 7), &traffic);
-  require(traffic.forward == 4 * keys && traffic.backward == 8 * keys, ranks, c.text() + ": bytes sent");
+  over_ranks(s, c, AttentionInputs(c, 7, s.type()), &traffic);
+  expect_traffic(s, traffic, {bytes_of(s, keys), bytes_of(s, 2 * keys)}, c.text());
 }
 
 }  // namespace context_checks

@@ -1,13 +1,16 @@
 // Sequences on one device and spread over ranks: inputs, both runs, and what is compared.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <map>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "bf16_values.h"
 #include "core/device_buffer.h"
 #include "parallel/context_attention.h"
 #include "parallel/counting_communicator.h"
@@ -22,49 +25,81 @@ using test_values::relative_error;
 using Values = std::vector<double>;
 using Named = std::map<std::string, Values>;
 
-inline Values random_values(std::int64_t count, unsigned seed, double low = -1, double high = 1) {
+inline double round_to(DType type, double value) {
+  const auto single = static_cast<float>(value);
+  return static_cast<double>(type == DType::bf16 ? test_values::from_bf16(test_values::to_bf16(single))
+                                                 : single);
+}
+
+// That `type` holds exactly.
+inline Values random_values(std::int64_t count, unsigned seed, double low = -1, double high = 1,
+                            DType type = DType::f32) {
   std::mt19937 engine(seed);
   std::uniform_real_distribution<double> uniform(low, high);
   Values values(static_cast<std::size_t>(count));
-  for (auto& value : values) value = static_cast<double>(static_cast<float>(uniform(engine)));
+  for (auto& value : values) value = round_to(type, uniform(engine));
   return values;
 }
 
-// An array on a backend of f64 or f32.
+// The values as they lie in memory, and back.
+inline std::vector<unsigned char> encode(const Values& values, DType type) {
+  std::vector<unsigned char> bytes(values.size() * size_of(type));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const auto single = static_cast<float>(values[i]);
+    const std::uint16_t half = test_values::to_bf16(single);
+    const void* const value = type == DType::f64   ? static_cast<const void*>(&values[i])
+                              : type == DType::f32 ? static_cast<const void*>(&single)
+                                                   : &half;
+    std::memcpy(&bytes[i * size_of(type)], value, size_of(type));
+  }
+  return bytes;
+}
+
+inline Values decode(const std::vector<unsigned char>& bytes, DType type) {
+  Values values(bytes.size() / size_of(type));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const unsigned char* const from = &bytes[i * size_of(type)];
+    float single;
+    std::uint16_t half;
+    if (type == DType::f64) {
+      std::memcpy(&values[i], from, sizeof(double));
+    } else if (type == DType::f32) {
+      std::memcpy(&single, from, sizeof single);
+      values[i] = static_cast<double>(single);
+    } else {
+      std::memcpy(&half, from, sizeof half);
+      values[i] = static_cast<double>(test_values::from_bf16(half));
+    }
+  }
+  return values;
+}
+
+// An array on a backend, of activations where no other type is given.
 class Array {
  public:
-  Array(Backend& backend, const Values& values) : Array(backend, static_cast<std::int64_t>(values.size())) {
-    const std::vector<float> narrow(values.begin(), values.end());
-    const void* const host = wide_ ? static_cast<const void*>(values.data()) : narrow.data();
-    if (count_ > 0) backend.upload(data(), host, buffer_.bytes());
+  Array(Backend& backend, const Values& values) : Array(backend, values, backend.activation_type()) {}
+  Array(Backend& backend, const Values& values, DType type)
+      : Array(backend, static_cast<std::int64_t>(values.size()), type) {
+    if (!values.empty()) backend.upload(data(), encode(values, type).data(), buffer_.bytes());
   }
   // Full of NaN.
-  Array(Backend& backend, std::int64_t count)
-      : backend_(backend),
-        wide_(backend.activation_type() == DType::f64),
-        count_(static_cast<std::size_t>(count)) {
-    const std::vector<unsigned char> poison(count_ * (wide_ ? 8 : 4), 0xff);
-    buffer_ = DeviceBuffer(backend, poison.size());
+  Array(Backend& backend, std::int64_t count) : Array(backend, count, backend.activation_type()) {}
+  Array(Backend& backend, std::int64_t count, DType type)
+      : backend_(backend), type_(type), buffer_(backend, static_cast<std::size_t>(count) * size_of(type)) {
+    const std::vector<unsigned char> poison(buffer_.bytes(), 0xff);
     if (count > 0) backend.upload(data(), poison.data(), poison.size());
   }
-  void* data() const { return count_ == 0 ? nullptr : buffer_.at(); }
+  void* data() const { return buffer_.at(); }
   Values read() const {
+    std::vector<unsigned char> bytes(buffer_.bytes());
     backend_.synchronize();
-    Values values(count_);
-    if (wide_) {
-      backend_.download(values.data(), buffer_.at(), buffer_.bytes());
-    } else {
-      std::vector<float> narrow(count_);
-      backend_.download(narrow.data(), buffer_.at(), buffer_.bytes());
-      std::copy(narrow.begin(), narrow.end(), values.begin());
-    }
-    return values;
+    if (!bytes.empty()) backend_.download(bytes.data(), buffer_.at(), bytes.size());
+    return decode(bytes, type_);
   }
 
  private:
   Backend& backend_;
-  bool wide_;
-  std::size_t count_;
+  DType type_;
   DeviceBuffer buffer_;
 };
 
@@ -113,21 +148,43 @@ inline Values gather(Communicator& ranks, const Values& local, const Sharding& s
   return whole;
 }
 
-inline double tolerance(const Backend& backend) {
-  return backend.activation_type() == DType::f64 ? 1e-12 : 1e-5;
+inline double tolerance(DType activations) {
+  return activations == DType::f64 ? 1e-12 : activations == DType::f32 ? 1e-5 : 1e-2;
 }
 
-inline void require(bool holds, const Communicator& ranks, const std::string& what) {
-  if (!holds)
-    throw Error("check", what + " (rank " + std::to_string(ranks.rank()) + " of " +
-                             std::to_string(ranks.size()) + ")");
-}
+// What a check came to.
+struct Findings {
+  void note(bool good, const std::string& what) {
+    ++compared;
+    if (!good && wrong.empty()) wrong = what;
+  }
 
-inline void require_equal(Communicator& ranks, const Backend& backend, const Named& actual,
-                          const Named& expected, const std::string& what) {
+  int compared = 0;
+  double largest = 0;  // error
+  std::string wrong;   // the first that was; empty: all was right
+};
+
+// What a check has on each rank.
+struct Setting {
+  Communicator& world;  // over this machine's memory
+  Communicator& ranks;  // over the backend's
+  Backend& backend;
+  Backend& reference;  // on this machine in fp64: has the whole sequences, of the first rank
+  Findings& findings;
+
+  DType type() const { return backend.activation_type(); }
+  // The first rank compares: all of them have the same.
+  bool compares() const { return world.rank() == 0; }
+};
+
+inline void require_equal(const Setting& s, const Named& actual, const Named& expected,
+                          const std::string& what) {
   for (const auto& [name, values] : expected) {
     const double error = relative_error(actual.at(name), values);
-    require(error < tolerance(backend), ranks, what + ": " + name + " is off by " + std::to_string(error));
+    s.findings.largest = std::max(s.findings.largest, error);
+    char text[32];
+    std::snprintf(text, sizeof text, "%.3g", error);
+    s.findings.note(error < tolerance(s.type()), what + ": " + name + " is off by " + text);
   }
 }
 

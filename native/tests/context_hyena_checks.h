@@ -21,12 +21,12 @@ struct HyenaCase {
   }
 };
 
-// Inputs and gradients of one call; `seed` tells calls apart.
+// Inputs and gradients of one call on activations of `type`; `seed` tells calls apart.
 struct HyenaInputs {
-  HyenaInputs(const HyenaCase& c, unsigned seed) {
+  HyenaInputs(const HyenaCase& c, unsigned seed, DType type) {
     const HyenaShape& s = c.shape;
-    z = random_values(s.batch * s.length * 3 * s.width, seed);
-    dy = random_values(s.batch * s.length * s.width, seed + 1);
+    z = random_values(s.batch * s.length * 3 * s.width, seed, -1, 1, type);
+    dy = random_values(s.batch * s.length * s.width, seed + 1, -1, 1, type);
     featurizer = random_values(3 * s.width * s.featurizer_taps, seed + 2);
     if (s.has_skip) skip = random_values(s.width, seed + 3);
     if (s.kind == HyenaKind::long_implicit) {
@@ -45,17 +45,18 @@ struct HyenaInputs {
 // Weights and their gradients on a backend.
 struct HyenaArrays {
   HyenaArrays(Backend& backend, const HyenaInputs& in)
-      : featurizer(backend, in.featurizer),
-        filter(backend, in.filter),
-        decay(backend, in.decay),
-        skip(backend, in.skip),
-        residues(backend, in.residues),
-        log_poles(backend, in.log_poles),
-        d_featurizer(backend, Values(in.featurizer.size())),
-        d_filter(backend, Values(in.filter.size())),
-        d_skip(backend, Values(in.skip.size())),
-        d_residues(backend, Values(in.residues.size())),
-        d_log_poles(backend, Values(in.log_poles.size())) {}
+      : real(real_type(backend.activation_type())),
+        featurizer(backend, in.featurizer, real),
+        filter(backend, in.filter, real),
+        decay(backend, in.decay, real),
+        skip(backend, in.skip, real),
+        residues(backend, in.residues, real),
+        log_poles(backend, in.log_poles, real),
+        d_featurizer(backend, Values(in.featurizer.size()), real),
+        d_filter(backend, Values(in.filter.size()), real),
+        d_skip(backend, Values(in.skip.size()), real),
+        d_residues(backend, Values(in.residues.size()), real),
+        d_log_poles(backend, Values(in.log_poles.size()), real) {}
   HyenaWeights weights() const {
     return {featurizer.data(), filter.data(), decay.data(), skip.data(), residues.data(), log_poles.data()};
   }
@@ -69,6 +70,7 @@ struct HyenaArrays {
             {"d residues", d_residues.read()},
             {"d log-poles", d_log_poles.read()}};
   }
+  DType real;
   Array featurizer, filter, decay, skip, residues, log_poles;
   Array d_featurizer, d_filter, d_skip, d_residues, d_log_poles;
 };
@@ -101,9 +103,11 @@ inline std::int64_t total(Communicator& ranks, std::int64_t value) {
 }
 
 // Every rank returns the whole.
-inline Named over_ranks(Communicator& world, Backend& backend, const HyenaCase& c, const HyenaInputs& in,
+inline Named over_ranks(const Setting& setting, const HyenaCase& c, const HyenaInputs& in,
                         Traffic* traffic = nullptr) {
-  CountingCommunicator ranks(world);
+  Communicator& world = setting.world;
+  Backend& backend = setting.backend;
+  CountingCommunicator ranks(setting.ranks);
   const HyenaShape& s = c.shape;
   const Sharding sharding = c.sharding(ranks.size());
   const auto context = make_context_hyena(c.strategy, s, sharding, backend);
@@ -131,13 +135,10 @@ inline Named over_ranks(Communicator& world, Backend& backend, const HyenaCase& 
   return results;
 }
 
-inline void check_case(Communicator& ranks, const HyenaCase& c, unsigned seed) {
-  for (const char* precision : {"fp64", "fp32"}) {
-    const auto backend = make_cpu_backend(precision, 1);
-    const HyenaInputs in(c, seed);
-    require_equal(ranks, *backend, over_ranks(ranks, *backend, c, in), on_one_device(*backend, c, in),
-                  std::string(precision) + ", " + c.text());
-  }
+inline void check_case(const Setting& setting, const HyenaCase& c, unsigned seed) {
+  const HyenaInputs in(c, seed, setting.type());
+  const Named results = over_ranks(setting, c, in);
+  if (setting.compares()) require_equal(setting, results, on_one_device(setting.reference, c, in), c.text());
 }
 
 inline HyenaCase fir_case(int ranks, SequenceOrder order, std::int64_t piece, int taps, int featurizer,
@@ -158,74 +159,75 @@ inline HyenaCase modal_case(int ranks, SequenceOrder order, std::int64_t piece, 
 }
 
 // Filters from one tap to several pieces long, pieces down to one row, and featurizers longer than a piece.
-inline void check_explicit_filters(Communicator& ranks, SequenceOrder order) {
-  unsigned seed = 100;
-  for (const auto strategy :
-       {ContextStrategy::point_to_point, ContextStrategy::fourier, ContextStrategy::all_to_all}) {
-    for (const int piece : {1, 3, 17, 130}) {
-      for (const int taps : {1, 2, 7, 35, 128, 300}) {
-        if (taps == 300 && piece > 17) continue;
-        const int featurizer = seed % 7 == 0 ? 5 : seed % 5 == 0 ? 1 : 3;
-        check_case(ranks,
-                   fir_case(ranks.size(), order, piece, taps, featurizer, 1 + static_cast<int>(seed % 2),
-                            seed % 3 == 0, strategy),
-                   seed);
-        ++seed;
-      }
+inline void check_explicit_filters(const Setting& s, ContextStrategy strategy, SequenceOrder order) {
+  unsigned seed = 100 + 40 * static_cast<unsigned>(strategy);
+  for (const int piece : {1, 3, 17, 130}) {
+    for (const int taps : {1, 2, 7, 35, 128, 300}) {
+      if (taps == 300 && piece > 17) continue;
+      const int featurizer = seed % 7 == 0 ? 5 : seed % 5 == 0 ? 1 : 3;
+      check_case(s,
+                 fir_case(s.ranks.size(), order, piece, taps, featurizer, 1 + static_cast<int>(seed % 2),
+                          seed % 3 == 0, strategy),
+                 seed);
+      ++seed;
     }
   }
 }
 
-inline void check_implicit_filters(Communicator& ranks, SequenceOrder order) {
-  unsigned seed = 300;
-  for (const auto strategy :
-       {ContextStrategy::state, ContextStrategy::fourier, ContextStrategy::all_to_all}) {
-    for (const int piece : {1, 2, 7, 64, 131}) {
-      for (const int modes : {1, 5, 16}) {
-        check_case(ranks,
-                   modal_case(ranks.size(), order, piece, modes, seed % 4 == 0 ? 4 : 3,
-                              1 + static_cast<int>(seed % 2), strategy),
-                   seed);
-        ++seed;
-      }
+inline void check_implicit_filters(const Setting& s, ContextStrategy strategy, SequenceOrder order) {
+  unsigned seed = 300 + 40 * static_cast<unsigned>(strategy);
+  for (const int piece : {1, 2, 7, 64, 131}) {
+    for (const int modes : {1, 5, 16}) {
+      check_case(s,
+                 modal_case(s.ranks.size(), order, piece, modes, seed % 4 == 0 ? 4 : 3,
+                            1 + static_cast<int>(seed % 2), strategy),
+                 seed);
+      ++seed;
     }
   }
+}
+
+// Bytes of `count` activations, and of "real" values.
+inline std::int64_t bytes_of(const Setting& s, std::int64_t activations, std::int64_t reals = 0) {
+  return activations * static_cast<std::int64_t>(size_of(s.type())) +
+         reals * static_cast<std::int64_t>(size_of(real_type(s.type())));
+}
+
+inline void expect_traffic(const Setting& s, const Traffic& traffic, const Traffic& expected,
+                           const std::string& what) {
+  const auto expect = [&](const char* pass, std::int64_t sent, std::int64_t right) {
+    s.findings.note(sent == right, what + ": " + std::to_string(sent) + " bytes sent " + pass + ", not " +
+                                       std::to_string(right));
+  };
+  expect("forward", traffic.forward, expected.forward);
+  expect("backward", traffic.backward, expected.backward);
 }
 
 // A boundary between ranks costs (taps - 1)·width values, or order·width, and the featurizer's rows.
-inline void check_traffic(Communicator& ranks, SequenceOrder order) {
-  const auto backend = make_cpu_backend("fp32", 1);
-  const int size = ranks.size();
+inline void check_traffic(const Setting& s, ContextStrategy strategy, SequenceOrder order) {
+  const int size = s.ranks.size();
+  const bool modal = strategy == ContextStrategy::state || strategy == ContextStrategy::fourier;
+  const std::int64_t batch = 2;
+  const HyenaCase c = modal ? modal_case(size, order, 40, 16, 3, batch, strategy)
+                            : fir_case(size, order, 40, 31, 3, batch, true, strategy);
+  const std::int64_t width = c.shape.width;
   // Of a zig-zag order's boundaries, the middle one lies within the last rank.
-  const std::int64_t boundaries = order == SequenceOrder::zigzag ? 2 * (size - 1) : size - 1, batch = 2;
-  const auto expect = [&](const HyenaCase& c, std::int64_t forward, std::int64_t backward) {
-    Traffic traffic;
-    over_ranks(ranks, *backend, c, HyenaInputs(c, 7), &traffic);
-    require(traffic.forward == 4 * forward, ranks,
-            c.text() + ": " + std::to_string(traffic.forward) + " bytes sent forward, not " +
-                std::to_string(4 * forward));
-    require(traffic.backward == 4 * backward, ranks,
-            c.text() + ": " + std::to_string(traffic.backward) + " bytes sent backward, not " +
-                std::to_string(4 * backward));
-  };
-  const auto fir = fir_case(size, order, 40, 31, 3, batch, true, ContextStrategy::point_to_point);
-  const std::int64_t featurizer = 2 * 3 * fir.shape.width;
-  const std::int64_t filter = boundaries * batch * (30 * fir.shape.width + featurizer);
-  expect(fir, filter, filter);
-  const auto modal = modal_case(size, order, 40, 16, 3, batch, ContextStrategy::state);
-  const std::int64_t state = boundaries * batch * (16 * modal.shape.width + 2 * 3 * modal.shape.width);
-  expect(modal, state, state);
-  // u there and c back; u and g there and du back.
-  const auto sliced = fir_case(size, order, 40, 31, 3, batch, true, ContextStrategy::all_to_all);
-  const std::int64_t moved = batch * sliced.shape.length / size * (size - 1) * sliced.shape.width;
-  const std::int64_t rows = boundaries * batch * featurizer;
-  expect(sliced, 2 * moved + rows, 3 * moved + rows);
-  // The same arrays, but from every rank to every other: size times as much.
-  const auto transformed = modal_case(size, order, 40, 16, 3, batch, ContextStrategy::fourier);
-  const std::int64_t width = transformed.shape.width;
-  const std::int64_t passed = batch * transformed.shape.length * (size - 1) * width;
-  const std::int64_t edges = boundaries * batch * 2 * 3 * width;
-  expect(transformed, 2 * passed + edges, 3 * passed + edges);
+  const std::int64_t edges = batch * (order == SequenceOrder::zigzag ? 2 * (size - 1) : size - 1);
+  const std::int64_t rows = edges * 2 * 3 * width;
+  Traffic expected;
+  if (strategy == ContextStrategy::point_to_point) {
+    expected.forward = expected.backward = bytes_of(s, rows + edges * 30 * width);
+  } else if (strategy == ContextStrategy::state) {
+    expected.forward = expected.backward = bytes_of(s, rows, edges * 16 * width);
+  } else {
+    // u there and c back; u and g there and du back. Transformed, every rank's arrays go to every other.
+    const std::int64_t whole = batch * c.shape.length * (size - 1) * width;
+    const std::int64_t moved = strategy == ContextStrategy::fourier ? whole : whole / size;
+    expected = {bytes_of(s, 2 * moved + rows), bytes_of(s, 3 * moved + rows)};
+  }
+  Traffic traffic;
+  over_ranks(s, c, HyenaInputs(c, 7, s.type()), &traffic);
+  expect_traffic(s, traffic, expected, c.text());
 }
 
 }  // namespace context_checks

@@ -1,42 +1,23 @@
 #include <doctest/doctest.h>
 
-#include "context_attention_checks.h"
-#include "context_leaks.h"
+#include "context_suite.h"
 #include "parallel/thread_communicator.h"
 
 using namespace context_checks;
 
-namespace {
-
-constexpr int kSizes[] = {1, 2, 3, 4, 8};
-constexpr SequenceOrder kOrders[] = {SequenceOrder::contiguous, SequenceOrder::zigzag};
-
-template <class Check>
-void on_ranks(const Check& check) {
-  for (const int size : kSizes) {
-    for (const SequenceOrder order : kOrders) {
-      CAPTURE(size);
-      CAPTURE(name_of(order));
-      CHECK_NOTHROW(run_ranks(size, [&](Communicator& ranks) { check(ranks, order); }));
-    }
+TEST_CASE("context: operators over ranks are those of one device, and send what the formulas say") {
+  for (const ContextCheck& check : context_suite()) {
+    CAPTURE(check.name);
+    for (const int size : {1, 2, 3, 4, 8})
+      CHECK_NOTHROW(run_ranks(size, [&](Communicator& ranks) { check_on_cpu(check, ranks); }));
   }
 }
 
-}  // namespace
-
-TEST_CASE("context: explicit filters over ranks equal one device") { on_ranks(check_explicit_filters); }
-TEST_CASE("context: implicit filters over ranks equal one device") { on_ranks(check_implicit_filters); }
-TEST_CASE("context: attention over ranks equals one device") { on_ranks(check_attention); }
-TEST_CASE("context: bytes sent are those of the formulas") {
-  on_ranks(check_traffic);
-  on_ranks(check_attention_traffic);
-}
-TEST_CASE("context: no earlier position on any rank sees a later token") { on_ranks(check_leaks); }
 TEST_CASE("context: the test for leaks passes right overlaps and finds wrong ones") {
   const auto backend = make_cpu_backend("fp32", 1);
   const HyenaCase c =
       fir_case(2, SequenceOrder::contiguous, 8, 5, 3, 1, false, ContextStrategy::point_to_point);
-  HyenaInputs in(c, 17);
+  HyenaInputs in(c, 17, DType::f32);
   const auto hyena = [&](std::int64_t late) {
     return leaks(c.shape.length, in.z, [&](const Values& z) {
       in.z = z;
@@ -47,7 +28,7 @@ TEST_CASE("context: the test for leaks passes right overlaps and finds wrong one
   CHECK(!hyena(2).empty());
   const AttentionCase a = attention_case(2, SequenceOrder::contiguous, 8, 1, 0, ContextStrategy::ring);
   const auto attention = [&](std::int64_t late) {
-    return leaks(a.shape.length, AttentionInputs(a, 19).qkv,
+    return leaks(a.shape.length, AttentionInputs(a, 19, DType::f32).qkv,
                  [&](const Values& qkv) { return in_two_parts(*backend, a, qkv, late); });
   };
   CHECK(attention(0).empty());

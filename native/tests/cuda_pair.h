@@ -7,25 +7,15 @@
 #include <utility>
 #include <vector>
 
+#include "bf16_values.h"
 #include "striped/backend.h"
 
 namespace device_test {
 
 using striped::Backend;
 using striped::DType;
-
-inline std::uint16_t to_bf16(float value) {
-  std::uint32_t bits;
-  std::memcpy(&bits, &value, 4);
-  return static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-inline float from_bf16(std::uint16_t half) {
-  const std::uint32_t bits = static_cast<std::uint32_t>(half) << 16;
-  float value;
-  std::memcpy(&value, &bits, 4);
-  return value;
-}
+using test_values::from_bf16;
+using test_values::to_bf16;
 
 // The same values on both backends: in fp64 on the CPU, and in `type` on the GPU, rounded to it beforehand.
 class Pair {

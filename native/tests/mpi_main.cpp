@@ -5,24 +5,8 @@
 #include <cstring>
 
 #include "communicator_checks.h"
-#include "context_leaks.h"
+#include "context_suite.h"
 #include "parallel/mpi_communicator.h"
-
-namespace {
-
-void check_context(striped::Communicator& ranks) {
-  using namespace context_checks;
-  for (const auto order : {SequenceOrder::contiguous, SequenceOrder::zigzag}) {
-    check_explicit_filters(ranks, order);
-    check_implicit_filters(ranks, order);
-    check_attention(ranks, order);
-    check_traffic(ranks, order);
-    check_attention_traffic(ranks, order);
-    check_leaks(ranks, order);
-  }
-}
-
-}  // namespace
 
 int main(int argc, char** argv) {
 #ifdef STRIPED_MPI_MODULE
@@ -31,7 +15,7 @@ int main(int argc, char** argv) {
   try {
     const auto world = striped::parallel::MpiCommunicator::world();
     if (argc > 1 && std::strcmp(argv[1], "context") == 0) {
-      check_context(*world);
+      for (const auto& check : context_checks::context_suite()) context_checks::check_on_cpu(check, *world);
     } else {
       communicator_checks::check(*world);
       communicator_checks::check_split(*world);

@@ -272,10 +272,9 @@ TEST_CASE("nccl: after a failed group the next one stands alone") {
     const double value = threads.rank();
     double got = -1;
     fail_next("ncclSend", 3);
-    communicator_checks::require(code_of([&] {
-                                   ranks->exchange({{other, &value, 1}}, {{other, &got, 1}}, DType::f64);
-                                 }) == "nccl",
-                                 *ranks, "a failed send");
+    communicator_checks::require(
+        code_of([&] { ranks->exchange({{other, &value, 1}}, {{other, &got, 1}}, DType::f64); }) == "nccl",
+        *ranks, "a failed send");
     const auto again = join(threads, stream);
     again->exchange({{other, &value, 1}}, {{other, &got, 1}}, DType::f64);
     stream.wait();
@@ -290,7 +289,8 @@ TEST_CASE("nccl: ranks train as one, with what is made aside really aside") {
     Trained first;
     parallel::run_ranks(rank_count(plan.run.parallel), [&](Communicator& threads) {
       const Queue stream;
-      Trained trained = train(plan, std::make_unique<Awaited>(join(threads, stream), stream));
+      const auto backend = make_cpu_backend("fp64", 1);
+      Trained trained = train(plan, *backend, std::make_unique<Awaited>(join(threads, stream), stream));
       if (threads.rank() == 0) first = std::move(trained);
     });
     return first;
@@ -298,6 +298,6 @@ TEST_CASE("nccl: ranks train as one, with what is made aside really aside") {
   const Trained expected = train_on({1, 1, 0, false, false});
   for (const Degrees& degrees : layouts()) {
     CAPTURE(degrees);
-    check_same(train_on(degrees), expected);
+    CHECK(largest_error(train_on(degrees), expected) < kExact);
   }
 }
