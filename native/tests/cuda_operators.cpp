@@ -98,6 +98,7 @@ class Suite {
   void elementwise(std::int64_t count);
   void recording();
   void changed_input();
+  void told_magnitude();
 
   std::string precision_;
   std::unique_ptr<Backend> cpu_, gpu_;
@@ -372,6 +373,52 @@ void Suite::changed_input() {
       [&] { gpu_->dense_weight_gradient(shape, dy.device, x.device, dw.device, nullptr); });
 }
 
+// A dense layer that takes an array right after it was written has its largest magnitude told by the writer,
+// and measures it elsewhere: the same bits.
+void Suite::told_magnitude() {
+  const std::int64_t rows = 272, width = 352, inner = 176;
+  Pair x = activations(uniform(rows * width)), w = activations(uniform(width * width));
+  Pair norm = reals(uniform(width, 0.5, 1.5)), rms = reals(rows), d_norm = reals(uniform(width));
+  Pair normed = activations(rows * width), gradient = activations(uniform(rows * width, -0.01, 0.01));
+  Pair gated = activations(rows * inner), d_gated = activations(uniform(rows * inner));
+  Pair out = activations(rows * width), dw = reals(uniform(width * width));
+  const striped::DenseShape square{rows, width, width, 1, true}, up{rows, inner, width, 2, true};
+  const auto same = [&](const std::string& name, Pair& result, const auto& write, const auto& take) {
+    const auto bits = [&](bool right_after) {
+      for (Pair* each : {&x, &normed, &gradient, &gated, &out, &dw, &d_norm}) each->reset_device();
+      gpu_->rms_norm(rows, width, 1e-6, x.device, nullptr, norm.device, nullptr, out.device, rms.device);
+      write();
+      if (!right_after) gpu_->synchronize();
+      take();
+      return result.bits();
+    };
+    expect(precision_ + " told magnitude of " + name, bits(true) == bits(false), 0, 1);
+  };
+  same(
+      "rms_norm", out,
+      [&] {
+        gpu_->rms_norm(rows, width, 1e-6, x.device, nullptr, norm.device, nullptr, normed.device, rms.device);
+      },
+      [&] { gpu_->dense(square, normed.device, w.device, nullptr, out.device); });
+  same(
+      "rms_norm_backward", dw,
+      [&] {
+        gpu_->rms_norm_backward(rows, width, x.device, norm.device, rms.device, x.device, gradient.device,
+                                d_norm.device);
+      },
+      [&] { gpu_->dense_weight_gradient(square, gradient.device, x.device, dw.device, nullptr); });
+  same(
+      "gated", out, [&] { gpu_->gated(rows, inner, striped::Activation::silu, x.device, gated.device); },
+      [&] { gpu_->dense(up, gated.device, w.device, nullptr, out.device); });
+  same(
+      "gated_backward", out,
+      [&] {
+        gpu_->gated_backward(rows, inner, striped::Activation::silu, x.device, d_gated.device,
+                             gradient.device);
+      },
+      [&] { gpu_->dense_input_gradient(square, gradient.device, w.device, out.device, false); });
+}
+
 void Suite::run() {
   worst = 0;
   dense(37, 19, 5, true);
@@ -405,6 +452,7 @@ void Suite::run() {
   attention({1, 1500, 4, 2, 128, 0, 10000, 1});
   attention({2, 1000, 4, 4, 64, 0, 10000, 1});
   changed_input();
+  told_magnitude();
   recording();
   std::printf("%s on %s: largest error %.3g of its limit\n", precision_.c_str(), gpu_->device_name().c_str(),
               worst);

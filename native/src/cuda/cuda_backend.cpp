@@ -200,12 +200,13 @@ class CudaBackend final : public Backend {
                 const void* w, void* sum, void* y, void* reciprocal_rms) override {
     enter();
     cuda::rms_norm(context_, rows, width, static_cast<float>(eps), x, branch, real(w), sum, y,
-                   real(reciprocal_rms));
+                   real(reciprocal_rms), gemm_->watch(y, rows * width));
   }
   void rms_norm_backward(std::int64_t rows, std::int64_t width, const void* sum, const void* w,
                          const void* reciprocal_rms, const void* dy, void* dx, void* dw) override {
     enter();
-    cuda::rms_norm_backward(context_, rows, width, sum, real(w), real(reciprocal_rms), dy, dx, real(dw));
+    cuda::rms_norm_backward(context_, rows, width, sum, real(w), real(reciprocal_rms), dy, dx, real(dw),
+                            gemm_->watch(dx, rows * width));
   }
   void add(std::int64_t count, void* x, const void* y) override {
     enter();
@@ -249,12 +250,12 @@ class CudaBackend final : public Backend {
   void gated(std::int64_t rows, std::int64_t inner, Activation activation, const void* gu, void* y) override {
     enter();
     gemm_->forget(y, static_cast<std::size_t>(rows * inner) * size_of(activation_type()));
-    cuda::gated(context_, rows, inner, activation, gu, y);
+    cuda::gated(context_, rows, inner, activation, gu, y, gemm_->watch(y, rows * inner));
   }
   void gated_backward(std::int64_t rows, std::int64_t inner, Activation activation, const void* gu,
                       const void* dy, void* dgu) override {
     enter();
-    cuda::gated_backward(context_, rows, inner, activation, gu, dy, dgu);
+    cuda::gated_backward(context_, rows, inner, activation, gu, dy, dgu, gemm_->watch(dgu, 2 * rows * inner));
   }
 
   void cross_entropy(std::int64_t rows, std::int64_t vocab, void* logits, const std::int32_t* targets,

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 
-#include "vector.cuh"
+#include "largest.cuh"
 
 namespace striped::cuda {
 namespace {
@@ -27,9 +27,8 @@ struct alignas(16) DeviceScale {
   unsigned largest;
 };
 
-// Bits of non-negative floats order like the floats, and a maximum does not depend on the order:
-// deterministic.
 __global__ void measure_kernel(std::int64_t packs, const bf16* x, DeviceScale* scale) {
+  __shared__ float shared[32];
   float largest = 0;
   const std::int64_t stride = static_cast<std::int64_t>(gridDim.x) * kThreads;
 #pragma unroll 4
@@ -37,14 +36,9 @@ __global__ void measure_kernel(std::int64_t packs, const bf16* x, DeviceScale* s
        i += stride) {
     float values[8];
     load<8>(x + i * 8, values);
-#pragma unroll
-    for (int k = 0; k < 8; ++k) {
-      // fmaxf would drop a NaN; it must reach the loss and be reported there.
-      largest = isnan(values[k]) ? INFINITY : fmaxf(largest, fabsf(values[k]));
-    }
+    largest = largest_of(largest, values);  // a NaN must reach the loss and be reported there
   }
-  largest = warp_max(largest);
-  if (threadIdx.x % 32 == 0) atomicMax(&scale->largest, __float_as_uint(largest));
+  raise_to_block_max(largest, &scale->largest, shared);
 }
 
 // The factor to multiply with before rounding; writes its inverse for the product once.
@@ -158,9 +152,13 @@ Fp8Quantizer::Fp8Quantizer(Context& context) : context_(context) {
   static_assert(sizeof(Scale) == sizeof(DeviceScale) &&
                 offsetof(Scale, largest) == offsetof(DeviceScale, largest));
   scales_ = static_cast<Scale*>(device_allocate(sizeof(Scale) * kMaxSites * kRoles));
+  watched_ = static_cast<unsigned*>(device_allocate(sizeof *watched_));
 }
 
-Fp8Quantizer::~Fp8Quantizer() { cudaFree(scales_); }
+Fp8Quantizer::~Fp8Quantizer() {
+  cudaFree(scales_);
+  cudaFree(watched_);
+}
 
 Fp8Quantizer::Scale* Fp8Quantizer::scale_of(const Fp8Source& x) const {
   return scales_ + x.site * kRoles + static_cast<int>(x.role);
@@ -174,6 +172,13 @@ Fp8Quantizer::Known& Fp8Quantizer::known(const Fp8Source& x) {
 
 Fp8Quantizer::Scale* Fp8Quantizer::measure(const Fp8Source& x) {
   Scale* scale = scale_of(x);
+  known(x) = {x.data, recording_id(context_.stream)};
+  if (watched(x)) {
+    check(cudaMemcpyAsync(&scale->largest, watched_, sizeof *watched_, cudaMemcpyDeviceToDevice,
+                          context_.stream),
+          "measure");
+    return scale;
+  }
   check(cudaMemsetAsync(scale, 0, sizeof(Scale), context_.stream), "measure");
   const std::int64_t packs = x.rows * x.columns / 8;
   const std::int64_t blocks =
@@ -181,8 +186,18 @@ Fp8Quantizer::Scale* Fp8Quantizer::measure(const Fp8Source& x) {
   measure_kernel<<<static_cast<unsigned>(blocks), kThreads, 0, context_.stream>>>(
       packs, static_cast<const bf16*>(x.data), reinterpret_cast<DeviceScale*>(scale));
   check_launch("measure");
-  known(x) = {x.data, recording_id(context_.stream)};
   return scale;
+}
+
+unsigned* Fp8Quantizer::watch(const void* data, std::int64_t count) {
+  watch_ = {data, count, context_.calls, recording_id(context_.stream)};
+  check(cudaMemsetAsync(watched_, 0, sizeof *watched_, context_.stream), "watch");
+  return watched_;
+}
+
+bool Fp8Quantizer::watched(const Fp8Source& x) const {
+  return watch_.data == x.data && watch_.count == x.rows * x.columns && watch_.call + 1 == context_.calls &&
+         watch_.recording == recording_id(context_.stream);
 }
 
 Fp8Quantizer::Scale* Fp8Quantizer::measure_if_changed(const Fp8Source& x) {

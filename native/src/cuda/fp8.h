@@ -44,6 +44,10 @@ class Fp8Quantizer {
   // A gradient is wanted in both layouts by two calls in a row: the first of them writes both.
   Fp8Operand gradient(const Fp8Source&, bool transposed);
 
+  // Where whoever now writes data[count] raises the largest magnitude (raise_to_block_max): a dense layer
+  // that takes the array in the very next call of the backend need not read it for that.
+  unsigned* watch(const void* data, std::int64_t count);
+
   // The values in [data, data + bytes) change: measurements of them no longer hold.
   void forget(const void* data, std::size_t bytes);
   void forget_all();
@@ -59,6 +63,12 @@ class Fp8Quantizer {
     const void* data = nullptr;
     unsigned long long recording = 0;
   };
+  struct Watch {
+    const void* data = nullptr;
+    std::int64_t count = 0;
+    std::uint64_t call = 0;
+    unsigned long long recording = 0;
+  };
   struct GradientPair {
     Fp8Source source{};
     std::uint64_t call = 0;
@@ -67,6 +77,7 @@ class Fp8Quantizer {
   };
 
   Scale* scale_of(const Fp8Source&) const;
+  bool watched(const Fp8Source&) const;
   Scale* measure(const Fp8Source&);
   Scale* measure_if_changed(const Fp8Source&);
   Known& known(const Fp8Source&);
@@ -75,6 +86,8 @@ class Fp8Quantizer {
 
   Context& context_;
   Scale* scales_ = nullptr;
+  unsigned* watched_ = nullptr;
+  Watch watch_;
   std::vector<Known> known_;
   std::array<Scratch, static_cast<int>(Fp8Role::count)> operands_;
   Scratch gradient_columns_;

@@ -381,6 +381,10 @@ void Gemm::dense_weight_gradient(const DenseShape& s, const void* dy, const void
   if (dbias) add_column_sums(context_, s.rows, s.out, dy, dbias);
 }
 
+unsigned* Gemm::watch(const void* data, std::int64_t count) {
+  return fp8_ ? fp8_->watch(data, count) : nullptr;
+}
+
 void Gemm::forget(const void* data, std::size_t bytes) {
   if (fp8_) fp8_->forget(data, bytes);
 }

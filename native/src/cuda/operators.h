@@ -11,10 +11,12 @@ void embedding(Context&, std::int64_t rows, std::int64_t width, const std::int32
 void embedding_gradient(Context&, std::int64_t rows, std::int64_t width, std::int64_t vocab,
                         const std::int32_t* tokens, const void* dx, float* dtable);
 
+// Here and for gated activations: the largest magnitude of y, dx or dgu raises *largest, where it is not null
+// (raise_to_block_max); only with bf16 activations.
 void rms_norm(Context&, std::int64_t rows, std::int64_t width, float eps, const void* x, const void* branch,
-              const float* w, void* sum, void* y, float* reciprocal_rms);
+              const float* w, void* sum, void* y, float* reciprocal_rms, unsigned* largest);
 void rms_norm_backward(Context&, std::int64_t rows, std::int64_t width, const void* sum, const float* w,
-                       const float* reciprocal_rms, const void* dy, void* dx, float* dw);
+                       const float* reciprocal_rms, const void* dy, void* dx, float* dw, unsigned* largest);
 void add(Context&, std::int64_t count, void* x, const void* y);
 
 // target[columns] += the sum of `parts` rows of partial[parts, columns], in a fixed order.
@@ -28,9 +30,10 @@ void convert_real(Context&, std::int64_t count, const float* source, void* targe
 void negative_exponential(Context&, std::int64_t count, const float* x, float* y);
 void multiply(Context&, std::int64_t count, float* x, const float* y);
 
-void gated(Context&, std::int64_t rows, std::int64_t inner, Activation, const void* gu, void* y);
+void gated(Context&, std::int64_t rows, std::int64_t inner, Activation, const void* gu, void* y,
+           unsigned* largest);
 void gated_backward(Context&, std::int64_t rows, std::int64_t inner, Activation, const void* gu,
-                    const void* dy, void* dgu);
+                    const void* dy, void* dgu, unsigned* largest);
 
 void cross_entropy(Context&, std::int64_t rows, std::int64_t vocab, void* logits, const std::int32_t* targets,
                    const float* weights, float total_weight, bool gradient, float* loss_sum);

@@ -3,9 +3,9 @@
 // dx.
 #include <algorithm>
 
+#include "largest.cuh"
 #include "operators.h"
 #include "striped/error.h"
-#include "vector.cuh"
 
 namespace striped::cuda {
 namespace {
@@ -14,8 +14,9 @@ namespace {
 template <class T, int N, int P>
 __global__ void __launch_bounds__(1024)
     normalise(std::int64_t rows, int width, float eps, const T* x, const T* branch, const float* w, T* sum,
-              T* y, float* reciprocal_rms) {
+              T* y, float* reciprocal_rms, unsigned* largest) {
   __shared__ float shared[32];
+  float most = 0;
   for (std::int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
     const std::int64_t base = row * width;
     float s[P][N];
@@ -47,8 +48,10 @@ __global__ void __launch_bounds__(1024)
 #pragma unroll
       for (int i = 0; i < N; ++i) s[p][i] *= scale * weight[i];
       store<N>(y + base + c, s[p]);
+      most = largest_of(most, s[p]);
     }
   }
+  if (largest) raise_to_block_max(most, largest, shared);
 }
 
 // With r = 1/rms and p = Σ_c dy_c·w_c·s_c: ds = r·(w ⊙ dy) - s·r³·p/width. A block sums dy ⊙ s·r over its
@@ -56,8 +59,10 @@ __global__ void __launch_bounds__(1024)
 template <class T, int N, int P>
 __global__ void __launch_bounds__(1024)
     normalise_backward(std::int64_t rows, int width, const T* sum, const float* w,
-                       const float* reciprocal_rms, const T* dy, T* dx, float* dw_partial) {
+                       const float* reciprocal_rms, const T* dy, T* dx, float* dw_partial,
+                       unsigned* largest) {
   __shared__ float shared[32];
+  float most = 0;
   float dw[P][N] = {};
   for (std::int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
     const std::int64_t base = row * width;
@@ -89,8 +94,10 @@ __global__ void __launch_bounds__(1024)
 #pragma unroll
       for (int i = 0; i < N; ++i) d[p][i] -= along * s[p][i];
       store<N>(dx + base + c, d[p]);
+      most = largest_of(most, d[p]);
     }
   }
+  if (largest) raise_to_block_max(most, largest, shared);
 #pragma unroll
   for (int p = 0; p < P; ++p) {
     const int c = (p * blockDim.x + threadIdx.x) * N;
@@ -106,6 +113,7 @@ struct Arguments {
   void *sum, *y, *dx;
   float* reciprocal_rms;
   float* dw;
+  unsigned* largest;
 };
 
 template <class T, int N, int P>
@@ -115,7 +123,7 @@ void launch_forward(Context& context, const Arguments& a, unsigned threads) {
       a.rows, static_cast<std::int64_t>(context.multiprocessors) * (2048 / threads) * 4));
   normalise<T, N, P><<<blocks, threads, 0, context.stream>>>(
       a.rows, static_cast<int>(a.width), a.eps, static_cast<const T*>(a.x), static_cast<const T*>(a.branch),
-      a.w, static_cast<T*>(a.sum), static_cast<T*>(a.y), a.reciprocal_rms);
+      a.w, static_cast<T*>(a.sum), static_cast<T*>(a.y), a.reciprocal_rms, a.largest);
   check_launch("rms_norm");
 }
 
@@ -126,7 +134,7 @@ void launch_backward(Context& context, const Arguments& a, unsigned threads) {
   float* partial = context.scratch.reserve<float>(static_cast<std::size_t>(blocks * a.width), context);
   normalise_backward<T, N, P><<<static_cast<unsigned>(blocks), threads, 0, context.stream>>>(
       a.rows, static_cast<int>(a.width), static_cast<const T*>(a.sum), a.w, a.reciprocal_rms,
-      static_cast<const T*>(a.dy), static_cast<T*>(a.dx), partial);
+      static_cast<const T*>(a.dy), static_cast<T*>(a.dx), partial, a.largest);
   check_launch("rms_norm_backward");
   add_partial_rows(context, blocks, a.width, partial, a.dw);
 }
@@ -168,19 +176,21 @@ void dispatch(Context& context, const Arguments& a) {
 }  // namespace
 
 void rms_norm(Context& context, std::int64_t rows, std::int64_t width, float eps, const void* x,
-              const void* branch, const float* w, void* sum, void* y, float* reciprocal_rms) {
+              const void* branch, const float* w, void* sum, void* y, float* reciprocal_rms,
+              unsigned* largest) {
   Arguments a{};
   a.rows = rows, a.width = width, a.eps = eps, a.x = x, a.branch = branch, a.w = w;
   a.sum = sum == x && !branch ? nullptr : sum;
-  a.y = y, a.reciprocal_rms = reciprocal_rms;
+  a.y = y, a.reciprocal_rms = reciprocal_rms, a.largest = largest;
   dispatch<false>(context, a);
 }
 
 void rms_norm_backward(Context& context, std::int64_t rows, std::int64_t width, const void* sum,
-                       const float* w, const float* reciprocal_rms, const void* dy, void* dx, float* dw) {
+                       const float* w, const float* reciprocal_rms, const void* dy, void* dx, float* dw,
+                       unsigned* largest) {
   Arguments a{};
   a.rows = rows, a.width = width, a.w = w, a.sum = const_cast<void*>(sum), a.dy = dy, a.dx = dx, a.dw = dw;
-  a.reciprocal_rms = const_cast<float*>(reciprocal_rms);
+  a.reciprocal_rms = const_cast<float*>(reciprocal_rms), a.largest = largest;
   dispatch<true>(context, a);
 }
 
