@@ -119,7 +119,7 @@ __global__ __launch_bounds__(kThreads, 1) void backward_kernel(const BackwardArg
       store_sums<true>(sums + kSumsBytes, run, x);
     }
     team_barrier();
-    if (team() == 0 && tile == last) ptx::barrier_arrive(3, kThreads);
+    if (team() == 0 && tile == last) ptx::barrier_sync(3, kThreads);
 #pragma unroll
     for (int c = 0; c < 2; ++c) {
       filter_channel(tiles, sums, 2 * warp + c, table, s_carry[c], q_carry[c], filter_sums[c], counts, lane);

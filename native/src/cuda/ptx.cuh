@@ -39,12 +39,9 @@ __device__ inline void store_shared(std::uint32_t address, const std::uint32_t (
                : "memory");
 }
 
-// Barrier `index` of the block, for `threads` of its threads: to wait at, or only to be counted at.
+// Barrier `index` of the block, for `threads` of its threads.
 __device__ inline void barrier_sync(int index, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(index), "r"(threads) : "memory");
-}
-__device__ inline void barrier_arrive(int index, int threads) {
-  asm volatile("bar.arrive %0, %1;" ::"r"(index), "r"(threads) : "memory");
 }
 
 // Copies of 16 bytes to shared memory, in the thread's current group; zeros where not `valid`.

@@ -240,20 +240,17 @@ void sync_warp() {
       nullptr);
 }
 
-void barrier(int index, int count, bool wait) {
+void barrier(int index, int count) {
   Named& barrier = machine.barriers[index];
   Fiber* const self = machine.current;
   races::release(self->index, barrier.clock);
   barrier.arrived += 1;
-  if (wait) barrier.waiting.push_back(self);
-  if (barrier.arrived < (count == 0 ? machine.alive : count)) {
-    if (wait) sleep_here();
-    return;
-  }
+  barrier.waiting.push_back(self);
+  if (barrier.arrived < (count == 0 ? machine.alive : count)) return sleep_here();
   for (Fiber* fiber : barrier.waiting) races::acquire(fiber->index, barrier.clock);
   barrier.clock.clear();
   barrier.arrived = 0;
-  if (wait) barrier.waiting.pop_back();
+  barrier.waiting.pop_back();
   wake(barrier.waiting);
 }
 

@@ -45,7 +45,7 @@ std::uint8_t* dynamic_shared();
 using WarpWork = void (*)(void* const (&lanes)[kWarp]);
 void meet_warp(WarpWork work, void* mine);
 void sync_warp();
-void barrier(int index, int count, bool wait);  // count 0: all threads of the block
+void barrier(int index, int count);  // count 0: all threads of the block
 
 // Asynchronous work of this thread, in groups.
 void defer(std::function<void()> copy);
@@ -92,7 +92,7 @@ To bits(From from) {
 
 inline int min(int a, int b) { return std::min(a, b); }
 inline int max(int a, int b) { return std::max(a, b); }
-inline void __syncthreads() { emulation::barrier(0, 0, true); }
+inline void __syncthreads() { emulation::barrier(0, 0); }
 inline void __syncwarp() { emulation::sync_warp(); }
 template <class T>
 T __shfl_sync(unsigned, T value, int lane) {

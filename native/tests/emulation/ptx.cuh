@@ -63,8 +63,7 @@ inline void store_shared(std::uint32_t address, const std::uint32_t (&v)[4]) {
   std::memcpy(detail::touch(address, sizeof v, true), v, sizeof v);
 }
 
-inline void barrier_sync(int index, int threads) { ::emulation::barrier(index, threads, true); }
-inline void barrier_arrive(int index, int threads) { ::emulation::barrier(index, threads, false); }
+inline void barrier_sync(int index, int threads) { ::emulation::barrier(index, threads); }
 
 inline void copy_async(std::uint32_t shared, const void* global, bool valid) {
   ::emulation::defer([=] {

@@ -73,7 +73,7 @@ std::function<void(int*)> produce(bool again) {
   return [=](int* shared) {
     if (thread() < kTeam) {
       shared[thread()] = 1;
-      ptx::barrier_arrive(3, kThreads);
+      ptx::barrier_sync(3, kThreads);
       if (again) shared[thread()] = 2;
     } else {
       ptx::barrier_sync(3, kThreads);
