@@ -1,4 +1,4 @@
-import type { PlanHyenaLI } from '../plan/plan.js';
+import type { PlanHyena, PlanHyenaLI } from '../plan/plan.js';
 import type { Device } from './roofline.js';
 import type { Shard } from './shard.js';
 
@@ -6,7 +6,21 @@ import type { Shard } from './shard.js';
 const TENSOR = { capability: 9, channels: 32, tile: 256, states: 16, taps: 3, shortestStrip: 4 };
 /** The kernels for all else: tokens that a block takes. */
 const SCAN = { chunk: 64 };
+/** By Fourier transform, on slices of channels: native/src/cuda/hyena_dispatch.cu, hyena_spectra.cu. */
+const FOURIER = {
+  sliceBytes: 2 ** 30,
+  /** The other kernels take up to so many exponentials and taps. */
+  order: 32,
+  taps: 512,
+  /** Points of a block, places of a block of the filter's gradient, channels that slices are multiples of. */
+  points: 256,
+  places: 2048,
+  sector: 16,
+  featurizer: { rows: 128, blocks: 128 },
+};
 const REAL = 4;
+const COMPLEX = 8;
+const ALIGNMENT = 256;
 
 export interface LongFilterMemory {
   /** States that the forward pass leaves for the backward pass, bytes. */
@@ -49,8 +63,70 @@ function byScan(mixer: PlanHyenaLI, shard: Shard, width: number): LongFilterMemo
   return { kept: 0, scratch: chunks * width * (2 * mixer.order + featurizer + skip) * REAL };
 }
 
+/** Whether the engine takes a filter by Fourier transform on a GPU. */
+export function isByFourier(mixer: PlanHyena, { rows, batch }: Shard): boolean {
+  return mixer.operator === 'LI'
+    ? mixer.order > FOURIER.order
+    : Math.min(mixer.taps, rows / batch) > FOURIER.taps;
+}
+
+const aligned = (bytes: number) => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
+
+/** A length without prime factors above 7. */
+function fourierLength(least: number): number {
+  for (let length = least; ; length++) {
+    let rest = length;
+    for (const factor of [2, 3, 5, 7]) while (rest % factor === 0) rest /= factor;
+    if (rest === 1) return length;
+  }
+}
+
+function commonDivisor(a: number, b: number): number {
+  return b === 0 ? a : commonDivisor(b, a % b);
+}
+
+/** Channels that are transformed at a time: whole groups, or of larger ones a part. */
+function sliceChannels(width: number, group: number, channelBytes: number, groupBytes: number): number {
+  const { sliceBytes, sector } = FOURIER;
+  const groups = Math.floor(sliceBytes / (group * channelBytes + groupBytes));
+  if (groups >= 1) {
+    const unit = sector / commonDivisor(group, sector);
+    return Math.min(width, (groups > unit ? groups - (groups % unit) : groups) * group);
+  }
+  const channels = Math.max(1, Math.floor((sliceBytes - groupBytes) / channelBytes));
+  return Math.min(group, channels > sector ? channels - (channels % sector) : channels);
+}
+
+/**
+ * Spectra of a slice's inputs and gradients, of its filters and their gradients, and what the transforms need, here as
+ * much as one of the former; then what the featurizer's gradient is summed up in.
+ */
+export function fourierScratch(mixer: PlanHyena, shard: Shard): number {
+  const { batch, tensor } = shard;
+  const length = shard.rows / batch;
+  const width = shard.width / tensor;
+  const group = shard.width / mixer.groups;
+  const points = fourierLength(length);
+  const taps = mixer.operator === 'LI' ? length : Math.min(mixer.taps, length);
+  const sums = mixer.operator === 'LI' ? 2 * Math.ceil(taps / FOURIER.places) * mixer.order : 0;
+  const channelBytes = 3 * COMPLEX * batch * points;
+  const channels = sliceChannels(width, group, channelBytes, 2 * COMPLEX * points + (taps + sums) * REAL);
+  const groups = Math.max(1, Math.floor(channels / group));
+  const spectra =
+    3 * aligned(batch * channels * points * COMPLEX) +
+    2 * aligned(groups * points * COMPLEX) +
+    aligned(groups * taps * REAL) +
+    aligned(groups * sums * REAL) +
+    aligned(Math.ceil(points / FOURIER.points) * channels * REAL);
+  const { rows, blocks } = FOURIER.featurizer;
+  const block = Math.ceil(Math.ceil(length / blocks) / rows) * rows;
+  const parts = batch * Math.ceil(length / block) * 3 * width * REAL;
+  return spectra + aligned(parts * (mixer.featurizerTaps - 1)) + aligned(parts * mixer.featurizerTaps);
+}
+
 /** What LI takes on a GPU beside its inputs and outputs, as the engine's own table has it. */
 export function longFilterMemory(device: Device, mixer: PlanHyenaLI, shard: Shard): LongFilterMemory {
+  if (isByFourier(mixer, shard)) return { kept: 0, scratch: fourierScratch(mixer, shard) };
   const width = shard.width / shard.tensor;
   return usesTensorCores(device, mixer, width)
     ? onTensorCores(device, mixer, shard, width)

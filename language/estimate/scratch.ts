@@ -1,6 +1,6 @@
 import type { Plan, PlanAttention, PlanHyena, PlanMixer } from '../plan/plan.js';
 import { orderedBackward } from './kernel-ways.js';
-import { longFilterMemory } from './long-filter.js';
+import { fourierScratch, isByFourier, longFilterMemory } from './long-filter.js';
 import { mixedWidth, projectedWidth } from './operators.js';
 import type { Device } from './roofline.js';
 import type { Shard } from './shard.js';
@@ -75,7 +75,7 @@ function spreadScratch(
   return values * (2 + 9 / slices) * device.valueBytes;
 }
 
-/** Scratch of an inner operator; that of SE and MR is a few megabytes at most. */
+/** Scratch of an inner operator; that of SE and MR is a few megabytes at most, but for the longest filters. */
 export function operatorScratch(device: Device, mixer: PlanMixer, shard: Shard): number {
   if (mixer.operator === 'MHA') {
     if (shard.passes === 'keys') return ringScratch(device, mixer, shard);
@@ -83,9 +83,9 @@ export function operatorScratch(device: Device, mixer: PlanMixer, shard: Shard):
     return attentionScratch(device, mixer, shard) + exchange;
   }
   const spread = spreadScratch(device, mixer, shard);
-  return mixer.operator === 'LI' && device.profile.kind === 'gpu'
-    ? longFilterMemory(device, mixer, shard).scratch + spread
-    : spread;
+  if (device.profile.kind !== 'gpu') return spread;
+  if (mixer.operator === 'LI') return longFilterMemory(device, mixer, shard).scratch + spread;
+  return isByFourier(mixer, shard) ? fourierScratch(mixer, shard) + spread : spread;
 }
 
 /** The largest FP8 copies: of a weight, of an input, and of a gradient in two layouts. */

@@ -9,8 +9,6 @@ import { runClusterUse, type RunLayout } from '../layout/resolve-run.js';
 
 /** As in `native/src/cuda`. */
 export const CUDA_LIMITS = {
-  /** Exponentials of an LI filter. */
-  order: 32,
   /** Channels of a head. */
   headDim: 256,
   /** Widths of the norm: any up to the first, multiples of 8 up to the second. */
@@ -43,19 +41,13 @@ export function checkEngineLimits(layout: RunLayout, model: ModelLayout): Findin
 function excesses(model: ModelLayout): Excess[] {
   const found: Excess[] = [];
   const { width } = model;
-  const { order, headDim, width: anyWidth, widthInPacks } = CUDA_LIMITS;
+  const { headDim, width: anyWidth, widthInPacks } = CUDA_LIMITS;
   if (width > widthInPacks || (width > anyWidth && width % 8 !== 0)) {
     const node = model.lineage.settingNode('width');
     const what = `widths up to ${grouped(anyWidth)}, or up to ${grouped(widthInPacks)} in multiples of 8, not ${grouped(width)}`;
     found.push({ what, node, fixes: [] });
   }
   const blocks = distinctBlocks(model);
-  const long = blocks.find(({ mixer }) => mixer.operator === 'LI' && mixer.order > order);
-  if (long?.mixer.operator === 'LI') {
-    const node = long.written.get('order');
-    const what = `LI filters of up to ${order} exponentials, not ${grouped(long.mixer.order)}`;
-    found.push({ what, node, fixes: revalued(node, 'order', order) });
-  }
   const wide = blocks.find(({ mixer }) => mixer.operator === 'MHA' && mixer.headDim > headDim);
   if (wide?.mixer.operator === 'MHA') {
     const node = wide.written.get('heads') ?? model.lineage.settingNode('heads');

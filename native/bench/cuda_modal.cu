@@ -1,6 +1,7 @@
 // Times Hyena-LI on the GPU against the byte floor: forward 4 and forward + backward 11 values of L·D moved
-// once. Inputs are random and the cache is evicted before every run. Built by CMake as bench_cuda_modal;
-// optional argument: the width (4096).
+// once; then the same by Fourier transform, and long explicit filters in both forms. Inputs are random and
+// the cache is evicted before every run. Built by CMake as bench_cuda_modal; optional argument: the width
+// (4096).
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
@@ -9,11 +10,15 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <memory>
 #include <random>
 #include <vector>
 
 #include "cuda_check.h"
+#include "fourier_plans.h"
 #include "hyena.h"
+#include "hyena_direct.h"
+#include "hyena_fourier.h"
 
 using namespace striped;
 using striped::cuda::check;
@@ -83,45 +88,110 @@ void upload(const Buffer& buffer, const std::vector<float>& host) {
   check(cudaMemcpy(buffer.data, host.data(), host.size() * 4, cudaMemcpyHostToDevice), "cudaMemcpy");
 }
 
-void time_length(std::int64_t length, std::int64_t width, ElementType type, double rate) {
-  const HyenaShape shape{HyenaKind::long_implicit, 1, length, width, width, 3, 0, 16, true};
+// By the kernels that the engine takes (docs/kernels.md), by those on CUDA cores, or by Fourier transform.
+enum class Form { chosen, direct, fourier };
+constexpr const char* kForms[] = {"", "on CUDA cores, ", "by Fourier transform, "};
+
+struct Passes {
+  std::size_t workspace, kept;
+  std::function<void(void* kept, void* workspace)> forward, backward;
+};
+
+Passes passes_of(Form form, const HyenaShape& s, const HyenaWeights& w, const HyenaGradients& d,
+                 ElementType type, const void* z, const void* dy, void* y, void* dz,
+                 cuda::FourierPlans& plans) {
+  if (form == Form::fourier) {
+    return {cuda::fourier_workspace(s, plans), 0,
+            [=, &plans](void*, void* work) { cuda::fourier_forward(s, w, type, z, y, work, plans, nullptr); },
+            [=, &plans](void*, void* work) {
+              cuda::fourier_backward(s, w, type, z, dy, dz, d, work, plans, nullptr);
+            }};
+  }
+  if (form == Form::direct) {
+    return {cuda::direct_workspace(s, type), 0,
+            [=](void*, void*) { cuda::direct_forward(s, w, type, {}, s.length, z, y, nullptr); },
+            [=](void*, void* work) { cuda::direct_backward(s, w, type, z, dy, dz, d, work, nullptr); }};
+  }
+  return {cuda::hyena_workspace(s, type, plans), cuda::hyena_kept(s, type),
+          [=, &plans](void* kept, void* work) {
+            cuda::hyena_forward(s, w, type, z, y, kept, work, plans, nullptr);
+          },
+          [=, &plans](void* kept, void* work) {
+            cuda::hyena_backward(s, w, type, z, kept, dy, dz, d, work, plans, nullptr);
+          }};
+}
+
+HyenaShape modal(std::int64_t length, std::int64_t width, int order) {
+  return {HyenaKind::long_implicit, 1, length, width, width, 3, 0, order, true};
+}
+HyenaShape explicit_filter(std::int64_t length, std::int64_t width, int taps) {
+  return {HyenaKind::medium_regularised, 1, length, width, width / 16, 3, taps, 0, true};
+}
+
+void time_shape(const HyenaShape& shape, ElementType type, double rate, Form form = Form::chosen) {
+  const std::int64_t length = shape.length, width = shape.width;
   const std::size_t size = type == ElementType::bf16 ? 2 : 4,
                     values = static_cast<std::size_t>(length * width);
   constexpr std::size_t evict_bytes = std::size_t{256} << 20;
   Buffer z(3 * values * size), y(values * size), dy(values * size), dz(3 * values * size), evict(evict_bytes);
-  Buffer workspace(cuda::hyena_workspace(shape, type)), kept(cuda::hyena_kept(shape, type));
   fill_random(z.data, 3 * values, type, 1);
   fill_random(dy.data, values, type, 77);
   std::mt19937 random(5);
   std::normal_distribution<float> normal;
   std::uniform_real_distribution<float> memory(0, std::log(static_cast<float>(length)));
-  std::vector<float> taps(9 * width), skip(width), residues(width * 16), log_poles(width * 16);
-  for (float& x : taps) x = normal(random);
-  for (float& x : skip) x = normal(random);
-  for (float& x : residues) x = normal(random);
+  std::vector<float> taps(9 * width), skip(width), residues(shape.groups * shape.order), log_poles(residues),
+      filter(shape.groups * shape.taps);
+  for (auto* values_of : {&taps, &skip, &residues, &filter}) {
+    for (float& x : *values_of) x = normal(random);
+  }
   for (float& x : log_poles) x = -std::exp(-memory(random));
-  Buffer featurizer(36 * width), skips(4 * width), residue(64 * width), log_pole(64 * width);
-  upload(featurizer, taps), upload(skips, skip), upload(residue, residues), upload(log_pole, log_poles);
-  Buffer d_featurizer(36 * width), d_skip(4 * width), d_residue(64 * width), d_log_pole(64 * width);
-  const HyenaWeights weights{featurizer.data, nullptr, nullptr, skips.data, residue.data, log_pole.data};
-  const HyenaGradients gradients{d_featurizer.data, nullptr, d_skip.data, d_residue.data, d_log_pole.data};
-  const auto forward = [&] {
-    cuda::hyena_forward(shape, weights, type, z.data, y.data, kept.data, workspace.data, nullptr);
+  const auto buffer = [](const std::vector<float>& host) {
+    auto made = std::make_unique<Buffer>(4 * host.size() + 4);
+    upload(*made, host);
+    return made;
   };
-  const auto backward = [&] {
-    cuda::hyena_backward(shape, weights, type, z.data, kept.data, dy.data, dz.data, gradients, workspace.data,
-                         nullptr);
-  };
+  const auto w_featurizer = buffer(taps), w_skip = buffer(skip), w_residues = buffer(residues),
+             w_log_poles = buffer(log_poles), w_filter = buffer(filter);
+  const auto d_featurizer = buffer(taps), d_skip = buffer(skip), d_residues = buffer(residues),
+             d_log_poles = buffer(log_poles), d_filter = buffer(filter);
+  const HyenaWeights weights{w_featurizer->data, w_filter->data,   nullptr,
+                             w_skip->data,       w_residues->data, w_log_poles->data};
+  const HyenaGradients gradients{d_featurizer->data, d_filter->data, d_skip->data, d_residues->data,
+                                 d_log_poles->data};
+  cuda::FourierPlans plans;
+  const Passes passes =
+      passes_of(form, shape, weights, gradients, type, z.data, dy.data, y.data, dz.data, plans);
+  Buffer workspace(passes.workspace), kept(passes.kept);
+  const auto forward = [&] { passes.forward(kept.data, workspace.data); };
+  const auto backward = [&] { passes.backward(kept.data, workspace.data); };
   const double forward_ms = median_ms(evict, evict_bytes, forward);
   const double backward_ms = median_ms(evict, evict_bytes, backward);
   const double both_ms = median_ms(evict, evict_bytes, [&] { forward(), backward(); });
   const double unit_ms = static_cast<double>(values * size) / rate * 1e3;
+  const bool implicit = shape.kind == HyenaKind::long_implicit;
   std::printf(
-      "%s L %7lld D %lld: forward %.3f ms (%.2f x floor), backward %.3f (%.2f x), both %.3f (%.2f x)\n",
+      "%s L %7lld D %lld %s %d: %sforward %.3f ms (%.2f x floor), backward %.3f (%.2f x), both %.3f (%.2f "
+      "x), workspace %.2f GiB\n",
       type == ElementType::bf16 ? "bf16" : "fp32", static_cast<long long>(length),
-      static_cast<long long>(width), forward_ms, forward_ms / (4 * unit_ms), backward_ms,
-      backward_ms / (7 * unit_ms), both_ms, both_ms / (11 * unit_ms));
+      static_cast<long long>(width), implicit ? "order" : "taps", implicit ? shape.order : shape.taps,
+      kForms[static_cast<int>(form)], forward_ms, forward_ms / (4 * unit_ms), backward_ms,
+      backward_ms / (7 * unit_ms), both_ms, both_ms / (11 * unit_ms),
+      static_cast<double>(passes.workspace) / (1u << 30));
   std::fflush(stdout);
+}
+
+// Where Fourier transforms begin to pay.
+void time_fourier(std::int64_t width, double rate) {
+  for (const std::int64_t length : {8192, 32768, 131072}) {
+    time_shape(modal(length, width, 16), ElementType::bf16, rate, Form::fourier);
+    time_shape(modal(length, width, 64), ElementType::bf16, rate, Form::fourier);
+  }
+  for (const std::int64_t length : {8192, 32768}) {
+    for (const int taps : {258, 512, 1024}) {
+      time_shape(explicit_filter(length, width, taps), ElementType::bf16, rate, Form::direct);
+    }
+    time_shape(explicit_filter(length, width, 512), ElementType::bf16, rate, Form::fourier);
+  }
 }
 
 }  // namespace
@@ -131,8 +201,9 @@ int main(int argc, char** argv) {
   const double rate = copy_rate();
   std::printf("copy %.3f TB/s\n", rate / 1e12);
   for (const std::int64_t length : {2048, 8192, 32768, 131072}) {
-    time_length(length, width, ElementType::bf16, rate);
+    time_shape(modal(length, width, 16), ElementType::bf16, rate);
   }
-  time_length(8192, width, ElementType::f32, rate);
+  time_shape(modal(8192, width, 16), ElementType::f32, rate);
+  time_fourier(width, rate);
   return 0;
 }

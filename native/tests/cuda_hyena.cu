@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "cuda_check.h"
+#include "fourier_plans.h"
 #include "hyena.h"
 #include "hyena_reference.h"
 #include "striped/error.h"
@@ -108,6 +109,7 @@ struct Case {
   HyenaShape shape;
   ElementType type;
   bool decay;
+  std::size_t slice_bytes = std::size_t{1} << 30;  // of what Fourier transforms take at a time
 };
 
 Inputs random_inputs(const Case& test) {
@@ -168,9 +170,10 @@ class Trial {
         skip_(in.skip, kReal),
         residues_(in.residues, kReal),
         log_poles_(in.log_poles, kReal),
+        plans_(test.slice_bytes),
         y_(in.dy.size(), type_),
         dz_(in.z.size(), type_),
-        workspace_(cuda::hyena_workspace(shape_, type_) / 4 + 1, kReal),
+        workspace_(cuda::hyena_workspace(shape_, type_, plans_) / 4 + 1, kReal),
         kept_(cuda::hyena_kept(shape_, type_) / 4, kReal),
         d_featurizer_(in.featurizer.size(), kReal),
         d_filter_(in.filter.size(), kReal),
@@ -208,7 +211,7 @@ class Trial {
                                shape_.has_skip ? skip_.data() : nullptr,
                                residues_.data(),
                                log_poles_.data()};
-    cuda::hyena_forward(shape_, weights, type_, z_.data(), y_.data(), kept_.data(), workspace_.data(),
+    cuda::hyena_forward(shape_, weights, type_, z_.data(), y_.data(), kept_.data(), workspace_.data(), plans_,
                         nullptr);
     workspace_.poison();
     const HyenaGradients gradients{d_featurizer_.data(), implicit_ ? nullptr : d_filter_.data(),
@@ -216,7 +219,7 @@ class Trial {
                                    implicit_ ? d_residues_.data() : nullptr,
                                    implicit_ ? d_log_poles_.data() : nullptr};
     cuda::hyena_backward(shape_, weights, type_, z_.data(), kept_.data(), dy_.data(), dz_.data(), gradients,
-                         workspace_.data(), nullptr);
+                         workspace_.data(), plans_, nullptr);
     check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
     std::vector<std::vector<unsigned char>> bytes;
     for (const auto& output : outputs_) bytes.push_back(output.array->raw());
@@ -229,6 +232,7 @@ class Trial {
   ElementType type_;
   bool implicit_;
   DeviceArray z_, dy_, featurizer_, filter_, decay_, skip_, residues_, log_poles_;
+  cuda::FourierPlans plans_;
   DeviceArray y_, dz_, workspace_, kept_, d_featurizer_, d_filter_, d_skip_, d_residues_, d_log_poles_;
   std::vector<Output> outputs_;
 };
@@ -279,6 +283,22 @@ Case modal(ElementType type, std::int64_t batch, std::int64_t length, std::int64
           false};
 }
 
+Case sliced(Case test, std::size_t slice_bytes) {
+  test.slice_bytes = slice_bytes;
+  return test;
+}
+
+// What runs by Fourier transform: lengths that transforms are padded at, several groups a slice with fewer in
+// the last, and groups cut by slices.
+void by_fourier(ElementType type) {
+  run(fir(type, 2, 777, 40, 8, 700, 4));
+  run(sliced(fir(type, 1, 1031, 48, 3, 700, 3, true, true), 300'000));
+  run(sliced(fir(type, 1, 600, 64, 64, 530, 3, true), 200'000));
+  run(modal(type, 1, 777, 64, 1, 33));
+  run(modal(type, 3, 131, 24, 3, 64, 8));
+  run(sliced(modal(type, 2, 700, 64, 32, 40, 3, false), 300'000));
+}
+
 void all(ElementType type, bool is_short) {
   for (const int taps : {1, 2, 4, 7, 31, 128, 129, 130, 200, 257, 258, 400}) {
     run(fir(type, 1, 517, width_for(taps), 16, taps, 3, taps % 2 == 0, taps > 100));
@@ -299,7 +319,10 @@ void all(ElementType type, bool is_short) {
   run(modal(type, 2, 300, 64, 1, 32, 4));
   run(modal(type, 1, 2048, 256, 32, 16));
   run(modal(type, 1, 5555, 128, 1, 16));
+  by_fourier(type);
   if (is_short) return;
+  run(fir(type, 1, 20000, 64, 16, 3000, 3, true, true));
+  run(modal(type, 1, 100003, 32, 1, 48));
   run(modal(type, 2, 16384, 64, 1, 16));
   run(modal(type, 1, 1 << 18, 32, 1, 16));
 }
@@ -319,6 +342,8 @@ void small() {
   run(modal(bf16, 1, 2048, 64, 32, 16));
   run(modal(bf16, 1, 300, 33, 3, 16));
   run(modal(ElementType::f32, 2, 300, 64, 1, 32, 4));
+  by_fourier(ElementType::f32);
+  run(sliced(modal(bf16, 1, 300, 64, 32, 40), 100'000));
 }
 
 // What an LI of a filter a channel in bf16 or fp32 takes, as the engine's memory table counts it.
@@ -326,7 +351,8 @@ int print_memory(const std::vector<std::string>& arguments) {
   const ElementType type = arguments.at(0) == "bf16" ? ElementType::bf16 : ElementType::f32;
   const auto number = [&](std::size_t i) { return std::stoll(arguments.at(i)); };
   const HyenaShape shape = modal(type, number(1), number(2), number(3), 1, static_cast<int>(number(4))).shape;
-  std::printf("%zu %zu\n", cuda::hyena_kept(shape, type), cuda::hyena_workspace(shape, type));
+  cuda::FourierPlans plans;
+  std::printf("%zu %zu\n", cuda::hyena_kept(shape, type), cuda::hyena_workspace(shape, type, plans));
   return 0;
 }
 

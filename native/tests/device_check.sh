@@ -3,10 +3,11 @@
 #   native/tests/device_check.sh [build folder]
 # STRIPED_CHECK: the steps, of
 #   operators hyena   both test programs          train       short trainings against the CPU, bf16, FP8, by graph
+#   fourier           every Hyena operator by Fourier transform
 #   faults            no device, too large, a lost loss, killed and resumed
 #   bench             striped-runner bench        kernels     the kernels' own benchmarks
 #   memcheck initcheck  compute-sanitizer over both test programs      racecheck  the same over one LI
-#   all               every one of them           (without STRIPED_CHECK: operators hyena train faults bench)
+#   all               every one of them           (without STRIPED_CHECK: operators hyena fourier train faults bench)
 # STRIPED_PLAN: plan of the training step (striped compile examples/genome.striped --run demo -o plan.json); without
 # it, the repository's dist/striped.mjs compiles it. One line a step at the end; exit code 1 when any failed.
 set -eu
@@ -14,8 +15,8 @@ here=$(cd "$(dirname "$0")/.." && pwd)
 build=${1:-$here/../build/cuda}
 mkdir -p "$build"
 build=$(cd "$build" && pwd)
-steps=${STRIPED_CHECK:-operators hyena train faults bench}
-[ "$steps" = all ] && steps="operators hyena train faults bench kernels memcheck racecheck initcheck"
+steps=${STRIPED_CHECK:-operators hyena fourier train faults bench}
+[ "$steps" = all ] && steps="operators hyena fourier train faults bench kernels memcheck racecheck initcheck"
 if [ -z "${STRIPED_CUDNN_PATH:-}" ] && command -v python3 >/dev/null; then
   # cuDNN often comes with a Python package.
   STRIPED_CUDNN_PATH=$(python3 -c 'import nvidia.cudnn as c; print(list(c.__path__)[0])' 2>/dev/null || true)
@@ -72,6 +73,7 @@ check() {
   case $1 in
     operators) "$build/test_cuda_operators" ;;
     hyena) "$build/test_cuda_hyena" ;;
+    fourier) STRIPED_HYENA=fft "$build/test_cuda_hyena" ;;
     train) training ;;
     faults) compile && python3 "$here/tests/device_faults.py" "$build/striped-runner" "$plan" "$build/faults" ;;
     bench)

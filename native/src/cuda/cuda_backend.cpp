@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "attention.h"
+#include "fourier_plans.h"
 #include "gemm.h"
 #include "nccl_communicator.h"
 #include "operators.h"
@@ -219,17 +220,17 @@ class CudaBackend final : public Backend {
   }
   std::size_t hyena_workspace(const HyenaShape& s) const override {
     enter();
-    return cuda::hyena_workspace(s, context_.type);
+    return cuda::hyena_workspace(s, context_.type, plans_);
   }
   void hyena(const HyenaShape& s, const HyenaWeights& w, const void* z, void* y, void* kept,
              void* workspace) override {
     enter();
-    hyena_forward(s, w, context_.type, z, y, kept, workspace, context_.stream);
+    hyena_forward(s, w, context_.type, z, y, kept, workspace, plans_, context_.stream);
   }
   void hyena_backward(const HyenaShape& s, const HyenaWeights& w, const void* z, const void* kept,
                       const void* dy, void* dz, const HyenaGradients& gradients, void* workspace) override {
     enter();
-    cuda::hyena_backward(s, w, context_.type, z, kept, dy, dz, gradients, workspace, context_.stream);
+    cuda::hyena_backward(s, w, context_.type, z, kept, dy, dz, gradients, workspace, plans_, context_.stream);
   }
 
   std::size_t attention_workspace(const AttentionShape& s) const override {
@@ -356,6 +357,7 @@ class CudaBackend final : public Backend {
 
   Precision precision_;
   mutable Context context_;
+  mutable FourierPlans plans_;
   std::unique_ptr<Gemm> gemm_;
   std::unique_ptr<Attention> attention_;
   std::unique_ptr<ShardOperators> shards_;

@@ -129,22 +129,6 @@ __device__ void correlate(Window& window, float (&gradients)[kWarps][kRun][kLane
   }
 }
 
-template <class T>
-__device__ void load_gate(const Projection<T>& k, const Projection<T>& v, int first, float (&u)[kRun]) {
-  float value[kRun];
-  k.run(first, u);
-  v.run(first, value);
-#pragma unroll
-  for (int i = 0; i < kRun; ++i) u[i] *= value[i];
-}
-template <class T>
-__device__ void load_gradient(const Projection<T>& q, const OutputGradient<T>& dy, int first,
-                              float (&g)[kRun]) {
-  q.run(first, g);
-#pragma unroll
-  for (int i = 0; i < kRun; ++i) g[i] *= dy(first + i);
-}
-
 // u of tokens before the first.
 template <class T>
 __device__ void load_before(const Arguments<T>& a, const Place& p, int first, float (&u)[kRun]) {

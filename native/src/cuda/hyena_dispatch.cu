@@ -1,10 +1,15 @@
 // Which kernel runs an inner Hyena operator.
+#include <algorithm>
+#include <cstdlib>
 #include <string>
+#include <string_view>
 
 #include "hyena.h"
 #include "hyena_direct.h"
 #include "hyena_fir.h"
+#include "hyena_fourier.h"
 #include "hyena_modal.h"
+#include "hyena_modal_scan.h"
 #include "striped/error.h"
 
 namespace striped::cuda {
@@ -15,33 +20,69 @@ namespace {
                                       " for parts of sequences; choose another strategy, or --backend cpu");
 }
 
+// Explicit filters of more are faster by Fourier transform than on CUDA cores (docs/kernels.md).
+constexpr std::int64_t kMaxDirectTaps = 512;
+
+enum class Form { fir, direct, modal, fourier };
+
+Form form_of(const HyenaShape& shape, ElementType type) {
+  static const bool always_fourier = [] {
+    const char* form = std::getenv("STRIPED_HYENA");
+    return form != nullptr && std::string_view(form) == "fft";
+  }();
+  if (always_fourier) return Form::fourier;
+  if (shape.kind == HyenaKind::long_implicit)
+    return shape.order > modal::kMaxOrder ? Form::fourier : Form::modal;
+  if (fir_supports(shape, type)) return Form::fir;
+  return std::min<std::int64_t>(shape.taps, shape.length) > kMaxDirectTaps ? Form::fourier : Form::direct;
+}
+
 }  // namespace
 
 std::size_t hyena_kept(const HyenaShape& shape, ElementType type) {
-  return shape.kind == HyenaKind::long_implicit ? modal_kept(shape, type) : 0;
+  return form_of(shape, type) == Form::modal ? modal_kept(shape, type) : 0;
 }
 
-std::size_t hyena_workspace(const HyenaShape& shape, ElementType type) {
-  if (shape.kind == HyenaKind::long_implicit) return modal_workspace(shape, type);
-  return fir_supports(shape, type) ? fir_workspace(shape) : direct_workspace(shape, type);
+std::size_t hyena_workspace(const HyenaShape& shape, ElementType type, FourierPlans& plans) {
+  switch (form_of(shape, type)) {
+    case Form::fir:
+      return fir_workspace(shape);
+    case Form::direct:
+      return direct_workspace(shape, type);
+    case Form::modal:
+      return modal_workspace(shape, type);
+    default:
+      return fourier_workspace(shape, plans);
+  }
 }
 
 void hyena_forward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type, const void* z,
-                   void* y, void* kept, void* workspace, cudaStream_t stream) {
-  if (shape.kind == HyenaKind::long_implicit)
-    return modal_forward(shape, weights, type, z, y, kept, workspace, stream);
-  if (fir_supports(shape, type)) return fir_forward(shape, weights, z, y, stream);
-  direct_forward(shape, weights, type, {}, shape.length, z, y, stream);
+                   void* y, void* kept, void* workspace, FourierPlans& plans, cudaStream_t stream) {
+  switch (form_of(shape, type)) {
+    case Form::fir:
+      return fir_forward(shape, weights, z, y, stream);
+    case Form::direct:
+      return direct_forward(shape, weights, type, {}, shape.length, z, y, stream);
+    case Form::modal:
+      return modal_forward(shape, weights, type, z, y, kept, workspace, stream);
+    default:
+      fourier_forward(shape, weights, type, z, y, workspace, plans, stream);
+  }
 }
 
 void hyena_backward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type, const void* z,
                     const void* kept, const void* dy, void* dz, const HyenaGradients& gradients,
-                    void* workspace, cudaStream_t stream) {
-  if (shape.kind == HyenaKind::long_implicit) {
-    return modal_backward(shape, weights, type, z, kept, dy, dz, gradients, workspace, stream);
+                    void* workspace, FourierPlans& plans, cudaStream_t stream) {
+  switch (form_of(shape, type)) {
+    case Form::fir:
+      return fir_backward(shape, weights, z, dy, dz, gradients, workspace, stream);
+    case Form::direct:
+      return direct_backward(shape, weights, type, z, dy, dz, gradients, workspace, stream);
+    case Form::modal:
+      return modal_backward(shape, weights, type, z, kept, dy, dz, gradients, workspace, stream);
+    default:
+      fourier_backward(shape, weights, type, z, dy, dz, gradients, workspace, plans, stream);
   }
-  if (fir_supports(shape, type)) return fir_backward(shape, weights, z, dy, dz, gradients, workspace, stream);
-  direct_backward(shape, weights, type, z, dy, dz, gradients, workspace, stream);
 }
 
 std::size_t hyena_piece_workspace(const HyenaShape& shape, ElementType) {

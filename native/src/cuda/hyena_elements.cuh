@@ -84,6 +84,24 @@ struct OutputGradient {
   }
 };
 
+// u = k' ⊙ v' and g = q' ⊙ dy at tokens first … first + Rows - 1. Beyond a sequence's end u is not zero: what
+// its last tokens give the featurizers.
+template <class T, int Rows>
+__device__ void load_gate(const Projection<T>& k, const Projection<T>& v, int first, float (&u)[Rows]) {
+  float value[Rows];
+  k.run(first, u);
+  v.run(first, value);
+#pragma unroll
+  for (int i = 0; i < Rows; ++i) u[i] *= value[i];
+}
+template <class T, int Rows>
+__device__ void load_gradient(const Projection<T>& q, const OutputGradient<T>& dy, int first,
+                              float (&g)[Rows]) {
+  q.run(first, g);
+#pragma unroll
+  for (int i = 0; i < Rows; ++i) g[i] *= dy(first + i);
+}
+
 // Writes d, the gradients of the featurized projections, in place of dz, and keeps the first rows of each
 // block of tokens for the block before (see featurizer_backward).
 template <class T>

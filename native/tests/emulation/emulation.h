@@ -102,6 +102,11 @@ template <class T>
 T __shfl_xor_sync(unsigned, T value, int mask) {
   return emulation::shuffle(value, static_cast<int>(threadIdx.x % 32) ^ mask);
 }
+inline void sincospi(double x, double* sine, double* cosine) {
+  const double turn = std::remainder(x, 2.0) * 3.14159265358979323846;
+  *sine = std::sin(turn);
+  *cosine = std::cos(turn);
+}
 inline float __uint_as_float(std::uint32_t x) { return emulation::bits<float>(x); }
 inline std::uint32_t __float_as_uint(float x) { return emulation::bits<std::uint32_t>(x); }
 inline std::uint32_t __byte_perm(std::uint32_t a, std::uint32_t b, std::uint32_t selector) {
