@@ -11,81 +11,25 @@
 #include <string>
 #include <vector>
 
-#include "cuda_pair.h"
+#include "cuda_suite.h"
 #include "striped/backend.h"
 #include "striped/error.h"
 
 namespace {
 
-constexpr int kSkipped = 77;  // what ctest and the test suite take for "skipped"
+using namespace device_test;
 
-using device_test::Pair;
-using striped::Backend;
-using striped::DType;
-
-std::mt19937_64 generator(std::random_device{}());
-int passed = 0, failed = 0;
-double worst = 0;
-
-std::vector<double> uniform(std::int64_t count, double low = -1, double high = 1) {
-  std::uniform_real_distribution<double> distribution(low, high);
-  std::vector<double> values(static_cast<std::size_t>(count));
-  for (double& value : values) value = distribution(generator);
-  return values;
-}
-
-void expect(const std::string& name, bool good, double value, double limit) {
-  if (good) {
-    ++passed;
-    worst = std::max(worst, value / limit);
-  } else {
-    ++failed;
-    std::printf("FAILED %s: %.3g, limit %.3g\n", name.c_str(), value, limit);
-  }
-}
-
-class Suite {
+class Suite : public DeviceSuite {
  public:
-  explicit Suite(const std::string& precision)
-      : precision_(precision),
-        cpu_(striped::make_cpu_backend("fp64", 0)),
-        gpu_(striped::make_cuda_backend(precision, 0)),
-        type_(gpu_->activation_type()),
-        limit_(type_ == DType::bf16 ? 1e-2 : 1e-5) {}
+  explicit Suite(const std::string& precision) : DeviceSuite(precision) {}
 
   void run();
 
  private:
-  using Outputs = std::vector<std::pair<std::string, Pair*>>;
-  Pair activations(std::vector<double> values) { return Pair(*cpu_, *gpu_, type_, std::move(values)); }
-  Pair activations(std::int64_t count) { return Pair(*cpu_, *gpu_, type_, count); }
-  Pair reals(std::vector<double> values) { return Pair(*cpu_, *gpu_, DType::f32, std::move(values)); }
-  Pair reals(std::int64_t count) { return Pair(*cpu_, *gpu_, DType::f32, count); }
   std::int32_t* tokens(Backend& backend, const std::vector<std::int32_t>& list) {
     auto* memory = static_cast<std::int32_t*>(backend.allocate(list.size() * 4 + 4));
     backend.upload(memory, list.data(), list.size() * 4);
     return memory;
-  }
-
-  // Runs on the CPU, then twice on the GPU; outputs must agree with the former, and the latter bit for bit.
-  template <class Cpu, class Gpu>
-  void check(const std::string& name, double limit, const Outputs& outputs, const Cpu& on_cpu,
-             const Gpu& on_gpu) {
-    on_cpu();
-    on_gpu();
-    gpu_->synchronize();
-    std::vector<std::vector<char>> first;
-    for (const auto& [label, pair] : outputs) {
-      const double error = pair->error();
-      expect(precision_ + " " + name + " " + label, error <= limit, error, limit);
-      first.push_back(pair->bits());
-      pair->reset_device();
-    }
-    on_gpu();
-    for (std::size_t i = 0; i < outputs.size(); ++i) {
-      expect(precision_ + " " + name + " " + outputs[i].first + " repeats",
-             outputs[i].second->bits() == first[i], 0, 1);
-    }
   }
 
   void dense(std::int64_t rows, std::int64_t in, std::int64_t out, bool bias);
@@ -99,18 +43,7 @@ class Suite {
   void recording();
   void changed_input();
   void told_magnitude();
-
-  std::string precision_;
-  std::unique_ptr<Backend> cpu_, gpu_;
-  DType type_;
-  double limit_;
 };
-
-std::string sizes(std::initializer_list<std::int64_t> list) {
-  std::string text;
-  for (const std::int64_t size : list) text += (text.empty() ? "" : "x") + std::to_string(size);
-  return text;
-}
 
 void Suite::dense(std::int64_t rows, std::int64_t in, std::int64_t out, bool with_bias) {
   const double limit = precision_ == "fp8" ? 6e-2 : limit_;
@@ -420,7 +353,6 @@ void Suite::told_magnitude() {
 }
 
 void Suite::run() {
-  worst = 0;
   dense(37, 19, 5, true);
   dense(64, 128, 96, false);
   dense(256, 384, 512, true);
@@ -454,8 +386,6 @@ void Suite::run() {
   changed_input();
   told_magnitude();
   recording();
-  std::printf("%s on %s: largest error %.3g of its limit\n", precision_.c_str(), gpu_->device_name().c_str(),
-              worst);
 }
 
 }  // namespace
@@ -465,24 +395,17 @@ int main(int count, char** arguments) {
   setenv("STRIPED_ATTENTION_WORKSPACE", "12", 0);
   std::vector<std::string> precisions(arguments + 1, arguments + count);
   if (precisions.empty()) precisions = {"fp32", "bf16", "fp8"};
-  for (const std::string& precision : precisions) {
-    try {
-      Suite(precision).run();
-    } catch (const striped::Error& error) {
-      if (error.code() == "no-cuda") {
-        std::printf("SKIPPED: %s\n", error.what());
-        return kSkipped;
-      }
-      ++failed;
-      std::printf("FAILED %s: %s [%s]\n", precision.c_str(), error.what(), error.code().c_str());
-    }
-  }
+  if (!run_suites(precisions, [](const std::string& precision) {
+        Suite suite(precision);
+        suite.run();
+        suite.report();
+      }))
+    return kSkipped;
   try {
     striped::make_cuda_backend("fp64", 0);
     expect("fp64 is refused", false, 0, 0);
   } catch (const striped::Error&) {
     expect("fp64 is refused", true, 0, 1);
   }
-  std::printf("%d passed, %d failed\n", passed, failed);
-  return failed == 0 ? 0 : 1;
+  return exit_code();
 }

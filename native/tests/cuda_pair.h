@@ -17,6 +17,16 @@ using striped::DType;
 using test_values::from_bf16;
 using test_values::to_bf16;
 
+// Relative, by the norm of all values.
+inline double difference_of(const std::vector<double>& values, const double* expected) {
+  double difference = 0, norm = 0;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    difference += (values[i] - expected[i]) * (values[i] - expected[i]);
+    norm += expected[i] * expected[i];
+  }
+  return norm > 0 ? std::sqrt(difference / norm) : std::sqrt(difference);
+}
+
 // The same values on both backends: in fp64 on the CPU, and in `type` on the GPU, rounded to it beforehand.
 class Pair {
  public:
@@ -59,25 +69,24 @@ class Pair {
     gpu_.download(bytes.data(), device, bytes.size());
     return bytes;
   }
-  double error() const {
+  // What the GPU holds.
+  std::vector<double> result() const {
     const std::vector<char> bytes = bits();
-    double difference = 0, norm = 0;
-    for (std::size_t i = 0; i < values_.size(); ++i) {
-      double value;
+    std::vector<double> values(values_.size());
+    for (std::size_t i = 0; i < values.size(); ++i) {
       if (type_ == DType::bf16) {
         std::uint16_t half;
         std::memcpy(&half, &bytes[2 * i], 2);
-        value = from_bf16(half);
+        values[i] = from_bf16(half);
       } else {
         float single;
         std::memcpy(&single, &bytes[4 * i], 4);
-        value = single;
+        values[i] = single;
       }
-      difference += (value - reference[i]) * (value - reference[i]);
-      norm += reference[i] * reference[i];
     }
-    return norm > 0 ? std::sqrt(difference / norm) : std::sqrt(difference);
+    return values;
   }
+  double error() const { return difference_of(result(), reference); }
 
   double* reference;
   void* device;

@@ -23,7 +23,7 @@ function assertPassed({ status, signal, stdout, stderr }: SpawnSyncReturns<strin
 // Programs of their own that need a GPU; CMake builds them where there is a CUDA toolkit with cuBLASLt.
 describe('native CUDA backend', function () {
   this.timeout(TIMEOUT_MS);
-  for (const subject of ['cuda_operators', 'cuda_hyena']) {
+  for (const subject of ['cuda_operators', 'cuda_attention_parts', 'cuda_hyena']) {
     const executable = join(BUILD, `test_${subject}`);
     if (!existsSync(executable)) {
       skipped(subject, 'this build has no CUDA backend (docs/gpu.md)');

@@ -102,6 +102,7 @@ class ShardOperators {
                                const void* qkv, void* q, void* kv) = 0;
   virtual void attention_join(const AttentionShape&, std::int64_t rows, std::int64_t position, const void* dq,
                               const void* dkv, void* dqkv) = 0;
+  // Bytes of `workspace` below, for parts of these sizes at any offset.
   virtual std::size_t attention_part_workspace(const AttentionPart&) const = 0;
   // Takes the keys into y[queries, heads·head_dim] "real" and statistics[heads, queries] "real"
   // (log-sum-exp), which hold the result for the keys seen so far, or nothing yet (`first`).

@@ -21,6 +21,16 @@ std::size_t deterministic_limit() {
 
 std::size_t size_of_element(ElementType type) { return type == ElementType::bf16 ? 2 : 4; }
 
+AttentionPart whole(const AttentionShape& s) {
+  return {s.length, s.length, 0, s.heads, s.kv_heads, s.head_dim, s.window};
+}
+
+// Of y and dy.
+HeadStrides output_strides(const AttentionShape& s) {
+  const std::int64_t row = std::int64_t{s.heads} * s.head_dim;
+  return {s.length * row, s.head_dim, row};
+}
+
 }  // namespace
 
 // Where q, k and v are read from.
@@ -70,15 +80,19 @@ std::size_t Attention::workspace(const AttentionShape& s) {
 
 Attention::Heads Attention::rotate(const AttentionShape& s, const void* qkv, void* workspace) {
   const std::size_t element = size_of_element(context_.type);
-  const std::int64_t packed = static_cast<std::int64_t>(s.heads + 2 * s.kv_heads) * s.head_dim;
-  const auto at = [&](const void* base, std::int64_t values) {
-    return static_cast<const void*>(static_cast<const char*>(base) + values * element);
+  const auto strides = [&](int heads) {
+    const std::int64_t row = std::int64_t{heads} * s.head_dim;
+    return HeadStrides{s.length * row, s.head_dim, row};
   };
-  const std::int64_t k = static_cast<std::int64_t>(s.heads) * s.head_dim;
-  const std::int64_t v = static_cast<std::int64_t>(s.heads + s.kv_heads) * s.head_dim;
-  if (s.rope_base == 0) return {{qkv, packed}, {at(qkv, k), packed}, {at(qkv, v), packed}};
-  rope(context_, s, s.heads + s.kv_heads, qkv, packed, workspace, v, false);
-  return {{workspace, v}, {at(workspace, k), v}, {at(qkv, v), packed}};
+  const auto at = [&](const void* base, int head) {
+    return static_cast<const void*>(static_cast<const char*>(base) +
+                                    static_cast<std::size_t>(head) * s.head_dim * element);
+  };
+  const int rotated = s.heads + s.kv_heads;
+  const HeadStrides packed = strides(s.heads + 2 * s.kv_heads), close = strides(rotated);
+  if (s.rope_base == 0) return {{qkv, packed}, {at(qkv, s.heads), packed}, {at(qkv, rotated), packed}};
+  rope(context_, s, {s.batch, s.length, 0, rotated, rotated}, {qkv, packed}, {workspace, close}, false);
+  return {{workspace, close}, {at(workspace, s.heads), close}, {at(qkv, rotated), packed}};
 }
 
 void Attention::forward(const AttentionShape& s, const void* qkv, void* y, float* statistics,
@@ -90,28 +104,32 @@ void Attention::forward(const AttentionShape& s, const void* qkv, void* y, float
     arrays.output = y, arrays.statistics = statistics;
     plan->forward(arrays, static_cast<char*>(workspace) + rotated_bytes(s));
   } else {
-    attention_plain(context_, s, heads.q, heads.k, heads.v, y, statistics);
+    attention_plain(context_, s.batch, whole(s), heads.q, heads.k, heads.v, {y, output_strides(s)},
+                    statistics, Results::activations);
   }
 }
 
 void Attention::backward(const AttentionShape& s, const void* qkv, const void* y, const float* statistics,
                          const void* dy, void* dqkv, void* workspace) {
   const Heads heads = rotate(s, qkv, workspace);
-  const std::size_t element = size_of_element(context_.type);
-  const std::int64_t packed = static_cast<std::int64_t>(s.heads + 2 * s.kv_heads) * s.head_dim;
+  const std::size_t head = s.head_dim * size_of_element(context_.type);
   char* dq = static_cast<char*>(dqkv);
-  char* dk = dq + static_cast<std::int64_t>(s.heads) * s.head_dim * element;
-  char* dv = dk + static_cast<std::int64_t>(s.kv_heads) * s.head_dim * element;
+  char* dk = dq + s.heads * head;
+  char* dv = dk + s.kv_heads * head;
   char* scratch = static_cast<char*>(workspace) + rotated_bytes(s);
+  const HeadStrides packed = heads.v.strides, output = output_strides(s);
   if (const FusedAttention* plan = fused(s)) {
     const FusedAttention::Arrays arrays{
         heads.q.data, heads.k.data, heads.v.data, y, dy, dq, dk, dv, nullptr, const_cast<float*>(statistics)};
     plan->backward(arrays, scratch);
   } else {
-    attention_plain_backward(context_, s, heads.q, heads.k, heads.v, y, statistics, dy, {dq, packed},
-                             {dk, packed}, {dv, packed}, reinterpret_cast<float*>(scratch));
+    attention_plain_backward(context_, s.batch, whole(s), heads.q, heads.k, heads.v, {y, output}, statistics,
+                             {dy, output}, {{dq, packed}, {dk, packed}, {dv, packed}, Results::activations},
+                             reinterpret_cast<float*>(scratch));
   }
-  if (s.rope_base != 0) rope(context_, s, s.heads + s.kv_heads, dqkv, packed, dqkv, packed, true);
+  if (s.rope_base == 0) return;
+  const int rotated = s.heads + s.kv_heads;
+  rope(context_, s, {s.batch, s.length, 0, rotated, rotated}, {dqkv, packed}, {dqkv, packed}, true);
 }
 
 }  // namespace striped::cuda

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "context.h"
+#include "striped/shard_operators.h"
 
 namespace striped::cuda {
 
@@ -54,6 +55,12 @@ class Attention {
   void forward(const AttentionShape&, const void* qkv, void* y, float* statistics, void* workspace);
   void backward(const AttentionShape&, const void* qkv, const void* y, const float* statistics,
                 const void* dy, void* dqkv, void* workspace);
+  // Parts of sequences, as in striped::ShardOperators; the workspace is one for every offset.
+  std::size_t part_workspace(const AttentionPart&);
+  void part(const AttentionPart&, const void* q, const void* kv, bool first, float* y, float* statistics,
+            void* workspace);
+  void part_backward(const AttentionPart&, const void* q, const void* kv, const void* y,
+                     const float* statistics, const void* dy, float* dq, float* dkv, void* workspace);
   // Why cuDNN is not used, or empty.
   const std::string& missing() const { return missing_; }
 

@@ -2,7 +2,10 @@
 // context's element type, everything "real" is fp32. Calls are asynchronous on the context's stream.
 #pragma once
 
+#include <compare>
+
 #include "context.h"
+#include "striped/shard_operators.h"
 
 namespace striped::cuda {
 
@@ -43,28 +46,52 @@ void adamw(Context&, std::int64_t count, const AdamWSettings&, const OptimizerSt
            const double* squared_norm, const float* gradients, float* parameters, float* moment1,
            float* moment2, void* compute);
 
-// Rotates `heads` heads of head_dim of every token, from rows of source_stride values to rows of
-// target_stride; source may be target. `inverse` rotates back (the gradient).
-void rope(Context&, const AttentionShape&, int heads, const void* source, std::int64_t source_stride,
-          void* target, std::int64_t target_stride, bool inverse);
-
-// One of the packed projections of an attention: head h of token t of sequence b lies at
-// data + (b·length + t)·stride + h·head_dim.
+// Where the heads of an array lie, in values: row t of head h of sequence b starts at b·sequence + h·head +
+// t·row.
+struct HeadStrides {
+  std::int64_t sequence, head, row;
+  auto operator<=>(const HeadStrides&) const = default;
+};
 struct HeadView {
   const void* data;
-  std::int64_t stride;
+  HeadStrides strides;
 };
 struct MutableHeadView {
   void* data;
-  std::int64_t stride;
+  HeadStrides strides;
 };
 
-// Attention without the rotary embedding, by kernels of ours in fp32 arithmetic; head_dim up to 256.
-void attention_plain(Context&, const AttentionShape&, HeadView q, HeadView k, HeadView v, void* y,
-                     float* statistics);
-// `delta` is scratch, [batch, heads, length].
-void attention_plain_backward(Context&, const AttentionShape&, HeadView q, HeadView k, HeadView v,
-                              const void* y, const float* statistics, const void* dy, MutableHeadView dq,
-                              MutableHeadView dk, MutableHeadView dv, float* delta);
+// The rows of an array of heads: so many of each of `sequences` sequences, the first at `position` in it. The
+// first `rotated` heads have the rotary embedding.
+struct RopeRows {
+  std::int64_t sequences, rows, position;
+  int heads, rotated;
+};
+// Copies heads, rotated where they are to be, or rotated back (`inverse`, the gradient); source may be
+// target.
+void rope(Context&, const AttentionShape&, const RopeRows&, HeadView source, MutableHeadView target,
+          bool inverse);
+// As in striped::ShardOperators.
+void attention_split(Context&, const AttentionShape&, std::int64_t rows, std::int64_t position,
+                     const void* qkv, void* q, void* kv);
+void attention_join(Context&, const AttentionShape&, std::int64_t rows, std::int64_t position,
+                    const float* dq, const float* dkv, void* dqkv);
+
+// What results become: activations; "real" numbers; or more of "real" numbers that are there already, to
+// which gradients are added and with which outputs are merged by their log-sum-exps.
+enum class Results { activations, real, more };
+
+// Attention without the rotary embedding of `batch` parts, by kernels of ours in fp32 arithmetic; head_dim up
+// to 256. `statistics` is [batch, heads, queries].
+void attention_plain(Context&, std::int64_t batch, const AttentionPart&, HeadView q, HeadView k, HeadView v,
+                     MutableHeadView y, float* statistics, Results);
+// y and dy are activations; dq, dk and dv are not Results::real. `delta` is scratch like `statistics`.
+struct AttentionGradients {
+  MutableHeadView dq, dk, dv;
+  Results results;
+};
+void attention_plain_backward(Context&, std::int64_t batch, const AttentionPart&, HeadView q, HeadView k,
+                              HeadView v, HeadView y, const float* statistics, HeadView dy,
+                              const AttentionGradients&, float* delta);
 
 }  // namespace striped::cuda

@@ -3,6 +3,8 @@
 #include <string>
 #include <utility>
 
+#include "attention.h"
+#include "operators.h"
 #include "striped/error.h"
 
 namespace striped::cuda {
@@ -12,6 +14,9 @@ namespace {
   throw Error("context-strategy", std::string("the cuda backend has no ") + what +
                                       " for parts of sequences; choose another strategy, or --backend cpu");
 }
+
+const float* real(const void* pointer) { return static_cast<const float*>(pointer); }
+float* real(void* pointer) { return static_cast<float*>(pointer); }
 
 class CudaShardOperators final : public ShardOperators {
  public:
@@ -71,23 +76,30 @@ class CudaShardOperators final : public ShardOperators {
     missing("Fourier transform");
   }
 
-  void attention_split(const AttentionShape&, std::int64_t, std::int64_t, const void*, void*,
-                       void*) override {
-    missing("attention in a ring");
+  void attention_split(const AttentionShape& s, std::int64_t rows, std::int64_t position, const void* qkv,
+                       void* q, void* kv) override {
+    setting_.enter();
+    cuda::attention_split(setting_.context, s, rows, position, qkv, q, kv);
   }
-  void attention_join(const AttentionShape&, std::int64_t, std::int64_t, const void*, const void*,
-                      void*) override {
-    missing("attention in a ring");
+  void attention_join(const AttentionShape& s, std::int64_t rows, std::int64_t position, const void* dq,
+                      const void* dkv, void* dqkv) override {
+    setting_.enter();
+    cuda::attention_join(setting_.context, s, rows, position, real(dq), real(dkv), dqkv);
   }
-  std::size_t attention_part_workspace(const AttentionPart&) const override {
-    missing("attention in a ring");
+  std::size_t attention_part_workspace(const AttentionPart& p) const override {
+    setting_.enter();
+    return setting_.attention.part_workspace(p);
   }
-  void attention_part(const AttentionPart&, const void*, const void*, bool, void*, void*, void*) override {
-    missing("attention in a ring");
+  void attention_part(const AttentionPart& p, const void* q, const void* kv, bool first, void* y,
+                      void* statistics, void* workspace) override {
+    setting_.enter();
+    setting_.attention.part(p, q, kv, first, real(y), real(statistics), workspace);
   }
-  void attention_part_backward(const AttentionPart&, const void*, const void*, const void*, const void*,
-                               const void*, void*, void*, void*) override {
-    missing("attention in a ring");
+  void attention_part_backward(const AttentionPart& p, const void* q, const void* kv, const void* y,
+                               const void* statistics, const void* dy, void* dq, void* dkv,
+                               void* workspace) override {
+    setting_.enter();
+    setting_.attention.part_backward(p, q, kv, y, real(statistics), dy, real(dq), real(dkv), workspace);
   }
 
   void to_activations(std::int64_t, const void*, void*) override { missing("conversions"); }

@@ -10,10 +10,13 @@
 
 namespace striped::cuda {
 
+class Attention;
+
 // `enter` is called at the start of every call, `changed` before device memory is written by anything but an
 // operator whose result no dense layer can have read before.
 struct ShardSetting {
   Context& context;
+  Attention& attention;
   std::function<void()> enter;
   std::function<void(void* data, std::size_t bytes)> changed;
 };

@@ -100,7 +100,7 @@ T __shfl_sync(unsigned, T value, int lane) {
 }
 template <class T>
 T __shfl_xor_sync(unsigned, T value, int mask) {
-  return emulation::shuffle(value, static_cast<int>(threadIdx.x % 32) ^ mask);
+  return emulation::shuffle(value, emulation::thread_index() % emulation::kWarp ^ mask);
 }
 inline void sincospi(double x, double* sine, double* cosine) {
   const double turn = std::remainder(x, 2.0) * 3.14159265358979323846;
