@@ -6,6 +6,7 @@
 
 #include "arguments.h"
 #include "bench.h"
+#include "lost_rank.h"
 #include "striped/bench.h"
 #include "striped/error.h"
 
@@ -55,6 +56,7 @@ json to_json(const PlanBenchHead& head) {
           {"copyTerabytesPerSecond", head.copy_rate * 1e-12},
           {"matrixTeraflops", head.matrix_rate * 1e-12},
           {"memoryBytes", head.memory},
+          {"ranks", head.ranks},
           {"plans", head.plans}};
 }
 
@@ -67,13 +69,12 @@ json to_json(const PlanMeasurement& row) {
   const PlanMemory& memory = row.memory;
   result.update({{"device", row.device},
                  {"precision", row.precision},
+                 {"ranks", row.ranks},
                  {"tokens", row.tokens},
                  {"stepTimeMs", row.seconds * 1e3},
                  {"stepTimeMsRange", {row.least * 1e3, row.most * 1e3}},
                  {"steps", row.steps},
                  {"loss", row.loss},
-                 {"timedStepTimeMs", row.timed_seconds * 1e3},
-                 {"parts", striped::to_json(row.parts)},
                  {"memoryBytes",
                   {{"parameters", memory.parameters},
                    {"gradients", memory.gradients},
@@ -83,14 +84,18 @@ json to_json(const PlanMeasurement& row) {
                    {"context", memory.context},
                    {"used", memory.used},
                    {"deviceTotal", memory.total}}}});
+  if (!row.parts.empty())
+    result.update({{"timedStepTimeMs", row.timed_seconds * 1e3}, {"parts", striped::to_json(row.parts)}});
+  if (row.ranks > 1) result["communicationMs"] = row.waited * 1e3;
   return result;
 }
 
 void print(const PlanBenchHead& head) {
-  std::printf("%s%s%s; copy %.3g TB/s, matrix product %.4g TFLOP/s; %zu plans\n%-44s %11s %9s %11s %9s\n",
+  if (head.ranks > 1) std::printf("%d ranks of ", head.ranks);
+  std::printf("%s%s%s; copy %.3g TB/s, matrix product %.4g TFLOP/s; %zu plans\n%-44s %11s %9s %11s %9s%s\n",
               head.device.c_str(), head.driver.empty() ? "" : ", driver ", head.driver.c_str(),
-              head.copy_rate * 1e-12, head.matrix_rate * 1e-12, head.plans, "", "ms", "+-", "tokens/s",
-              "GiB");
+              head.copy_rate * 1e-12, head.matrix_rate * 1e-12, head.plans, "", "ms", "+-", "tokens/s", "GiB",
+              head.ranks > 1 ? "  waited, ms" : "");
 }
 
 void print(const PlanMeasurement& row) {
@@ -99,9 +104,11 @@ void print(const PlanMeasurement& row) {
     std::printf("%-44s skipped: %s\n", name.c_str(), row.skipped.c_str());
     return;
   }
-  std::printf("%-44s %11.3f %8.1f%% %11.0f %9.2f\n", name.c_str(), row.seconds * 1e3,
+  std::printf("%-44s %11.3f %8.1f%% %11.0f %9.2f", name.c_str(), row.seconds * 1e3,
               50 * (row.most - row.least) / row.seconds, static_cast<double>(row.tokens) / row.seconds,
               static_cast<double>(row.memory.used) / (1u << 30));
+  if (row.ranks > 1) std::printf(" %11.3f", row.waited * 1e3);
+  std::printf("\n");
 }
 
 }  // namespace
@@ -116,6 +123,7 @@ int bench_plans(int count, char** values) {
   options.device = static_cast<int>(arguments.integer("device", 0).value_or(0));
   options.steps = static_cast<int>(arguments.integer("steps", 1).value_or(0));
   options.budget = static_cast<double>(arguments.integer("budget", 1).value_or(0));
+  options.lost = end_of_ranks;
   const bool as_json = arguments.flag("json");
   const auto tell = [&](const auto& what) {
     if (as_json)

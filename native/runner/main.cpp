@@ -10,12 +10,14 @@
 
 #include "arguments.h"
 #include "bench.h"
+#include "lost_rank.h"
 #include "striped/engine.h"
 #include "striped/error.h"
 
 namespace {
 
 using striped::runner::Arguments;
+using striped::runner::end_of_ranks;
 using striped::runner::UsageError;
 
 constexpr const char* kUsage =
@@ -29,7 +31,8 @@ constexpr const char* kUsage =
     "       striped-runner bench operators|blocks|stack [--widths 4096,...] [--lengths 8K,...] [--json]\n"
     "                              [--backend auto|cpu|cuda] [--precision fp64|fp32|bf16|fp8] [--threads N]\n"
     "                              [--device N] [--runs N]\n"
-    "       striped-runner bench plans --plans FILE|FOLDER[,...] [--budget SECONDS] [--steps N] [--json]\n"
+    "       [mpirun -n N] striped-runner bench plans --plans FILE|FOLDER[,...] [--budget SECONDS] [--steps "
+    "N] [--json]\n"
     "                              [--backend auto|cpu|cuda] [--threads N] [--device N]\n"
     "       mpirun -n N striped-runner bench links [--backend auto|cpu|cuda] [--device N] [--json]\n"
     "       striped-runner devices\n"
@@ -44,12 +47,6 @@ static_assert(std::atomic<bool>::is_always_lock_free);
 void ask_to_stop(int signal) {
   stop = true;
   if (signal == SIGINT) std::signal(signal, SIG_DFL);
-}
-
-void end_of_ranks(const std::string& code, const std::string& message) {
-  if (!message.empty())
-    std::fprintf(stderr, "striped-runner: error: %s [%s]\n", message.c_str(), code.c_str());
-  std::_Exit(1);
 }
 
 void number(const char* name, double value, const char* behind) {

@@ -1,6 +1,7 @@
 // A recorded training step does what the step does: same bits, new inputs and learning rates included.
 #include <doctest/doctest.h>
 
+#include "core/timing_backend.h"
 #include "core/training_step.h"
 #include "core_fixture.h"
 #include "recording_backend.h"
@@ -118,4 +119,13 @@ TEST_CASE("where a backend cannot record, asking for it changes nothing") {
     CHECK(actual.scale == expected.scale);
   }
   CHECK(!step.replaying());
+}
+
+TEST_CASE("a backend whose calls are timed joins other ranks as it does untimed") {
+  RecordingBackend real(striped::make_cpu_backend("fp32", 1));
+  striped::TimingBackend timed(real);
+  const auto ranks = timed.join({0, 1, [](void*, std::size_t) {}});
+  REQUIRE(ranks != nullptr);
+  CHECK(ranks->size() == 1);
+  CHECK(timed.device_id() == real.device_id());
 }

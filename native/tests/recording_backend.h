@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/communicator.h"
 #include "striped/backend.h"
 #include "striped/error.h"
 
@@ -18,6 +19,12 @@ class RecordingBackend final : public Backend {
   explicit RecordingBackend(std::unique_ptr<Backend> real) : real_(std::move(real)) {}
 
   int recordings = 0, replays = 0;
+
+  // As a device that has memory and communicators of its own.
+  std::unique_ptr<Communicator> join(const DeviceRanks&) override {
+    return std::make_unique<SingleRank>(*this);
+  }
+  std::string device_id() const override { return "recording"; }
 
   bool can_record() const override { return true; }
   bool begin_recording() override {

@@ -4,7 +4,9 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { planOf, type StepConfiguration } from '../../extension/calibration/configuration.js';
-import { ON_CPU, runner, Scratch } from './engine.js';
+import type { Plan } from '../../language/plan/plan.js';
+import { ON_CPU, RUNNER, runner, Scratch } from './engine.js';
+import { mpirun } from './mpi.js';
 
 const TIMEOUT_MS = 120_000;
 const COMMAND = fileURLToPath(new URL('../../dist/striped.mjs', import.meta.url));
@@ -27,6 +29,8 @@ interface Row {
   steps: number;
   tokens: number;
   loss: number;
+  ranks: number;
+  communicationMs?: number;
   parts: Part[];
   memoryBytes: Record<
     'parameters' | 'gradients' | 'optimizer' | 'activations' | 'workspace' | 'context' | 'used' | 'deviceTotal',
@@ -131,8 +135,66 @@ describe('bench plans: measured training steps of given plans, on the CPU', func
     const { rows } = await measured('--steps', '1');
     assert.match(rows[0]!.skipped!, /^it needs [\d.]+ GiB beside the [\d.]+ GiB in use, of [\d.]+ GiB$/);
     assert.match(rows[1]!.skipped!, /1-damaged\.json/);
-    assert.match(rows[2]!.skipped!, /several devices/);
+    assert.match(rows[2]!.skipped!, /wants 2 .* ranks, and 1 was started; start it with mpirun -n 2/);
     assert.ok(rows[3]!.stepTimeMs > 0);
+  });
+
+  describe('over two ranks', () => {
+    const IN_PLACE = { order: 'contiguous', SE: 'p2p', MR: 'p2p', LI: 'state', MHA: 'ring' } as const;
+
+    async function onTwo(...more: string[]): Promise<{ head: Record<string, unknown>; rows: Row[]; stderr: string }> {
+      const words = ['bench', 'plans', '--plans', folder.path, '--json', '--backend', 'cpu', '--threads', '1', ...more];
+      const ended = await mpirun(2, RUNNER, ...words);
+      assert.equal(ended.code, 0, ended.stderr);
+      const lines = ended.stdout.trim().split('\n');
+      const [head, ...rows] = lines.map((line) => JSON.parse(line) as unknown);
+      return { head: head as Record<string, unknown>, rows: rows as Row[], stderr: ended.stderr };
+    }
+    async function writeFor(name: string, parallel: Partial<Plan['run']['parallel']>): Promise<void> {
+      const plan = await planOf(SMALL);
+      Object.assign(plan.run.parallel, parallel);
+      folder.write(name, JSON.stringify(plan));
+    }
+
+    it('measures steps of all ranks together, and the first one tells', async () => {
+      await writeFor('0-data.json', { data: 2, zero: 3 });
+      await writeFor('1-tensor.json', { tensor: 2, sequence: true });
+      await writeFor('2-context.json', { context: 2, spread: IN_PLACE });
+      await writeFor('3-alone.json', {});
+      await writeFor('4-odd.json', { tensor: 2, context: 1, data: 1, sequence: true });
+      const { head, rows } = await onTwo();
+      assert.equal(head.ranks, 2);
+      assert.equal(rows.length, 5);
+      for (const [index, tokens] of [256, 128, 128].entries()) {
+        const row = rows[index]!;
+        assert.equal(row.skipped, undefined, row.skipped);
+        assert.deepEqual([row.ranks, row.tokens], [2, tokens]);
+        assert.ok(row.communicationMs! > 0 && row.communicationMs! < row.stepTimeMs, JSON.stringify(row));
+        assert.ok(Math.abs(row.loss - Math.log(512)) < 0.5, String(row.loss));
+      }
+      assert.equal(calls(rows[1]!, 'LI', 'forward'), 1);
+      assert.equal(rows[2]!.parts, undefined);
+      assert.match(rows[3]!.skipped!, /wants 1 .* ranks, and 2 were started/);
+      assert.ok(rows[4]!.stepTimeMs > 0);
+    });
+
+    it('zero 1 and 3 take a part of the memory of zero 0', async () => {
+      for (const zero of [0, 1, 3]) await writeFor(`${zero}.json`, { data: 2, zero });
+      const { rows } = await onTwo('--steps', '1');
+      const [whole, first, third] = rows.map(({ memoryBytes }) => memoryBytes);
+      assert.ok(Math.abs(first!.optimizer / whole!.optimizer - 0.5) < 0.05);
+      assert.equal(first!.gradients, whole!.gradients);
+      assert.ok(third!.gradients < whole!.gradients);
+    });
+
+    it('prints a table once', async () => {
+      await writeFor('a.json', { data: 2 });
+      const { stdout } = await mpirun(
+        2,
+        ...[RUNNER, 'bench', 'plans', '--plans', folder.path, '--steps', '1', '--backend', 'cpu', '--threads', '1'],
+      );
+      assert.match(stdout, /^2 ranks of .*waited, ms\nSE\.MR\.LI\.MHA 64 128 x1 fp32( +[\d.%]+){5}\n$/);
+    });
   });
 
   it('begins no plan after its time is up', async () => {

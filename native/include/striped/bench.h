@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "striped/engine.h"
 #include "striped/plan_parts.h"
 
 namespace striped {
@@ -48,6 +49,7 @@ struct PlanBenchOptions {
   int threads = 0, device = 0;
   int steps = 0;      // behind each median; 0: as many as fit into 0.6 s, 3 to 25
   double budget = 0;  // seconds after which no further plan is begun; 0: none
+  LostRank lost;      // of several: as in TrainOptions
 };
 
 // Bytes. `context` is what the device had in use before anything of the plan was allocated, `used` what it
@@ -62,13 +64,15 @@ struct PlanMeasurement {
   std::filesystem::path file;
   std::string plan, skipped;
   std::string precision, device;
+  int ranks = 1;
   std::int64_t tokens = 0;                  // of a step
   double seconds = 0, least = 0, most = 0;  // undisturbed steps: median, and their range
   int steps = 0;
-  double timed_seconds = 0;  // a step while its parts are timed, the shortest
-  std::vector<PlanPart> parts;
-  PlanMemory memory;
-  double loss = 0;  // of the first step
+  double waited = 0;            // seconds of the median step in which the first rank waited for others
+  double timed_seconds = 0;     // a step while its parts are timed, the shortest
+  std::vector<PlanPart> parts;  // none with context ranks, whose operators are not timed
+  PlanMemory memory;            // of the first rank
+  double loss = 0;              // of the first step
 };
 
 struct PlanBenchHead {
@@ -76,11 +80,13 @@ struct PlanBenchHead {
   double copy_rate = 0, matrix_rate = 0;  // as in BenchReport, in the activation type
   std::size_t memory = 0;                 // bytes the device has; 0 where unknown
   std::size_t plans = 0;
+  int ranks = 1;
 };
 
-// Measures plans one after the other; each is told as soon as it is done. A plan that cannot run here is
-// skipped with the reason. Returns how many were not begun for want of time. Throws striped::Error where the
-// backend itself is missing.
+// Measures plans one after the other; each is told as soon as it is done. A plan that cannot run here, such
+// as one for another number of ranks than were started, is skipped with the reason. Every rank that a
+// launcher started calls, and the first one tells. Returns how many were not begun for want of time. Throws
+// striped::Error where the backend itself is missing, and where ranks fail in the middle.
 std::size_t bench_plans(const PlanBenchOptions& options,
                         const std::function<void(const PlanBenchHead&)>& begun,
                         const std::function<void(const PlanMeasurement&)>& told);

@@ -57,7 +57,7 @@ LinkReport bench_links(const LinkBenchOptions& options) {
   const BackendChoice choice =
       choose_rank_backend(options.backend, "fp32", /*threads=*/1, options.device, launch);
   Backend& backend = *choice.backend;
-  const std::unique_ptr<Communicator> ranks = launch.world()->split(0, launch.rank());
+  const std::unique_ptr<Communicator> ranks = join_ranks(backend, launch);
   LinkReport report{backend.name(),       backend.device_name(), launch.size(),
                     launch.one_machine(), launch.first(),        {}};
   for (std::int64_t bytes = kSmallest; bytes <= kLargest; bytes *= kGrowth)

@@ -168,14 +168,19 @@ BackendChoice choose_rank_backend(const std::string& name, const std::string& pr
   return choice;
 }
 
-RankGroups make_ranks(const PlanParallel& parallel, Backend& backend, const parallel::Launch& launch) {
-  if (launch.size() == 1) return only_rank(backend);
+std::unique_ptr<Communicator> join_ranks(Backend& backend, const parallel::Launch& launch) {
+  if (launch.size() == 1) return nullptr;
   const auto share = [&](void* data, std::size_t bytes) {
     launch.world()->broadcast(data, static_cast<std::int64_t>(bytes / size_of(DType::bf16)), DType::bf16, 0);
   };
   std::unique_ptr<Communicator> all = backend.join({launch.rank(), launch.size(), share});
   if (!all) all = launch.world()->split(0, launch.rank());
-  return split_ranks(std::move(all), parallel);
+  return all;
+}
+
+RankGroups make_ranks(const PlanParallel& parallel, Backend& backend, const parallel::Launch& launch) {
+  std::unique_ptr<Communicator> all = join_ranks(backend, launch);
+  return all ? split_ranks(std::move(all), parallel) : only_rank(backend);
 }
 
 parallel::Lifeline::Lost end_of(const LostRank& lost) {

@@ -24,7 +24,9 @@ void require_ranks(const Plan& plan, const parallel::Launch& launch);
 // The device of this rank: where several ranks of a machine have GPUs, each its own.
 BackendChoice choose_rank_backend(const std::string& name, const std::string& precision, int threads,
                                   int device, const parallel::Launch& launch);
-// The groups of this rank over what its backend's memory takes.
+// All ranks over what the backend's memory takes; null where there is one. All must call.
+std::unique_ptr<Communicator> join_ranks(Backend& backend, const parallel::Launch& launch);
+// The groups of this rank in join_ranks().
 RankGroups make_ranks(const PlanParallel& parallel, Backend& backend, const parallel::Launch& launch);
 
 // What ends this process when a rank is lost.

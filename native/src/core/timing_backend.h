@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/communicator.h"
 #include "striped/backend.h"
 #include "striped/plan_parts.h"
 
@@ -49,6 +50,8 @@ class TimingBackend final : public Backend {
   std::unique_ptr<Timeline> timeline() override { return real_.timeline(); }
   // Not timed: they wait for other ranks in between.
   ShardOperators* shards() override { return real_.shards(); }
+  std::unique_ptr<Communicator> join(const DeviceRanks& ranks) override { return real_.join(ranks); }
+  std::string device_id() const override { return real_.device_id(); }
   void* allocate(std::size_t bytes) override { return real_.allocate(bytes); }
   void release(void* pointer) override { real_.release(pointer); }
   void synchronize() override { real_.synchronize(); }
