@@ -29,6 +29,7 @@ using process_ranks::Rank;
 using process_ranks::RelayCommunicator;
 
 constexpr int kSkipped = 77;  // what ctest and the test suite take for "skipped"
+constexpr int kBroken = 255;  // how the process that looks for GPUs says that something failed
 
 struct Options {
   bool cuda = true, share = false;
@@ -215,7 +216,8 @@ void section(const Options& options, const std::string& subject, const std::stri
   rank.leave();
 }
 
-// In a process of its own, since one that has met CUDA cannot be forked. GPUs there are, or -1 without NCCL.
+// In a process of its own, since one that has met CUDA cannot be forked. GPUs there are, or -1 where CUDA or
+// NCCL is missing.
 int usable_gpus(const Options& options) {
   std::fflush(stdout);
   const pid_t process = ::fork();
@@ -227,17 +229,18 @@ int usable_gpus(const Options& options) {
         const auto backend = make_cuda_backend("fp32", 0);
         if (!options.share && count > 1) backend->join({0, 1, [](void*, std::size_t) {}});
       }
-    } catch (const std::exception& error) {
-      std::printf("SKIPPED: %s\n", error.what());
+    } catch (const Error& error) {
+      const bool missing = error.code() == "no-cuda" || error.code() == "no-nccl";
+      std::printf("%s: %s\n", missing ? "SKIPPED" : "FAILED", error.what());
       std::fflush(stdout);
-      std::_Exit(kSkipped);
+      std::_Exit(missing ? kSkipped : kBroken);
     }
     std::_Exit(std::min(count, kSkipped - 1));
   }
   int status = 0;
   ::waitpid(process, &status, 0);
-  if (!WIFEXITED(status) || WEXITSTATUS(status) == kSkipped) return -1;
-  return WEXITSTATUS(status);
+  if (!WIFEXITED(status) || WEXITSTATUS(status) == kBroken) throw Error("gpus", "looking for GPUs failed");
+  return WEXITSTATUS(status) == kSkipped ? -1 : WEXITSTATUS(status);
 }
 
 Options parse(int count, char** arguments) {
