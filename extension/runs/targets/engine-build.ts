@@ -42,7 +42,10 @@ export async function bringBuilt(
   const sources = await readSources(installation, why);
   // One that is built for the very processor of this machine is not for its neighbours with the same home.
   const fits = place.isShared ? 'any' : facts.host.replaceAll(/[^\w.-]/g, '_');
-  const runner = `${cacheDirectory(facts)}/runners/${sources.hash}-${fits}/${RUNNER}`;
+  // One from before the CUDA toolkit was there trains on no GPU.
+  const nvcc = facts.programs.get('nvcc');
+  const cuda = nvcc === undefined ? '' : `-cuda${nvcc.replaceAll(/[^\d.]/g, '')}`;
+  const runner = `${cacheDirectory(facts)}/runners/${sources.hash}-${fits}${cuda}/${RUNNER}`;
   if ((await tryRunner(place, runner, watching.signal)) === null) return runner;
   const missing = missingBuildTools(facts);
   if (missing.length > 0) {

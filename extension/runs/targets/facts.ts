@@ -19,8 +19,13 @@ export interface Facts {
   isWritable: boolean;
   /** Versions of programs that are there, by name. */
   programs: Map<string, string>;
-  /** `name, memory, driver` of each GPU that nvidia-smi names. */
+  /** `name, memory, driver` of each GPU that nvidia-smi names and CUDA_VISIBLE_DEVICES lets programs see. */
   gpus: string[];
+  /** The others, which are hidden. */
+  hiddenGpus: string[];
+  /** What CUDA_VISIBLE_DEVICES is over there; null: it is not set. */
+  visibleDevices: string | null;
+  /** Those of CUDA_LIBRARIES that are where the engine looks for them. */
   cudaLibraries: string[];
   /** Seconds since the Unix epoch, by its own clock. */
   time: number;
@@ -40,6 +45,8 @@ function script(directory: string, setup: string): string {
   return `
 ${setup}
 export LC_ALL=C
+# Toolkit and driver are often where a shell that nobody sits at does not look.
+found() { PATH="$PATH:/usr/local/cuda/bin:/usr/local/nvidia/bin" command -v "$1" 2>/dev/null; }
 say() { printf '%s\\t%s\\n' "$1" "$2"; }
 say home "$HOME"
 say host "$(uname -n)"
@@ -54,21 +61,28 @@ mkdir -p -- "$directory" 2>/dev/null
 if [ -d "$directory" ] && [ -w "$directory" ]; then say writable yes; fi
 say free "$(df -Pk -- "$directory" 2>/dev/null | sed -n '2s/^.* \\([0-9][0-9]*\\)  *[0-9][0-9]*% .*$/\\1/p')"
 for program in ${programs.join(' ')}; do
-  if command -v "$program" >/dev/null 2>&1; then
+  if found "$program" >/dev/null; then
     case $program in
+      nvcc) say program "nvcc $("$(found nvcc)" --version 2>/dev/null | grep -o 'release [0-9.]*' | cut -d ' ' -f 2)" ;;
       sbatch | squeue | scancel | scontrol) say program "$program $("$program" --version 2>/dev/null | head -n 1)" ;;
       setsid) say program "$program" ;;
       *) say program "$program $("$program" --version 2>/dev/null | grep -o '[0-9][0-9]*\\.[0-9][0-9.]*' | head -n 1)" ;;
     esac
   fi
 done
-if command -v nvidia-smi >/dev/null 2>&1; then
-  nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader 2>/dev/null |
+if smi=$(found nvidia-smi); then
+  "$smi" --query-gpu=index,uuid,name,memory.total,driver_version --format=csv,noheader 2>/dev/null |
     while IFS= read -r gpu; do say gpu "$gpu"; done
 fi
-cache=$( (ldconfig -p || /sbin/ldconfig -p) 2>/dev/null; ls /usr/local/cuda/lib64 2>/dev/null)
+[ -z "\${CUDA_VISIBLE_DEVICES+set}" ] || say visible "$CUDA_VISIBLE_DEVICES"
+# As the engine's library_loader.h looks for them. The loader's cache may name what is gone.
+libraries=$( (ldconfig -p || /sbin/ldconfig -p) 2>/dev/null | sed -n 's/^.*=> //p' | grep -E '/(${CUDA_LIBRARIES.join('|')})\.so' |
+    while IFS= read -r file; do [ ! -e "$file" ] || printf '%s\n' "$file"; done
+  IFS=:
+  for folder in \${STRIPED_CUDNN_PATH-}; do ls "$folder" "$folder/lib" "$folder/lib64"; done 2>/dev/null
+  for folder in \${LD_LIBRARY_PATH-} /usr/local/cuda/lib64; do ls "$folder"; done 2>/dev/null)
 for library in ${CUDA_LIBRARIES.join(' ')}; do
-  case $cache in *"$library.so"*) say cuda "$library" ;; esac
+  case $libraries in *"$library.so"*) say cuda "$library" ;; esac
 done
 say directory "$(cd -- "$directory" 2>/dev/null && printf '%sx' "$PWD")"
 `;
@@ -99,6 +113,8 @@ export async function readFacts(
       .flatMap((line) => (line.startsWith(`${key}\t`) ? [line.slice(key.length + 1).trim()] : []));
   const one = (key: string) => values(key)[0] ?? '';
   const free = one('free');
+  const visibleDevices = values('visible')[0] ?? null;
+  const [gpus, hiddenGpus] = visibleGpus(values('gpu'), visibleDevices);
   return {
     home: one('home'),
     host: one('host'),
@@ -111,10 +127,28 @@ export async function readFacts(
     directory: tail.join('\ndirectory\t').match(/^([^]*)x\n?$/)?.[1] ?? '',
     isWritable: one('writable') === 'yes',
     programs: new Map(values('program').map((line) => splitOnce(line))),
-    gpus: values('gpu'),
+    gpus,
+    hiddenGpus,
+    visibleDevices,
     cudaLibraries: values('cuda'),
     time: Number(one('time')),
   };
+}
+
+/** GPUs that programs see and those that are hidden, of lines `index, uuid, name, memory, driver`. */
+function visibleGpus(lines: string[], visible: string | null): [string[], string[]] {
+  const wanted = visible?.split(',').map((word) => word.trim());
+  // Parts of GPUs have names that nvidia-smi does not tell here.
+  const isSeen = (index: string, uuid: string) =>
+    !wanted ||
+    wanted.some((word) => word === index || /^MIG-/.test(word) || (word !== '' && uuid.startsWith(word)));
+  const seen: string[] = [];
+  const hidden: string[] = [];
+  for (const line of lines) {
+    const [index = '', uuid = '', ...rest] = line.split(', ');
+    (isSeen(index, uuid) ? seen : hidden).push(rest.join(', '));
+  }
+  return [seen, hidden];
 }
 
 function splitOnce(line: string): [string, string] {

@@ -55,17 +55,26 @@ function clock(facts: Facts): Finding {
 }
 
 function gpu(facts: Facts): Finding[] {
+  const { hiddenGpus, visibleDevices } = facts;
+  if (facts.gpus.length === 0 && hiddenGpus.length > 0) {
+    const found = `none: CUDA_VISIBLE_DEVICES is ${JSON.stringify(visibleDevices)} and hides ${hiddenGpus.join('; ')}`;
+    const mend = 'runs use the CPU there; set it otherwise in "setup" of this target, or unset it there';
+    return [{ about: 'GPU', verdict: 'warning', found, mend }];
+  }
   if (facts.gpus.length === 0) {
     const mend = 'runs use the CPU there; on a cluster, compute nodes may have GPUs that this node has not';
     return [{ about: 'GPU', verdict: 'warning', found: 'none (nvidia-smi names none)', mend }];
   }
-  const found: Finding = { about: 'GPU', verdict: 'good', found: facts.gpus.join('; ') };
+  const others = hiddenGpus.length > 0 ? ` (CUDA_VISIBLE_DEVICES hides ${hiddenGpus.length} more)` : '';
+  const found: Finding = { about: 'GPU', verdict: 'good', found: facts.gpus.join('; ') + others };
   const missing = CUDA_LIBRARIES.filter((library) => !facts.cudaLibraries.includes(library));
   if (missing.length === 0) {
     return [found, { about: 'CUDA', verdict: 'good', found: facts.cudaLibraries.join(', ') }];
   }
   const isNeeded = missing.includes('libcuda') || missing.includes('libcublasLt');
-  const mend = 'install the CUDA toolkit, or name its module in "setup" of this target (`module load cuda`)';
+  const mend =
+    'install them, or say in "setup" of this target where they are: `module load cuda`, or `export STRIPED_CUDNN_PATH=` ' +
+    'with their folders, separated by ":" (cuDNN and NCCL of Python packages: docs/gpu.md)';
   return [
     found,
     { about: 'CUDA', verdict: isNeeded ? 'bad' : 'warning', found: `no ${missing.join(', no ')}`, mend },

@@ -83,7 +83,8 @@ export async function prepare(site: Site, plan: Plan, options: EngineOptions): P
   const ranks = ranksThere(plan, settings, facts, options.backend);
   const isShared = settings.kind === 'slurm';
   const needsMpi = ranks.total > 1;
-  const place = { shell: patient(shell), facts, setup: settings.setup, isShared, needsMpi };
+  const wantsGpu = usesGpu(plan, options.backend);
+  const place = { shell: patient(shell), facts, setup: settings.setup, isShared, needsMpi, wantsGpu };
   return { facts, ranks, runner: await bringRunner(place, options.installation, options) };
 }
 
@@ -181,9 +182,14 @@ export function callOf(
       ...(options.steps === undefined ? [] : ['--steps', String(options.steps)]),
       ...(threads === undefined ? [] : ['--threads', String(threads)]),
     ],
-    wantsGpu: options.backend !== 'cpu' && plan.run.hardware !== 'cpu',
+    wantsGpu: usesGpu(plan, options.backend),
     ranks,
   };
+}
+
+/** Whether a run is for a GPU: as the launch says, else as the plan does. */
+function usesGpu({ run }: Plan, backend: Backend | undefined): boolean {
+  return backend === 'cuda' || (backend !== 'cpu' && run.hardware !== 'cpu');
 }
 
 /** The run's own process is seen through its mirror. */

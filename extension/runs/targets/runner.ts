@@ -30,6 +30,8 @@ export interface Place {
   isShared: boolean;
   /** It is to train on several ranks. */
   needsMpi: boolean;
+  /** The run is for a GPU. */
+  wantsGpu: boolean;
 }
 
 /**
@@ -40,8 +42,7 @@ export interface Place {
 export async function bringRunner(place: Place, installation: string, watching: Watching): Promise<string> {
   const tell = watching.tell ?? (() => undefined);
   const prebuilt = await prebuiltRunner(installation);
-  const obstacle =
-    prebuilt === null ? 'there is no prebuilt engine' : await whyNotPrebuilt(place.facts, prebuilt);
+  const obstacle = prebuilt === null ? 'there is no prebuilt engine' : await whyNotPrebuilt(place, prebuilt);
   if (prebuilt !== null && obstacle === null) {
     const found = await bringPrebuilt(place, prebuilt, tell, watching.signal);
     if (found.path !== null) return found.path;
@@ -79,12 +80,17 @@ function isThere(file: string): Promise<boolean> {
 }
 
 /** Why the prebuilt engine is not worth a try over there; null when it is. */
-async function whyNotPrebuilt(facts: Facts, { version }: Prebuilt): Promise<string | null> {
+async function whyNotPrebuilt(
+  { facts, isShared, wantsGpu }: Place,
+  { version }: Prebuilt,
+): Promise<string | null> {
   const os = process.platform === 'linux' ? 'Linux' : process.platform;
   const arch = { x64: 'x86_64', arm64: 'aarch64' }[process.arch as string] ?? process.arch;
   if (facts.os !== os || facts.arch !== arch)
     return `it is for ${os} ${arch}, not for ${facts.os} ${facts.arch}`;
-  if (facts.gpus.length > 0 && facts.programs.has('nvcc') && version.includes('no CUDA')) {
+  // A cluster's GPUs are not where its jobs are submitted.
+  const hasGpu = facts.gpus.length > 0 || (isShared && wantsGpu);
+  if (hasGpu && facts.programs.has('nvcc') && version.includes('no CUDA')) {
     return 'it has no CUDA, and there is a GPU';
   }
   // It may have been compiled for this machine's processor.
