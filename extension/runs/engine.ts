@@ -4,6 +4,7 @@ import { access, open, readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import * as path from 'node:path';
 import { RunError, fileError } from './errors.js';
+import { withLastWords } from './last-words.js';
 import { RUN_FILES } from './run-directory.js';
 import { MPI_ENVIRONMENT, requireMpi } from './targets/ranks.js';
 
@@ -163,6 +164,5 @@ export function engineEnvironment(): NodeJS.ProcessEnv {
 async function endReason(logFile: string, code: number | null, signal: string | null): Promise<string> {
   const how = signal ? `its process was ended by ${signal}` : `its process ended with exit code ${code}`;
   const text = await readFile(logFile, 'utf8').catch(() => '');
-  const last = text.slice(-REASON_BYTES).trimEnd().split('\n').at(-1)?.trim();
-  return last ? `${how}; the last line of its log: ${last}` : how;
+  return withLastWords(how, text.slice(-REASON_BYTES));
 }

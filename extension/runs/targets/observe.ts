@@ -1,3 +1,4 @@
+import { withLastWords } from '../last-words.js';
 import type { RunStatus } from '../run-directory.js';
 import { isFinished, readStatusFile, type ObservedStatus } from '../status.js';
 import { isAbort } from './child.js';
@@ -104,7 +105,8 @@ async function write(
   const own = readOwnStatus(answer);
   const exit = answer.parts.get('exit')?.bytes.toString('utf8').trim() || null;
   const meaning = starter.interpret({ record, status: own, exit, state: answer.state, preamble });
-  const reason = meaning.isPlain ? meaning.reason : withLastWords(meaning.reason, answer);
+  const reason =
+    meaning.isPlain || !meaning.reason ? meaning.reason : withLastWords(meaning.reason, logOf(answer));
   // What an engine of another version leaves out stands as the launch wrote it.
   const status = merge(own ? { ...known, ...own } : known, meaning, reason);
   const { situation, waits = false } = meaning;
@@ -145,9 +147,6 @@ function readOwnStatus(answer: Answer): RunStatus | null {
   }
 }
 
-/** A reason with the last line of the run's log. */
-function withLastWords(reason: string | undefined, answer: Answer): string | undefined {
-  if (!reason) return reason;
-  const last = answer.parts.get('log')?.bytes.toString('utf8').trimEnd().split('\n').at(-1)?.trim();
-  return last ? `${reason}; the last line of its log: ${last}` : reason;
+function logOf(answer: Answer): string {
+  return answer.parts.get('log')?.bytes.toString('utf8') ?? '';
 }
