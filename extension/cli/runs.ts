@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import {
   describeRemote,
   findRunsOn,
+  EventTail,
   followEvents,
   isFinished,
   LineTail,
@@ -110,9 +111,8 @@ async function logs(name: string, options: { follow?: boolean; events?: boolean 
 }
 
 async function printEvents(run: RunInfo, follow = false): Promise<void> {
-  const abort = new AbortController();
-  if (!follow && !isFinished(run.state)) abort.abort();
-  for await (const event of followEvents(run.directory, abort.signal)) print(JSON.stringify(event));
+  const events = follow ? followEvents(run.directory) : (await new EventTail(run.directory).read()).events;
+  for await (const event of events) print(JSON.stringify(event));
 }
 
 async function printLog(run: RunInfo, follow = false): Promise<void> {

@@ -145,11 +145,12 @@ if [ "$job_state" = RUNNING ]; then scancel --signal=TERM --batch "$job"; else s
 case $job_state in ${LIVE}) ;; *) exit ${EXITS.ended} ;; esac
 : >${LAUNCH}/stop
 : >${LAUNCH}/killed
-# A plain scancel would first ask and then wait: so the ranks, then the script, whose end takes the engine with it.
+# A plain scancel would first ask and then wait: so the ranks, then the script with its children, which not every
+# cluster ends by itself when the script has ended.
 for step in $(squeue --noheader --steps --jobs="$job" --format=%i 2>/dev/null); do
   case $step in *.[0-9]*) scancel --signal=KILL "$step" 2>/dev/null ;; esac
 done
-if scancel --signal=KILL --batch "$job" 2>/dev/null; then sleep 1; fi
+if scancel --signal=KILL --batch --full "$job" 2>/dev/null; then sleep 1; fi
 scancel "$job"`;
   }
 

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { RunEvent } from '../../../extension/runs/run-directory.js';
 import { outcome } from '../../support/outcome.js';
 import { LAYOUT, Sandbox } from './cli.js';
+import { eventually } from '../../support/eventually.js';
 
 describe('striped on runs', () => {
   let sandbox: Sandbox;
@@ -133,6 +134,17 @@ describe('striped on runs', () => {
     const again = await sandbox.run(['runs', 'stop', 'out']);
     assert.equal(again.code, 1);
     assert.match(again.stderr, /ended already .* \[run\/ended\]\n$/);
+  });
+
+  it('shows what events there are of a run that goes on', async () => {
+    await sandbox.run([...train, '--steps', '100000', '--detach'], { FAKE_RUN: 'slow' });
+    try {
+      await eventually('its first steps are shown', async () =>
+        /"type":"step"/.test((await sandbox.run(['runs', 'logs', 'out', '--events'])).stdout),
+      );
+    } finally {
+      await sandbox.run(['runs', 'stop', 'out']);
+    }
   });
 
   it('shows the events of a run', async () => {

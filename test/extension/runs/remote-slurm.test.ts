@@ -27,6 +27,7 @@ import {
   Desk,
   directoryThere,
   ENDLESS,
+  enginesOf,
   INSTALLATION,
   requireParts,
   sshTarget,
@@ -137,9 +138,12 @@ describe('runs on a Slurm cluster', function () {
       await resumeRun({ ...CPU, directory, steps: ENDLESS });
       assert.notEqual(await job(directory), first);
       await trained(directory, steps + 5, WAIT_MS);
+      const there = await directoryThere(directory);
+      assert.equal(enginesOf(there).length, 1);
       await killRun(directory);
       const status = await waitForEnd(directory, WAIT_MS);
       assert.match(status?.exitReason ?? '', /^killed on request/);
+      await eventually('no engine is left', async () => enginesOf(there).length === 0);
     } finally {
       watch.dispose();
     }
