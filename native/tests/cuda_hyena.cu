@@ -5,158 +5,16 @@
 // `small` (for the emulation), `one` (an LI, for racecheck, which is slower still) or `all`; then a seed, to
 // see a failure again. Or `memory`, precision, batch, length, width, order: prints the bytes that an LI keeps
 // and needs as workspace. Exit code 1 when anything fails, 77 without a GPU.
-#include <cuda_bf16.h>
-#include <cuda_runtime.h>
-
-#include <algorithm>
-#include <cmath>
-#include <cstdio>
-#include <cstring>
-#include <random>
-#include <string>
-#include <vector>
-
-#include "cuda_check.h"
+#include "cuda_fixture.h"
 #include "fourier_plans.h"
-#include "hyena.h"
-#include "hyena_reference.h"
-#include "striped/error.h"
 
-using namespace striped;
-using hyena_reference::Inputs;
-using hyena_reference::Results;
-using hyena_reference::Values;
-using striped::cuda::check;
-using striped::cuda::ElementType;
+using namespace cuda_fixture;
 
 namespace {
-
-constexpr int kSkipped = 77;  // what ctest and the test suite take for "skipped"
-
-std::mt19937_64 generator;
-
-Values normal(std::int64_t count, double scale) {
-  std::normal_distribution<float> distribution(0, static_cast<float>(scale));
-  Values values(static_cast<std::size_t>(count));
-  for (double& x : values) x = distribution(generator);
-  return values;
-}
-
-// An array on the device in fp32 or bf16, with a guard behind it.
-class DeviceArray {
- public:
-  DeviceArray(std::size_t count, ElementType type)
-      : count_(count), width_(type == ElementType::bf16 ? 2 : 4), bytes_(count * width_ + kGuard) {
-    check(cudaMalloc(&data_, bytes_), "cudaMalloc");
-    poison();
-  }
-  DeviceArray(Values& values, ElementType type) : DeviceArray(values.size(), type) { put(values); }
-  ~DeviceArray() { cudaFree(data_); }
-  DeviceArray(const DeviceArray&) = delete;
-
-  void* data() const { return data_; }
-  std::size_t size() const { return count_; }
-  void poison() { check(cudaMemset(data_, 0xff, bytes_), "cudaMemset"); }
-  // Rounds `values` to the array's type.
-  void put(Values& values) {
-    std::vector<char> host(count_ * width_);
-    for (std::size_t i = 0; i < count_; ++i) {
-      if (width_ == 2) {
-        const __nv_bfloat16 x = __float2bfloat16(static_cast<float>(values[i]));
-        std::memcpy(&host[i * 2], &x, 2);
-        values[i] = __bfloat162float(x);
-      } else {
-        const float x = static_cast<float>(values[i]);
-        std::memcpy(&host[i * 4], &x, 4);
-        values[i] = x;
-      }
-    }
-    check(cudaMemcpy(data_, host.data(), host.size(), cudaMemcpyHostToDevice), "cudaMemcpy");
-  }
-  std::vector<unsigned char> raw() const {
-    std::vector<unsigned char> host(bytes_);
-    check(cudaMemcpy(host.data(), data_, bytes_, cudaMemcpyDeviceToHost), "cudaMemcpy");
-    return host;
-  }
-  Values get() const {
-    const auto host = raw();
-    Values values(count_);
-    for (std::size_t i = 0; i < count_; ++i) {
-      if (width_ == 2) {
-        __nv_bfloat16 x;
-        std::memcpy(&x, &host[i * 2], 2);
-        values[i] = __bfloat162float(x);
-      } else {
-        float x;
-        std::memcpy(&x, &host[i * 4], 4);
-        values[i] = x;
-      }
-    }
-    return values;
-  }
-  bool guard_intact() const {
-    const auto host = raw();
-    return std::all_of(host.end() - kGuard, host.end(), [](unsigned char c) { return c == 0xff; });
-  }
-
- private:
-  static constexpr std::size_t kGuard = 1024;
-  std::size_t count_, width_, bytes_;
-  void* data_ = nullptr;
-};
-
-struct Case {
-  HyenaShape shape;
-  ElementType type;
-  bool decay;
-  std::size_t slice_bytes = std::size_t{1} << 30;  // of what Fourier transforms take at a time
-};
-
-Inputs random_inputs(const Case& test) {
-  const HyenaShape& s = test.shape;
-  Inputs in;
-  in.z = normal(3 * s.batch * s.length * s.width, 1);
-  in.dy = normal(s.batch * s.length * s.width, 1);
-  in.featurizer = normal(3 * s.width * s.featurizer_taps, 0.6);
-  if (s.has_skip) in.skip = normal(s.width, 1);
-  if (s.kind == HyenaKind::long_implicit) {
-    in.residues = normal(s.groups * s.order, 0.3);
-    std::uniform_real_distribution<double> memory(std::log(0.5), std::log(2.0 * s.length));
-    in.log_poles.resize(s.groups * s.order);
-    for (double& p : in.log_poles) p = static_cast<float>(-std::exp(-memory(generator)));
-  } else {
-    in.filter = normal(s.groups * s.taps, 1 / std::sqrt(s.taps));
-    if (test.decay) {
-      in.decay.resize(in.filter.size());
-      for (std::size_t i = 0; i < in.decay.size(); ++i) {
-        in.decay[i] = static_cast<float>(std::exp(-3.0 * (i % s.taps) / s.taps));
-      }
-    }
-  }
-  return in;
-}
-
-double relative_error(const Values& out, const Values& expected, double base) {
-  double difference = 0, size = 0;
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    difference += (out[i] - base - expected[i]) * (out[i] - base - expected[i]);
-    size += expected[i] * expected[i];
-  }
-  return size == 0 ? std::sqrt(difference) : std::sqrt(difference / size);
-}
-
-int passed = 0, failed = 0;
 
 // A case's arrays on the device, and the kernels' calls on them.
 class Trial {
  public:
-  struct Output {
-    const char* name;
-    DeviceArray* array;
-    const Values* expected;
-    double base;  // what it holds before the call
-  };
-
   // Rounds `in` to the arrays' types.
   Trial(const Case& test, Inputs& in, const Results& expected)
       : shape_(test.shape),
@@ -197,12 +55,8 @@ class Trial {
   bool guards_intact() const { return workspace_.guard_intact() && kept_.guard_intact(); }
 
   // Both passes; the outputs' bytes.
-  std::vector<std::vector<unsigned char>> call() {
-    for (auto& output : outputs_) {
-      output.array->poison();
-      Values start(output.array->size(), output.base);
-      if (output.base != 0) output.array->put(start);
-    }
+  Bytes call() {
+    for (auto& output : outputs_) output.start();
     workspace_.poison();
     kept_.poison();
     const HyenaWeights weights{featurizer_.data(),
@@ -221,9 +75,7 @@ class Trial {
     cuda::hyena_backward(shape_, weights, type_, z_.data(), kept_.data(), dy_.data(), dz_.data(), gradients,
                          workspace_.data(), plans_, nullptr);
     check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
-    std::vector<std::vector<unsigned char>> bytes;
-    for (const auto& output : outputs_) bytes.push_back(output.array->raw());
-    return bytes;
+    return bytes_of(outputs_);
   }
 
  private:
@@ -239,48 +91,12 @@ class Trial {
 
 void run(const Case& test) {
   const HyenaShape& s = test.shape;
-  const bool implicit = s.kind == HyenaKind::long_implicit;
   Inputs in = random_inputs(test);
   Results expected;
   Trial trial(test, in, expected);
   expected = hyena_reference::reference(s, in);
   const bool same = trial.call() == trial.call();
-  const double tolerance = test.type == ElementType::bf16 ? 1e-2 : implicit ? 1e-4 : 1e-5;
-  bool good = same && trial.guards_intact();
-  std::string line;
-  for (const auto& output : trial.outputs()) {
-    const double e = relative_error(output.array->get(), *output.expected, output.base);
-    if (!(e <= tolerance) || !output.array->guard_intact()) good = false;
-    char text[64];
-    std::snprintf(text, sizeof text, " %s %.1e%s", output.name, e, e <= tolerance ? "" : "!");
-    line += text;
-  }
-  (good ? passed : failed) += 1;
-  std::printf("%s %s %s B%lld L%lld D%lld size %lld %s%d taps %d%s%s%s:%s\n", good ? "ok  " : "FAIL",
-              implicit ? "LI" : "FIR", test.type == ElementType::bf16 ? "bf16" : "fp32",
-              static_cast<long long>(s.batch), static_cast<long long>(s.length),
-              static_cast<long long>(s.width), static_cast<long long>(s.width / s.groups),
-              implicit ? "N" : "h", implicit ? s.order : s.taps, s.featurizer_taps, s.has_skip ? " skip" : "",
-              test.decay ? " decay" : "", same ? "" : " NOT DETERMINISTIC", line.c_str());
-}
-
-// A filter gradient in bf16 that is a few numbers is, by chance, several times smaller than the terms it is a
-// sum of, whose rounding is its error and which no kernel changes: a limit on the relative error then fails
-// on some draws whatever the kernel. So cases have filters enough for 64 numbers or more, where chance evens
-// out (the error is 6e-3 of the limit of 1e-2, and passes it once in 100,000 draws).
-std::int64_t width_for(int taps) { return std::max(192, 1024 / taps / 64 * 64); }
-
-Case fir(ElementType type, std::int64_t batch, std::int64_t length, std::int64_t width, std::int64_t size,
-         int taps, int featurizer_taps = 3, bool skip = false, bool decay = false) {
-  return {{HyenaKind::medium_regularised, batch, length, width, width / size, featurizer_taps, taps, 0, skip},
-          type,
-          decay};
-}
-Case modal(ElementType type, std::int64_t batch, std::int64_t length, std::int64_t width, std::int64_t size,
-           int order, int featurizer_taps = 3, bool skip = true) {
-  return {{HyenaKind::long_implicit, batch, length, width, width / size, featurizer_taps, 0, order, skip},
-          type,
-          false};
+  judge(test, "", trial.outputs(), same, trial.guards_intact());
 }
 
 Case sliced(Case test, std::size_t slice_bytes) {
@@ -359,30 +175,13 @@ int print_memory(const std::vector<std::string>& arguments) {
 }  // namespace
 
 int main(int count, char** arguments) {
-  int devices = 0;
-  if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) {
-    std::printf("SKIPPED: no NVIDIA GPU can be used here\n");
-    return kSkipped;
-  }
-  const std::string size = count > 1 ? arguments[1] : "all";
-  if (size == "memory") return print_memory({arguments + 2, arguments + count});
-  const unsigned seed = count > 2 ? static_cast<unsigned>(std::stoul(arguments[2])) : std::random_device{}();
-  generator.seed(seed);
-  std::printf("seed %u\n", seed);
-  try {
-    if (size == "small") {
-      small();
-    } else if (size == "one") {
-      run(modal(ElementType::bf16, 1, 700, 32, 1, 16));
-    } else {
-      for (const ElementType type : {ElementType::f32, ElementType::bf16}) all(type, size == "short");
-      if (size != "short") run(modal(ElementType::bf16, 1, 1 << 20, 64, 1, 16));
-      run(modal(ElementType::bf16, 1, 3000, 4096, 1, 16));
-    }
-  } catch (const Error& e) {
-    std::printf("FAIL: %s: %s\n", e.code().c_str(), e.what());
-    failed += 1;
-  }
-  std::printf("%d passed, %d failed\n", passed, failed);
-  return failed == 0 ? 0 : 1;
+  if (count > 1 && std::string(arguments[1]) == "memory")
+    return print_memory({arguments + 2, arguments + count});
+  return run_tests(count, arguments, [](const std::string& size) {
+    if (size == "small") return small();
+    if (size == "one") return run(modal(ElementType::bf16, 1, 700, 32, 1, 16));
+    for (const ElementType type : {ElementType::f32, ElementType::bf16}) all(type, size == "short");
+    if (size != "short") run(modal(ElementType::bf16, 1, 1 << 20, 64, 1, 16));
+    run(modal(ElementType::bf16, 1, 3000, 4096, 1, 16));
+  });
 }

@@ -2,13 +2,13 @@
 # Builds the engine with CUDA on a GPU machine, then tests, measures and sanitizes it.
 #   native/tests/device_check.sh [build folder]
 # STRIPED_CHECK: the steps, of
-#   operators hyena attention   the test programs
+#   operators hyena pieces attention   the test programs
 #   fourier           every Hyena operator by Fourier transform
 #   train             short trainings against the CPU, bf16, FP8, by graph
 #   faults            no device, too large, a lost loss, killed and resumed
 #   bench             striped-runner bench        kernels     the kernels' own benchmarks
 #   memcheck initcheck  compute-sanitizer over the test programs      racecheck  the same over one LI
-#   all               every one of them  (without STRIPED_CHECK: operators hyena fourier attention train faults bench)
+#   all               every one of them  (without STRIPED_CHECK: operators hyena pieces fourier attention train faults bench)
 # STRIPED_PLAN: plan of the training step (striped compile examples/genome.striped --run demo -o plan.json); without
 # it, the repository's dist/striped.mjs compiles it. One line a step at the end; exit code 1 when any failed.
 set -eu
@@ -16,8 +16,8 @@ here=$(cd "$(dirname "$0")/.." && pwd)
 build=${1:-$here/../build/cuda}
 mkdir -p "$build"
 build=$(cd "$build" && pwd)
-steps=${STRIPED_CHECK:-operators hyena fourier attention train faults bench}
-[ "$steps" = all ] && steps="operators hyena fourier attention train faults bench kernels memcheck racecheck initcheck"
+steps=${STRIPED_CHECK:-operators hyena pieces fourier attention train faults bench}
+[ "$steps" = all ] && steps="operators hyena pieces fourier attention train faults bench kernels memcheck racecheck initcheck"
 if [ -z "${STRIPED_CUDNN_PATH:-}" ] && command -v python3 >/dev/null; then
   # cuDNN often comes with a Python package.
   STRIPED_CUDNN_PATH=$(python3 -c 'import nvidia.cudnn as c; print(list(c.__path__)[0])' 2>/dev/null || true)
@@ -28,7 +28,7 @@ cmake -S "$here" -B "$build" -DSTRIPED_CUDA=ON -DSTRIPED_ADDON=OFF -DCMAKE_BUILD
   cat "$log"
   exit 1
 }
-targets="striped-runner test_cuda_operators test_cuda_hyena test_cuda_attention_parts"
+targets="striped-runner test_cuda_operators test_cuda_hyena test_cuda_pieces test_cuda_attention_parts"
 case $steps in *kernels*) targets="$targets bench_cuda_operators bench_cuda_fir bench_cuda_modal" ;; esac
 # shellcheck disable=SC2086 # a list of words
 cmake --build "$build" -j"$(nproc)" --target $targets >>"$log" 2>&1 || {
@@ -68,13 +68,15 @@ sanitize() {
   fi
   compute-sanitizer --tool "$1" --error-exitcode 1 "$build/test_cuda_operators" fp32 bf16 &&
     compute-sanitizer --tool "$1" --error-exitcode 1 "$build/test_cuda_attention_parts" small &&
-    compute-sanitizer --tool "$1" --error-exitcode 1 "$build/test_cuda_hyena" short
+    compute-sanitizer --tool "$1" --error-exitcode 1 "$build/test_cuda_hyena" short &&
+    compute-sanitizer --tool "$1" --error-exitcode 1 "$build/test_cuda_pieces" short
 }
 
 check() {
   case $1 in
     operators) "$build/test_cuda_operators" ;;
     hyena) "$build/test_cuda_hyena" ;;
+    pieces) "$build/test_cuda_pieces" ;;
     fourier) STRIPED_HYENA=fft "$build/test_cuda_hyena" ;;
     attention) "$build/test_cuda_attention_parts" ;;
     train) training ;;

@@ -23,7 +23,7 @@ function assertPassed({ status, signal, stdout, stderr }: SpawnSyncReturns<strin
 // Programs of their own that need a GPU; CMake builds them where there is a CUDA toolkit with cuBLASLt.
 describe('native CUDA backend', function () {
   this.timeout(TIMEOUT_MS);
-  for (const subject of ['cuda_operators', 'cuda_attention_parts', 'cuda_hyena']) {
+  for (const subject of ['cuda_operators', 'cuda_attention_parts', 'cuda_hyena', 'cuda_pieces']) {
     const executable = join(BUILD, `test_${subject}`);
     if (!existsSync(executable)) {
       skipped(subject, 'this build has no CUDA backend (docs/gpu.md)');
@@ -52,10 +52,13 @@ describe('native CUDA kernels, emulated', function () {
     ['threads in random order, copies late', { STRIPED_EMULATED_ORDER: String(1 + Math.floor(Math.random() * 1e6)) }],
     ['kernels for any device', { STRIPED_CUDA_PORTABLE: '1' }],
   ];
-  for (const [name, env] of variants) {
-    it(`${name} ${env.STRIPED_EMULATED_ORDER ?? ''}`.trim(), () => {
-      assertPassed(spawnSync(EMULATED, ['small'], { encoding: 'utf8', env: { ...process.env, ...env } }));
-    });
+  for (const subject of ['hyena', 'pieces']) {
+    const program = join(dirname(EMULATED), `test_${subject}_emulated`);
+    for (const [name, env] of variants) {
+      it(`${subject}, ${name} ${env.STRIPED_EMULATED_ORDER ?? ''}`.trim(), () => {
+        assertPassed(spawnSync(program, ['small'], { encoding: 'utf8', env: { ...process.env, ...env } }));
+      });
+    }
   }
 
   it('finds races where there are some', () => {

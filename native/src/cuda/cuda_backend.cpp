@@ -112,8 +112,9 @@ class CudaBackend final : public Backend {
     check(cudaStreamCreateWithFlags(&context_.stream, cudaStreamNonBlocking), "cudaStreamCreate");
     gemm_ = std::make_unique<Gemm>(context_, precision == Precision::fp8);
     attention_ = std::make_unique<Attention>(context_);
-    shards_ = make_shard_operators({context_, *attention_, [this] { enter(); },
-                                    [this](void* data, std::size_t bytes) { gemm_->forget(data, bytes); }});
+    shards_ =
+        make_shard_operators({context_, *attention_, [this] { enter(); },
+                              [this](void* data, std::size_t bytes) { gemm_->forget(data, bytes); }, plans_});
   }
   ~CudaBackend() override {
     cudaStreamSynchronize(context_.stream);

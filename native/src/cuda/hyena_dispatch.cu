@@ -6,8 +6,10 @@
 
 #include "hyena.h"
 #include "hyena_direct.h"
+#include "hyena_edges.h"
 #include "hyena_fir.h"
 #include "hyena_fourier.h"
+#include "hyena_gates.h"
 #include "hyena_modal.h"
 #include "hyena_modal_scan.h"
 #include "striped/error.h"
@@ -85,21 +87,30 @@ void hyena_backward(const HyenaShape& shape, const HyenaWeights& weights, Elemen
   }
 }
 
-std::size_t hyena_piece_workspace(const HyenaShape& shape, ElementType) {
-  missing_piece(shape.kind == HyenaKind::long_implicit ? "Hyena-LI" : "Hyena-SE and -MR");
+std::size_t hyena_piece_workspace(const HyenaShape& shape, ElementType type, FourierPlans& plans) {
+  const std::size_t gates = hyena_gate_workspace(shape);
+  if (shape.kind == HyenaKind::long_implicit) return gates;
+  return std::max({gates, hyena_workspace(shape, type, plans), edges_workspace(shape)});
 }
 
-void hyena_piece(const HyenaShape& shape, const HyenaWeights&, ElementType, const HyenaSurroundings&,
-                 const ShardOperators::Arrived&, const void*, void*, void*, cudaStream_t) {
+void hyena_piece(const HyenaShape& shape, const HyenaWeights& weights, ElementType type,
+                 const HyenaSurroundings& around, const ShardOperators::Arrived& arrived, const void* z,
+                 void* y, void* workspace, FourierPlans& plans, cudaStream_t stream) {
   if (shape.kind == HyenaKind::long_implicit) missing_piece("Hyena-LI");
-  missing_piece("Hyena-SE and -MR");
+  hyena_forward(shape, weights, type, z, y, nullptr, workspace, plans, stream);
+  arrived();
+  edges_forward(shape, weights, type, around, z, y, stream);
 }
 
-void hyena_piece_backward(const HyenaShape& shape, const HyenaWeights&, ElementType, const HyenaSurroundings&,
-                          const ShardOperators::Arrived&, const void*, const void*, void*, void*,
-                          const HyenaGradients&, void*, cudaStream_t) {
+void hyena_piece_backward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type,
+                          const HyenaSurroundings& around, const ShardOperators::Arrived& arrived,
+                          const void* z, const void* dy, void* dz, void* reach,
+                          const HyenaGradients& gradients, void* workspace, FourierPlans& plans,
+                          cudaStream_t stream) {
   if (shape.kind == HyenaKind::long_implicit) missing_piece("Hyena-LI");
-  missing_piece("Hyena-SE and -MR");
+  hyena_backward(shape, weights, type, z, nullptr, dy, dz, gradients, workspace, plans, stream);
+  arrived();
+  edges_backward(shape, weights, type, around, z, dy, dz, reach, gradients, workspace, stream);
 }
 
 }  // namespace striped::cuda

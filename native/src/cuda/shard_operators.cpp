@@ -4,7 +4,9 @@
 #include <utility>
 
 #include "attention.h"
+#include "hyena_gates.h"
 #include "operators.h"
+#include "rows.h"
 #include "striped/error.h"
 
 namespace striped::cuda {
@@ -24,34 +26,40 @@ class CudaShardOperators final : public ShardOperators {
 
   std::size_t hyena_piece_workspace(const HyenaShape& s) const override {
     setting_.enter();
-    return cuda::hyena_piece_workspace(s, type());
+    return cuda::hyena_piece_workspace(s, type(), setting_.plans);
   }
   void hyena_piece(const HyenaShape& s, const HyenaWeights& w, const HyenaSurroundings& around,
                    const Arrived& arrived, const void* z, void* y, void* workspace) override {
     setting_.enter();
-    cuda::hyena_piece(s, w, type(), around, arrived, z, y, workspace, stream());
+    cuda::hyena_piece(s, w, type(), around, arrived, z, y, workspace, setting_.plans, stream());
   }
   void hyena_piece_backward(const HyenaShape& s, const HyenaWeights& w, const HyenaSurroundings& around,
                             const Arrived& arrived, const void* z, const void* dy, void* dz, void* reach,
                             const HyenaGradients& gradients, void* workspace) override {
     setting_.enter();
     cuda::hyena_piece_backward(s, w, type(), around, arrived, z, dy, dz, reach, gradients, workspace,
-                               stream());
+                               setting_.plans, stream());
   }
-  void featurizer_reach(const HyenaShape&, const HyenaWeights&, const void*, void*) override {
-    missing("Hyena operators");
+  void featurizer_reach(const HyenaShape& s, const HyenaWeights& w, const void* after, void* dz) override {
+    setting_.enter();
+    cuda::featurizer_reach(s, w, type(), after, dz, stream());
   }
-  void hyena_gate(const HyenaShape&, const HyenaWeights&, const void*, const void*, RowRange,
-                  void*) override {
-    missing("Hyena operators");
+  void hyena_gate(const HyenaShape& s, const HyenaWeights& w, const void* projections, const void* z,
+                  RowRange rows, void* out) override {
+    setting_.enter();
+    cuda::hyena_gate(s, w, type(), projections, z, rows, out, stream());
   }
-  void hyena_query(const HyenaShape&, const HyenaWeights&, const void*, const void*, const void*, RowRange,
-                   void*) override {
-    missing("Hyena operators");
+  void hyena_query(const HyenaShape& s, const HyenaWeights& w, const void* projections, const void* z,
+                   const void* x, RowRange rows, void* out) override {
+    setting_.enter();
+    cuda::hyena_query(s, w, type(), projections, z, x, rows, out, stream());
   }
-  void hyena_gate_backward(const HyenaShape&, const HyenaWeights&, const void*, const void*, const void*,
-                           const void*, const void*, void*, void*, void*, void*) override {
-    missing("Hyena operators");
+  void hyena_gate_backward(const HyenaShape& s, const HyenaWeights& w, const void* projections, const void* z,
+                           const void* c, const void* dy, const void* du, void* dz, void* reach,
+                           void* d_featurizer, void* workspace) override {
+    setting_.enter();
+    cuda::hyena_gate_backward(s, w, type(), projections, z, c, dy, du, dz, reach, d_featurizer, workspace,
+                              stream());
   }
 
   void hyena_states(const HyenaShape&, const HyenaWeights&, const void*, const void*, const void*, void*,
@@ -102,10 +110,22 @@ class CudaShardOperators final : public ShardOperators {
     setting_.attention.part_backward(p, q, kv, y, real(statistics), dy, real(dq), real(dkv), workspace);
   }
 
-  void to_activations(std::int64_t, const void*, void*) override { missing("conversions"); }
-  void add_to_real(std::int64_t, const void*, void*) override { missing("conversions"); }
-  void copy_rows(std::int64_t, std::int64_t, const void*, std::int64_t, void*, std::int64_t) override {
-    missing("copies");
+  void to_activations(std::int64_t count, const void* real, void* activations) override {
+    setting_.enter();
+    const std::size_t size = type() == ElementType::bf16 ? 2 : 4;
+    setting_.changed(activations, static_cast<std::size_t>(count) * size);
+    cuda::to_activations(count, static_cast<const float*>(real), type(), activations, stream());
+  }
+  void add_to_real(std::int64_t count, const void* activations, void* real) override {
+    setting_.enter();
+    cuda::add_to_real(count, type(), activations, static_cast<float*>(real), stream());
+  }
+  void copy_rows(std::int64_t rows, std::int64_t bytes, const void* from, std::int64_t from_stride, void* to,
+                 std::int64_t to_stride) override {
+    setting_.enter();
+    if (rows == 0) return;
+    setting_.changed(to, static_cast<std::size_t>((rows - 1) * to_stride + bytes));
+    cuda::copy_rows(rows, bytes, from, from_stride, to, to_stride, stream());
   }
 
  private:

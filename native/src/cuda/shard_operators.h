@@ -19,6 +19,7 @@ struct ShardSetting {
   Attention& attention;
   std::function<void()> enter;
   std::function<void(void* data, std::size_t bytes)> changed;
+  FourierPlans& plans;
 };
 std::unique_ptr<ShardOperators> make_shard_operators(ShardSetting);
 
