@@ -16,7 +16,7 @@ const FOURIER = {
   points: 256,
   places: 2048,
   sector: 16,
-  featurizer: { rows: 128, blocks: 128 },
+  featurizer: { rows: 128, blocks: 128, most: 2048 },
 };
 const REAL = 4;
 const COMPLEX = 8;
@@ -118,8 +118,8 @@ export function fourierScratch(mixer: PlanHyena, shard: Shard): number {
     aligned(groups * taps * REAL) +
     aligned(groups * sums * REAL) +
     aligned(Math.ceil(points / FOURIER.points) * channels * REAL);
-  const { rows, blocks } = FOURIER.featurizer;
-  const block = Math.ceil(Math.ceil(length / blocks) / rows) * rows;
+  const { rows, blocks, most } = FOURIER.featurizer;
+  const block = Math.min(most, Math.ceil(Math.ceil(length / blocks) / rows) * rows);
   const parts = batch * Math.ceil(length / block) * 3 * width * REAL;
   return spectra + aligned(parts * (mixer.featurizerTaps - 1)) + aligned(parts * mixer.featurizerTaps);
 }

@@ -3,7 +3,7 @@
 #   native/tests/device_check.sh [build folder]
 # STRIPED_CHECK: the steps, of
 #   operators hyena pieces attention   the test programs
-#   fourier           every Hyena operator by Fourier transform
+#   fourier           every Hyena operator by Fourier transform, on whole sequences and on pieces
 #   train             short trainings against the CPU, bf16, FP8, by graph
 #   faults            no device, too large, a lost loss, killed and resumed
 #   bench             striped-runner bench        kernels     the kernels' own benchmarks
@@ -19,8 +19,14 @@ build=$(cd "$build" && pwd)
 steps=${STRIPED_CHECK:-operators hyena pieces fourier attention train faults bench}
 [ "$steps" = all ] && steps="operators hyena pieces fourier attention train faults bench kernels memcheck racecheck initcheck"
 if [ -z "${STRIPED_CUDNN_PATH:-}" ] && command -v python3 >/dev/null; then
-  # cuDNN often comes with a Python package.
-  STRIPED_CUDNN_PATH=$(python3 -c 'import nvidia.cudnn as c; print(list(c.__path__)[0])' 2>/dev/null || true)
+  # cuDNN often comes with a Python package, and so does cuFFT where the toolkit is without.
+  packages="nvidia.cudnn"
+  ls /usr/local/cuda/lib64/libcufft.so.* >/dev/null 2>&1 || ldconfig -p 2>/dev/null | grep -q libcufft ||
+    packages="$packages nvidia.cufft nvidia.cu13"
+  for package in $packages; do
+    folder=$(python3 -c "import $package as p; print(list(p.__path__)[0])" 2>/dev/null || true)
+    STRIPED_CUDNN_PATH="${STRIPED_CUDNN_PATH:+$STRIPED_CUDNN_PATH:}$folder"
+  done
   export STRIPED_CUDNN_PATH
 fi
 log=$build/check.log
@@ -28,7 +34,7 @@ cmake -S "$here" -B "$build" -DSTRIPED_CUDA=ON -DSTRIPED_ADDON=OFF -DCMAKE_BUILD
   cat "$log"
   exit 1
 }
-targets="striped-runner test_cuda_operators test_cuda_hyena test_cuda_pieces test_cuda_attention_parts"
+targets="striped-runner test_cuda_operators test_cuda_hyena test_cuda_pieces test_cuda_attention_parts test_cuda_fourier_parts"
 case $steps in *kernels*) targets="$targets bench_cuda_operators bench_cuda_fir bench_cuda_modal" ;; esac
 # shellcheck disable=SC2086 # a list of words
 cmake --build "$build" -j"$(nproc)" --target $targets >>"$log" 2>&1 || {
@@ -77,7 +83,7 @@ check() {
     operators) "$build/test_cuda_operators" ;;
     hyena) "$build/test_cuda_hyena" ;;
     pieces) "$build/test_cuda_pieces" ;;
-    fourier) STRIPED_HYENA=fft "$build/test_cuda_hyena" ;;
+    fourier) STRIPED_HYENA=fft "$build/test_cuda_hyena" && "$build/test_cuda_fourier_parts" ;;
     attention) "$build/test_cuda_attention_parts" ;;
     train) training ;;
     faults) compile && python3 "$here/tests/device_faults.py" "$build/striped-runner" "$plan" "$build/faults" ;;

@@ -23,7 +23,7 @@ function assertPassed({ status, signal, stdout, stderr }: SpawnSyncReturns<strin
 // Programs of their own that need a GPU; CMake builds them where there is a CUDA toolkit with cuBLASLt.
 describe('native CUDA backend', function () {
   this.timeout(TIMEOUT_MS);
-  for (const subject of ['cuda_operators', 'cuda_attention_parts', 'cuda_hyena', 'cuda_pieces']) {
+  for (const subject of ['cuda_operators', 'cuda_attention_parts', 'cuda_hyena', 'cuda_pieces', 'cuda_fourier_parts']) {
     const executable = join(BUILD, `test_${subject}`);
     if (!existsSync(executable)) {
       skipped(subject, 'this build has no CUDA backend (docs/gpu.md)');
@@ -60,6 +60,12 @@ describe('native CUDA kernels, emulated', function () {
       });
     }
   }
+
+  it('the same by Fourier transform', () => {
+    const env = { ...process.env, STRIPED_HYENA: 'fft' };
+    assertPassed(spawnSync(EMULATED, ['one'], { encoding: 'utf8', env }));
+    assertPassed(spawnSync(join(dirname(EMULATED), 'test_fourier_parts_emulated'), { encoding: 'utf8' }));
+  });
 
   it('finds races where there are some', () => {
     const { status, stdout } = spawnSync(join(dirname(EMULATED), 'test_emulation'), {

@@ -157,10 +157,11 @@ dim3 grid_of(const FourierPart& part, const Slice& slice) {
               static_cast<unsigned>(ceil_div(part.rows, kRows)), static_cast<unsigned>(part.batch));
 }
 
-// Tokens of a block of the featurizer's gradient, whose sums are then at most a few hundred a sequence.
+// Tokens of a block of the featurizer's gradient: so many that sums of blocks take little memory, and so few
+// that fp32 sums over a block are exact enough.
 int featurizer_rows(const HyenaShape& shape) {
-  constexpr std::int64_t most = 128;
-  return static_cast<int>(ceil_div(ceil_div(shape.length, most), kRows) * kRows);
+  constexpr std::int64_t blocks = 128, most = 16;
+  return static_cast<int>(std::min(most, ceil_div(ceil_div(shape.length, blocks), kRows)) * kRows);
 }
 
 struct Buffers : parallel::Carver {

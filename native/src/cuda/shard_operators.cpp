@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "attention.h"
+#include "hyena_fourier_parts.h"
 #include "hyena_gates.h"
 #include "operators.h"
 #include "rows.h"
@@ -70,18 +71,26 @@ class CudaShardOperators final : public ShardOperators {
     missing("states of Hyena-LI");
   }
 
-  void fourier_add(const FourierPart&, int, const void*, std::int64_t, void*) override {
-    missing("Fourier transform");
+  void fourier_add(const FourierPart& part, int piece, const void* x, std::int64_t stride,
+                   void* spectrum) override {
+    setting_.enter();
+    cuda::fourier_add(part, piece, type(), x, stride, spectrum, stream());
   }
-  void fourier_take(const FourierPart&, int, const void*, void*, std::int64_t) override {
-    missing("Fourier transform");
+  void fourier_take(const FourierPart& part, int piece, const void* spectrum, void* x,
+                    std::int64_t stride) override {
+    setting_.enter();
+    cuda::fourier_take(part, piece, type(), spectrum, x, stride, stream());
   }
-  void fourier_filter(const FourierPart&, const HyenaShape&, const HyenaWeights&, void*) override {
-    missing("Fourier transform");
+  void fourier_filter(const FourierPart& part, const HyenaShape& s, const HyenaWeights& w,
+                      void* spectrum) override {
+    setting_.enter();
+    cuda::fourier_filter(part, s, w, spectrum, fourier_scratch(part, s), setting_.plans, stream());
   }
-  void fourier_filter_backward(const FourierPart&, const HyenaShape&, const HyenaWeights&, const void*, void*,
-                               const HyenaGradients&) override {
-    missing("Fourier transform");
+  void fourier_filter_backward(const FourierPart& part, const HyenaShape& s, const HyenaWeights& w,
+                               const void* u, void* g, const HyenaGradients& gradients) override {
+    setting_.enter();
+    cuda::fourier_filter_backward(part, s, w, u, g, gradients, fourier_scratch(part, s), setting_.plans,
+                                  stream());
   }
 
   void attention_split(const AttentionShape& s, std::int64_t rows, std::int64_t position, const void* qkv,
@@ -131,6 +140,10 @@ class CudaShardOperators final : public ShardOperators {
  private:
   ElementType type() const { return setting_.context.type; }
   cudaStream_t stream() const { return setting_.context.stream; }
+  void* fourier_scratch(const FourierPart& part, const HyenaShape& s) {
+    return setting_.context.scratch.reserve_bytes(fourier_filter_workspace(part, s, setting_.plans),
+                                                  setting_.context);
+  }
 
   ShardSetting setting_;
 };
