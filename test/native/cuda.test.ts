@@ -67,6 +67,14 @@ describe('native CUDA kernels, emulated', function () {
     assertPassed(spawnSync(join(dirname(EMULATED), 'test_fourier_parts_emulated'), { encoding: 'utf8' }));
   });
 
+  it('attention, by our own kernels and beside a stand-in for cuDNN', () => {
+    const program = join(dirname(EMULATED), 'attention', 'test_attention_emulated');
+    for (const cudnn of ['none', 'standin']) {
+      const env = { ...process.env, STANDIN_CUDNN: cudnn };
+      assertPassed(spawnSync(program, ['small'], { encoding: 'utf8', env }));
+    }
+  });
+
   it('finds races where there are some', () => {
     const { status, stdout } = spawnSync(join(dirname(EMULATED), 'test_emulation'), {
       encoding: 'utf8',

@@ -25,10 +25,22 @@ AttentionPart whole(const AttentionShape& s) {
   return {s.length, s.length, 0, s.heads, s.kv_heads, s.head_dim, s.window};
 }
 
-// Of y and dy.
-HeadStrides output_strides(const AttentionShape& s) {
-  const std::int64_t row = std::int64_t{s.heads} * s.head_dim;
+// Of rows with so many heads.
+HeadStrides row_strides(const AttentionShape& s, int heads) {
+  const std::int64_t row = std::int64_t{heads} * s.head_dim;
   return {s.length * row, s.head_dim, row};
+}
+HeadStrides packed_strides(const AttentionShape& s) { return row_strides(s, s.heads + 2 * s.kv_heads); }
+HeadStrides output_strides(const AttentionShape& s) { return row_strides(s, s.heads); }
+// Of q and k, which the rotary embedding takes to rows of their own.
+HeadStrides rotated_strides(const AttentionShape& s) {
+  return s.rope_base != 0 ? row_strides(s, s.heads + s.kv_heads) : packed_strides(s);
+}
+
+FusedShape fused_shape(const AttentionShape& s) {
+  const HeadStrides rotated = rotated_strides(s), packed = packed_strides(s);
+  return {s.batch, s.length, s.length, s.heads,           s.kv_heads, s.head_dim, true,  s.window,
+          rotated, rotated,  packed,   output_strides(s), packed,     packed,     packed};
 }
 
 }  // namespace
@@ -49,12 +61,9 @@ Attention::Attention(Context& context) : context_(context), deterministic_limit_
 
 Attention::~Attention() = default;
 
-const FusedAttention* Attention::fused(const AttentionShape& s) {
-  if (!session_ || s.head_dim % 8 != 0 || s.batch == 0 || s.length == 0) return nullptr;
-  // Of the rotation only whether there is one matters.
-  const std::vector<std::int64_t> key = {s.batch,    s.length, s.heads,         s.kv_heads,
-                                         s.head_dim, s.window, s.rope_base != 0};
-  const auto found = plans_.find(key);
+const FusedAttention* Attention::fused(const FusedShape& s) {
+  if (!session_ || s.head_dim % 8 != 0 || s.batch == 0 || s.queries == 0 || s.keys == 0) return nullptr;
+  const auto found = plans_.find(s);
   if (found != plans_.end()) return found->second.get();
   std::unique_ptr<FusedAttention> plan;
   try {
@@ -62,7 +71,7 @@ const FusedAttention* Attention::fused(const AttentionShape& s) {
   } catch (const Error& error) {
     missing_ = error.what();
   }
-  return plans_.emplace(key, std::move(plan)).first->second.get();
+  return plans_.emplace(s, std::move(plan)).first->second.get();
 }
 
 std::size_t Attention::rotated_bytes(const AttentionShape& s) const {
@@ -73,23 +82,19 @@ std::size_t Attention::rotated_bytes(const AttentionShape& s) const {
 }
 
 std::size_t Attention::workspace(const AttentionShape& s) {
-  const FusedAttention* plan = fused(s);
+  const FusedAttention* plan = fused(fused_shape(s));
   const std::size_t delta = static_cast<std::size_t>(s.batch * s.heads * s.length) * sizeof(float);
   return rotated_bytes(s) + (plan ? std::max(plan->forward_workspace(), plan->backward_workspace()) : delta);
 }
 
 Attention::Heads Attention::rotate(const AttentionShape& s, const void* qkv, void* workspace) {
   const std::size_t element = size_of_element(context_.type);
-  const auto strides = [&](int heads) {
-    const std::int64_t row = std::int64_t{heads} * s.head_dim;
-    return HeadStrides{s.length * row, s.head_dim, row};
-  };
   const auto at = [&](const void* base, int head) {
     return static_cast<const void*>(static_cast<const char*>(base) +
                                     static_cast<std::size_t>(head) * s.head_dim * element);
   };
   const int rotated = s.heads + s.kv_heads;
-  const HeadStrides packed = strides(s.heads + 2 * s.kv_heads), close = strides(rotated);
+  const HeadStrides packed = packed_strides(s), close = rotated_strides(s);
   if (s.rope_base == 0) return {{qkv, packed}, {at(qkv, s.heads), packed}, {at(qkv, rotated), packed}};
   rope(context_, s, {s.batch, s.length, 0, rotated, rotated}, {qkv, packed}, {workspace, close}, false);
   return {{workspace, close}, {at(workspace, s.heads), close}, {at(qkv, rotated), packed}};
@@ -98,7 +103,7 @@ Attention::Heads Attention::rotate(const AttentionShape& s, const void* qkv, voi
 void Attention::forward(const AttentionShape& s, const void* qkv, void* y, float* statistics,
                         void* workspace) {
   const Heads heads = rotate(s, qkv, workspace);
-  if (const FusedAttention* plan = fused(s)) {
+  if (const FusedAttention* plan = fused(fused_shape(s))) {
     FusedAttention::Arrays arrays{};
     arrays.q = heads.q.data, arrays.k = heads.k.data, arrays.v = heads.v.data;
     arrays.output = y, arrays.statistics = statistics;
@@ -117,8 +122,8 @@ void Attention::backward(const AttentionShape& s, const void* qkv, const void* y
   char* dk = dq + s.heads * head;
   char* dv = dk + s.kv_heads * head;
   char* scratch = static_cast<char*>(workspace) + rotated_bytes(s);
-  const HeadStrides packed = heads.v.strides, output = output_strides(s);
-  if (const FusedAttention* plan = fused(s)) {
+  const HeadStrides packed = packed_strides(s), output = output_strides(s);
+  if (const FusedAttention* plan = fused(fused_shape(s))) {
     const FusedAttention::Arrays arrays{
         heads.q.data, heads.k.data, heads.v.data, y, dy, dq, dk, dv, nullptr, const_cast<float*>(statistics)};
     plan->backward(arrays, scratch);

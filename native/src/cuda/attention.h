@@ -2,13 +2,13 @@
 // ours otherwise. The rotated q and k live in the caller's workspace.
 #pragma once
 
+#include <compare>
 #include <map>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "context.h"
-#include "striped/shard_operators.h"
+#include "operators.h"
 
 namespace striped::cuda {
 
@@ -16,31 +16,42 @@ namespace cudnn {
 class Session;
 }
 
+// What a fused kernel takes: `batch` sequences of queries on keys, all of which a query sees, or (`causal`,
+// as many queries as keys) those up to its own and within the window.
+struct FusedShape {
+  std::int64_t batch, queries, keys;
+  int heads, kv_heads, head_dim;
+  bool causal;
+  std::int64_t window;                 // as in AttentionShape
+  HeadStrides q, k, v, y, dq, dk, dv;  // dy lies like y
+  auto operator<=>(const FusedShape&) const = default;
+};
+
 // The fused forward and backward of one shape.
 class FusedAttention {
  public:
   // Throws Error "cudnn" where cuDNN does not take the shape. A backward pass whose sums come in a fixed
   // order is chosen unless its workspace would exceed `deterministic_limit` bytes.
-  FusedAttention(const cudnn::Session&, const AttentionShape&, std::size_t deterministic_limit);
+  FusedAttention(const cudnn::Session&, const FusedShape&, std::size_t deterministic_limit);
   ~FusedAttention();
 
   struct Arrays {
     const void *q, *k, *v, *y, *dy;
     void *dq, *dk, *dv, *output;
-    float* statistics;
+    float* statistics;  // [batch, heads, queries]
   };
   std::size_t forward_workspace() const;
   std::size_t backward_workspace() const;
   bool deterministic() const;
   void forward(const Arrays&, void* workspace) const;
+  // y and statistics may be those of more keys than these.
   void backward(const Arrays&, void* workspace) const;
 
  private:
   struct Forward;
   struct Backward;
-  static std::int64_t kv_heads_together(const AttentionShape&, std::int64_t sequences, std::size_t limit);
 
-  AttentionShape shape_;
+  FusedShape shape_;
   std::int64_t part_batch_ = 0, part_kv_heads_ = 0;  // of one call of the backward pass
   std::unique_ptr<Forward> forward_;
   std::unique_ptr<Backward> backward_;
@@ -66,7 +77,8 @@ class Attention {
 
  private:
   // Null where our own kernels serve the shape.
-  const FusedAttention* fused(const AttentionShape&);
+  const FusedAttention* fused(const FusedShape&);
+  const FusedAttention* fused(const AttentionPart&);
   std::size_t rotated_bytes(const AttentionShape&) const;
   struct Heads;
   Heads rotate(const AttentionShape&, const void* qkv, void* workspace);
@@ -74,7 +86,7 @@ class Attention {
   Context& context_;
   std::unique_ptr<cudnn::Session> session_;
   std::size_t deterministic_limit_;
-  std::map<std::vector<std::int64_t>, std::unique_ptr<FusedAttention>> plans_;
+  std::map<FusedShape, std::unique_ptr<FusedAttention>> plans_;
   std::string missing_;
 };
 

@@ -20,45 +20,40 @@ using cudnn::Tensor;
 constexpr std::size_t kAlign = 256;
 std::size_t align(std::size_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
 
-// Shapes and strides of the arrays as they lie in memory, for some of the sequences and heads of an
-// attention. q and k may have been rotated into rows of their own.
+// Shapes and strides of arrays in memory, and of those between operations, for some of the sequences and kv
+// heads of an attention.
 struct Geometry {
-  std::int64_t batch, heads, kv_heads, length, dim;
-  std::int64_t rotated_stride;    // of a token in the array with q and k
-  std::int64_t packed_stride;     // of a token in qkv and dqkv
-  std::int64_t output_stride;     // of a token in y and dy
+  std::int64_t batch, heads, kv_heads, queries, keys, dim;
   std::int64_t statistic_stride;  // of a sequence in the statistics
 
-  Geometry(const AttentionShape& s, std::int64_t sequences, std::int64_t kv_heads_of_part)
+  Geometry(const FusedShape& s, std::int64_t sequences, std::int64_t kv_heads_of_part)
       : batch(sequences),
         heads(s.heads / s.kv_heads * kv_heads_of_part),
         kv_heads(kv_heads_of_part),
-        length(s.length),
-        dim(s.head_dim) {
-    packed_stride = static_cast<std::int64_t>(s.heads + 2 * s.kv_heads) * dim;
-    rotated_stride = s.rope_base != 0 ? static_cast<std::int64_t>(s.heads + s.kv_heads) * dim : packed_stride;
-    output_stride = s.heads * dim;
-    statistic_stride = s.heads * length;
-  }
-  Dimensions rows(std::int64_t count) const { return {batch, count, length, dim}; }
-  Dimensions row_strides(std::int64_t stride) const { return {length * stride, dim, stride, 1}; }
+        queries(s.queries),
+        keys(s.keys),
+        dim(s.head_dim),
+        statistic_stride(s.heads * s.queries) {}
+  Dimensions query_rows() const { return {batch, heads, queries, dim}; }
+  Dimensions key_rows(std::int64_t count) const { return {batch, count, keys, dim}; }
+  static Dimensions row_strides(const HeadStrides& s) { return {s.sequence, s.head, s.row, 1}; }
   // Keys and values of the score products: the head's dimensions come first.
-  Dimensions columns(std::int64_t count) const { return {batch, count, dim, length}; }
-  Dimensions column_strides(std::int64_t stride) const { return {length * stride, dim, 1, stride}; }
-  Dimensions scores() const { return {batch, heads, length, length}; }
-  Dimensions score_strides() const { return {heads * length * length, length * length, length, 1}; }
-  Dimensions transposed_score_strides() const {
-    return {heads * length * length, length * length, 1, length};
-  }
-  Dimensions statistics() const { return {batch, heads, length, 1}; }
-  Dimensions statistic_strides() const { return {statistic_stride, length, 1, 1}; }
+  Dimensions key_columns() const { return {batch, kv_heads, dim, keys}; }
+  static Dimensions column_strides(const HeadStrides& s) { return {s.sequence, s.head, 1, s.row}; }
+  Dimensions scores() const { return {batch, heads, queries, keys}; }
+  Dimensions score_strides() const { return {heads * queries * keys, queries * keys, keys, 1}; }
+  Dimensions turned_scores() const { return {batch, heads, keys, queries}; }
+  Dimensions turned_score_strides() const { return {heads * queries * keys, queries * keys, 1, keys}; }
+  Dimensions statistics() const { return {batch, heads, queries, 1}; }
+  Dimensions statistic_strides() const { return {statistic_stride, queries, 1, 1}; }
   // Of scratch arrays, packed.
-  Dimensions sum_strides() const { return {heads * length, length, 1, 1}; }
-  Dimensions packed_row_strides() const { return {heads * length * dim, length * dim, dim, 1}; }
+  Dimensions sum_strides() const { return {heads * queries, queries, 1, 1}; }
+  Dimensions packed_strides(std::int64_t rows) const { return {heads * rows * dim, rows * dim, dim, 1}; }
 };
 
 // Scores of keys after the query, or before its window, become -inf.
-Tensor mask(Graph& graph, const AttentionShape& s, const Tensor& scores, float hidden_score) {
+Tensor mask(Graph& graph, const FusedShape& s, const Tensor& scores, float hidden_score) {
+  if (!s.causal) return scores;
   const Tensor hidden = graph.scalar(hidden_score);
   const auto index = [&](std::int64_t axis) {
     return graph.pointwise(Pointwise::index, scores, nullptr, nullptr, Data::int32, Data::float32, {}, axis);
@@ -67,7 +62,7 @@ Tensor mask(Graph& graph, const AttentionShape& s, const Tensor& scores, float h
   const Tensor causal =
       graph.pointwise(Pointwise::greater_or_equal, row, &column, nullptr, Data::boolean, Data::boolean);
   const Tensor masked = graph.pointwise(Pointwise::select, scores, &hidden, &causal);
-  if (s.window == 0 || s.window >= s.length) return masked;
+  if (s.window == 0 || s.window >= s.keys) return masked;
   const Tensor window = graph.scalar(static_cast<float>(s.window));
   const Tensor second_hidden = graph.scalar(hidden_score);
   row = graph.pointwise(Pointwise::index, masked, nullptr, nullptr, Data::int32, Data::float32, {}, 2);
@@ -84,7 +79,7 @@ float hidden_score(const cudnn::Session& session) {
                                                : -std::numeric_limits<float>::infinity();
 }
 
-float score_scale(const AttentionShape& s) { return 1.0f / std::sqrt(static_cast<float>(s.head_dim)); }
+float score_scale(const FusedShape& s) { return 1.0f / std::sqrt(static_cast<float>(s.head_dim)); }
 
 }  // namespace
 
@@ -92,13 +87,13 @@ struct FusedAttention::Forward {
   Tensor q, k, v, y, statistics;
   cudnn::Plan plan;
 
-  static Forward build(const cudnn::Session& session, const AttentionShape& s) {
+  static Forward build(const cudnn::Session& session, const FusedShape& s) {
     const Geometry g(s, s.batch, s.kv_heads);
     Graph graph(session);
-    const Tensor q = graph.array(Data::bfloat16, g.rows(g.heads), g.row_strides(g.rotated_stride));
-    const Tensor k = graph.array(Data::bfloat16, g.columns(g.kv_heads), g.column_strides(g.rotated_stride));
-    const Tensor v = graph.array(Data::bfloat16, g.rows(g.kv_heads), g.row_strides(g.packed_stride));
-    const Tensor y = graph.array(Data::bfloat16, g.rows(g.heads), g.row_strides(g.output_stride));
+    const Tensor q = graph.array(Data::bfloat16, g.query_rows(), g.row_strides(s.q));
+    const Tensor k = graph.array(Data::bfloat16, g.key_columns(), g.column_strides(s.k));
+    const Tensor v = graph.array(Data::bfloat16, g.key_rows(g.kv_heads), g.row_strides(s.v));
+    const Tensor y = graph.array(Data::bfloat16, g.query_rows(), g.row_strides(s.y));
     const Tensor statistics = graph.array(Data::float32, g.statistics(), g.statistic_strides());
 
     const Tensor products = graph.virtual_array(Data::float32, g.scores(), g.score_strides());
@@ -130,37 +125,39 @@ struct FusedAttention::Backward {
   // dk or dv: the product over the queries, summed over the query heads of a kv head.
   static void sum_over_queries(Graph& graph, const Geometry& g, const Tensor& weights, const Tensor& rows,
                                const Tensor& result) {
-    const Tensor turned = graph.virtual_array(Data::bfloat16, g.scores(), g.transposed_score_strides());
+    const Tensor turned = graph.virtual_array(Data::bfloat16, g.turned_scores(), g.turned_score_strides());
     graph.reshape(weights, turned);
     if (g.heads == g.kv_heads) {
       graph.matmul(turned, rows, result);
       return;
     }
-    const Tensor all_heads = graph.virtual_array(Data::bfloat16, g.rows(g.heads), g.packed_row_strides());
+    const Tensor all_heads =
+        graph.virtual_array(Data::bfloat16, g.key_rows(g.heads), g.packed_strides(g.keys));
     graph.matmul(turned, rows, all_heads);
     graph.reduce(Reduction::sum, all_heads, result);
   }
 
-  static Backward build(const cudnn::Session& session, const AttentionShape& s, const Geometry& g,
+  static Backward build(const cudnn::Session& session, const FusedShape& s, const Geometry& g,
                         bool deterministic) {
     Graph graph(session);
-    const auto output = [&] {
-      return graph.array(Data::bfloat16, g.rows(g.heads), g.row_strides(g.output_stride));
+    const auto on_queries = [&](const HeadStrides& strides) {
+      return graph.array(Data::bfloat16, g.query_rows(), g.row_strides(strides));
     };
-    const auto gradient = [&](std::int64_t heads) {
-      return graph.array(Data::bfloat16, g.rows(heads), g.row_strides(g.packed_stride));
+    const auto turned_keys = [&](const HeadStrides& strides) {
+      return graph.array(Data::bfloat16, g.key_columns(), g.column_strides(strides));
     };
-    const Tensor q = graph.array(Data::bfloat16, g.rows(g.heads), g.row_strides(g.rotated_stride));
-    const Tensor k = graph.array(Data::bfloat16, g.columns(g.kv_heads), g.column_strides(g.rotated_stride));
-    const Tensor v = graph.array(Data::bfloat16, g.columns(g.kv_heads), g.column_strides(g.packed_stride));
-    const Tensor y = output(), dy = output();
+    const auto on_keys = [&](const HeadStrides& strides) {
+      return graph.array(Data::bfloat16, g.key_rows(g.kv_heads), g.row_strides(strides));
+    };
+    const Tensor q = on_queries(s.q), k = turned_keys(s.k), v = turned_keys(s.v);
+    const Tensor y = on_queries(s.y), dy = on_queries(s.y);
     const Tensor statistics = graph.array(Data::float32, g.statistics(), g.statistic_strides());
-    const Tensor dq = gradient(g.heads), dk = gradient(g.kv_heads), dv = gradient(g.kv_heads);
+    const Tensor dq = on_queries(s.dq), dk = on_keys(s.dk), dv = on_keys(s.dv);
     const Tensor scale = graph.scalar(score_scale(s)), one = graph.scalar(1.0f);
 
     // Σ_d dy · y of every query.
     const Tensor products = graph.virtual_array(
-        Data::float32, g.rows(g.heads), {g.heads * g.length * g.dim, g.length * g.dim, g.heads * g.dim, 1});
+        Data::float32, g.query_rows(), {g.heads * g.queries * g.dim, g.queries * g.dim, g.heads * g.dim, 1});
     graph.pointwise(Pointwise::multiply, dy, &y, nullptr, Data::float32, Data::float32, products);
     const Tensor sums = graph.virtual_array(Data::float32, g.statistics(), g.sum_strides());
     graph.reduce(Reduction::sum, products, sums);
@@ -184,18 +181,17 @@ struct FusedAttention::Backward {
     const Tensor score_gradients =
         graph.pointwise(Pointwise::multiply, weighted, &scale, nullptr, Data::float32);
     sum_over_queries(graph, g, score_gradients, q, dk);
-    const Tensor key_rows =
-        graph.virtual_array(Data::bfloat16, g.rows(g.kv_heads), g.row_strides(g.rotated_stride));
+    const Tensor key_rows = graph.virtual_array(Data::bfloat16, g.key_rows(g.kv_heads), g.row_strides(s.k));
     graph.reshape(k, key_rows);
     std::optional<Tensor> dq_sums;
     if (deterministic) {
       graph.matmul(score_gradients, key_rows, dq);
     } else {
-      dq_sums = graph.array(Data::float32, g.rows(g.heads), g.packed_row_strides());
+      dq_sums = graph.array(Data::float32, g.query_rows(), g.packed_strides(g.queries));
       graph.matmul(score_gradients, key_rows, *dq_sums);
       graph.pointwise(Pointwise::identity, *dq_sums, nullptr, nullptr, Data::float32, Data::float32, dq);
     }
-    const std::size_t queries = static_cast<std::size_t>(g.batch * g.heads * g.length) * sizeof(float);
+    const std::size_t queries = static_cast<std::size_t>(g.batch * g.heads * g.queries) * sizeof(float);
     return {q,
             k,
             v,
@@ -215,12 +211,14 @@ struct FusedAttention::Backward {
   std::size_t workspace() const { return output_sums_bytes + dq_sums_bytes + plan.workspace(); }
 };
 
+namespace {
+
 // Sums of dq in a fixed order need the gradients of the scores in memory: two bytes a pair of tokens and
 // head. Heads (and sequences) are independent, so as many go together as fit.
-std::int64_t FusedAttention::kv_heads_together(const AttentionShape& s, std::int64_t sequences,
-                                               std::size_t limit) {
-  const double padded = std::ceil(static_cast<double>(s.length) / 64) * 64;
-  const double bytes = 2 * padded * padded * static_cast<double>(sequences * (s.heads / s.kv_heads));
+std::int64_t kv_heads_together(const FusedShape& s, std::int64_t sequences, std::size_t limit) {
+  const auto padded = [](std::int64_t rows) { return std::ceil(static_cast<double>(rows) / 64) * 64; };
+  const double bytes =
+      2 * padded(s.queries) * padded(s.keys) * static_cast<double>(sequences * (s.heads / s.kv_heads));
   for (std::int64_t count = s.kv_heads; count > 0; --count) {
     if (s.kv_heads % count == 0 && bytes * static_cast<double>(count) <= static_cast<double>(limit))
       return count;
@@ -228,7 +226,9 @@ std::int64_t FusedAttention::kv_heads_together(const AttentionShape& s, std::int
   return 0;
 }
 
-FusedAttention::FusedAttention(const cudnn::Session& session, const AttentionShape& s,
+}  // namespace
+
+FusedAttention::FusedAttention(const cudnn::Session& session, const FusedShape& s,
                                std::size_t deterministic_limit)
     : shape_(s), forward_(std::make_unique<Forward>(Forward::build(session, s))) {
   part_batch_ = s.batch;
@@ -267,26 +267,27 @@ void FusedAttention::forward(const Arrays& a, void* workspace) const {
 
 void FusedAttention::backward(const Arrays& a, void* workspace) const {
   const Backward& b = *backward_;
-  const Geometry whole(shape_, shape_.batch, shape_.kv_heads);
+  const FusedShape& s = shape_;
   char* memory = static_cast<char*>(workspace);
   constexpr std::int64_t kElement = 2;
-  for (std::int64_t sequence = 0; sequence < shape_.batch; sequence += part_batch_) {
-    for (std::int64_t kv_head = 0; kv_head < shape_.kv_heads; kv_head += part_kv_heads_) {
-      const std::int64_t head = kv_head * (shape_.heads / shape_.kv_heads);
-      const auto at = [&](const void* base, std::int64_t stride, std::int64_t first_head) -> const void* {
+  for (std::int64_t sequence = 0; sequence < s.batch; sequence += part_batch_) {
+    for (std::int64_t kv_head = 0; kv_head < s.kv_heads; kv_head += part_kv_heads_) {
+      const std::int64_t head = kv_head * (s.heads / s.kv_heads);
+      const auto at = [&](const void* base, const HeadStrides& strides,
+                          std::int64_t first_head) -> const void* {
         return static_cast<const char*>(base) +
-               (sequence * whole.length * stride + first_head * whole.dim) * kElement;
+               (sequence * strides.sequence + first_head * strides.head) * kElement;
       };
       std::vector<std::pair<std::int64_t, const void*>> arrays = {
-          {b.q.id, at(a.q, whole.rotated_stride, head)},
-          {b.k.id, at(a.k, whole.rotated_stride, kv_head)},
-          {b.v.id, at(a.v, whole.packed_stride, kv_head)},
-          {b.y.id, at(a.y, whole.output_stride, head)},
-          {b.dy.id, at(a.dy, whole.output_stride, head)},
-          {b.dq.id, at(a.dq, whole.packed_stride, head)},
-          {b.dk.id, at(a.dk, whole.packed_stride, kv_head)},
-          {b.dv.id, at(a.dv, whole.packed_stride, kv_head)},
-          {b.statistics.id, a.statistics + sequence * whole.statistic_stride + head * whole.length},
+          {b.q.id, at(a.q, s.q, head)},
+          {b.k.id, at(a.k, s.k, kv_head)},
+          {b.v.id, at(a.v, s.v, kv_head)},
+          {b.y.id, at(a.y, s.y, head)},
+          {b.dy.id, at(a.dy, s.y, head)},
+          {b.dq.id, at(a.dq, s.dq, head)},
+          {b.dk.id, at(a.dk, s.dk, kv_head)},
+          {b.dv.id, at(a.dv, s.dv, kv_head)},
+          {b.statistics.id, a.statistics + (sequence * s.heads + head) * s.queries},
           {b.output_sums.id, memory}};
       if (b.dq_sums) arrays.emplace_back(b.dq_sums->id, memory + b.output_sums_bytes);
       b.plan.run(arrays, memory + b.output_sums_bytes + b.dq_sums_bytes);

@@ -93,5 +93,9 @@ struct AttentionGradients {
 void attention_plain_backward(Context&, std::int64_t batch, const AttentionPart&, HeadView q, HeadView k,
                               HeadView v, HeadView y, const float* statistics, HeadView dy,
                               const AttentionGradients&, float* delta);
+// Takes the result of a part, bf16 with an even head_dim, into the one for the keys before; the arrays of
+// both lie as in striped::ShardOperators::attention_part.
+void attention_merge(Context&, const AttentionPart&, const void* part, const float* part_statistics,
+                     bool first, float* y, float* statistics);
 
 }  // namespace striped::cuda
