@@ -1,4 +1,5 @@
-// What all tensor-core LI kernels are told.
+// What all tensor-core LI kernels are told. Kernels for pieces of sequences are instances of their own
+// (`piece`), so that those for whole sequences carry nothing of what only pieces have.
 #pragma once
 
 #include "hyena_modal_tensor.h"
@@ -8,6 +9,7 @@ namespace striped::cuda::modal {
 
 struct Arguments {
   const __nv_bfloat16 *z, *dy;
+  const __nv_bfloat16* projections;  // of pieces: the rows of z before the first, or null
   const float *featurizer, *residues, *log_poles, *skip;
   int length, width, group_size, order;
   Layout layout;
@@ -20,6 +22,11 @@ struct Arguments {
     return {z + (static_cast<std::int64_t>(batch) * length * 3 + part) * width + first_channel,
             std::int64_t{3} * width};
   }
+  // The rows before those of projection(); null: zeros.
+  __device__ const __nv_bfloat16* history(int part, int batch, int first_channel) const {
+    if (projections == nullptr) return nullptr;
+    return projections + (static_cast<std::int64_t>(batch) * (kTaps - 1) * 3 + part) * width + first_channel;
+  }
   __device__ Source output_gradient(int batch, int first_channel) const {
     return {dy + static_cast<std::int64_t>(batch) * length * width + first_channel, width};
   }
@@ -29,11 +36,12 @@ struct Arguments {
   }
 };
 
-inline Arguments arguments_of(const HyenaShape& shape, const HyenaWeights& weights, const void* z,
-                              const void* dy) {
+inline Arguments arguments_of(const HyenaShape& shape, const HyenaWeights& weights,
+                              const HyenaSurroundings* around, const void* z, const void* dy) {
   Arguments a{};
   a.z = static_cast<const __nv_bfloat16*>(z);
   a.dy = static_cast<const __nv_bfloat16*>(dy);
+  if (around != nullptr) a.projections = static_cast<const __nv_bfloat16*>(around->projections);
   a.featurizer = static_cast<const float*>(weights.featurizer);
   a.residues = static_cast<const float*>(weights.residues);
   a.log_poles = static_cast<const float*>(weights.log_poles);

@@ -19,10 +19,19 @@ namespace {
 struct BackwardArguments {
   Arguments common;
   const float* kept;  // by the forward pass: [batch, tiles, width, 16], before each tile
-  States reversed;    // of g, where there are several strips
+  States reversed;    // of g, where there are several strips or a piece
   Sinks gradients;
-  __nv_bfloat16* dz;
+  __nv_bfloat16 *dz, *reach;
 };
+
+// What enters a piece's last strip: the state of g after it.
+[[maybe_unused]] __device__ inline void enter_state(float (&state)[2], const Arguments& a,
+                                                    const States& states, int batch, int channel,
+                                                    const Lane& lane) {
+  const std::int64_t index = static_cast<std::int64_t>(batch + 1) * a.layout.strips - 1;
+#pragma unroll
+  for (int m = 0; m < 2; ++m) state[m] = states.ends[a.state(index, channel, lane.g + 8 * m)];
+}
 
 // State of g after the first tile of a strip but the first, with what entered the strip.
 [[maybe_unused]] __device__ inline void warm_state(float (&state)[2], const Arguments& a,
@@ -42,6 +51,7 @@ struct BackwardArguments {
   }
 }
 
+template <bool piece>
 __global__ __launch_bounds__(kThreads, 1) void backward_kernel(const BackwardArguments b) {
 #if __CUDA_ARCH__ >= 900
   const Arguments& a = b.common;
@@ -60,12 +70,13 @@ __global__ __launch_bounds__(kThreads, 1) void backward_kernel(const BackwardArg
 
   const Source q = a.projection(0, batch, first_channel), k = a.projection(1, batch, first_channel),
                v = a.projection(2, batch, first_channel), dy = a.output_gradient(batch, first_channel);
+  const auto history = [&](int part) { return piece ? a.history(part, batch, first_channel) : nullptr; };
   const auto start_fetch = [&](int tile) {
     if (tile >= begin) {
       const std::uint32_t buffer = shared + tile % 2 * kStageBytes;
-      fetch<true, false, true>(q, buffer + kQuery, tile * kRows, a.length);
-      fetch<true, true, true>(k, buffer + kKey, tile * kRows, a.length);
-      fetch<true, true, true>(v, buffer + kValue, tile * kRows, a.length);
+      fetch<true, false, true>(q, buffer + kQuery, tile * kRows, a.length, history(0));
+      fetch<true, true, true>(k, buffer + kKey, tile * kRows, a.length, history(1));
+      fetch<true, true, true>(v, buffer + kValue, tile * kRows, a.length, history(2));
       fetch<false, true, true>(dy, buffer + kGradient, tile * kRows, a.length);
     }
     ptx::copy_async_commit();
@@ -82,7 +93,11 @@ __global__ __launch_bounds__(kThreads, 1) void backward_kernel(const BackwardArg
     const int local = 2 * warp + c, channel = first_channel + local;
     table.fill(local, a.filter(channel), a.skip == nullptr ? 0.0f : a.skip[channel],
                reinterpret_cast<FilterValues*>(raw + kTilesAt)[warp], lane);
-    if (warm) warm_state(q_carry[c], a, b.reversed, batch, last, channel, lane);
+    if (warm) {
+      warm_state(q_carry[c], a, b.reversed, batch, last, channel, lane);
+    } else if (piece) {
+      enter_state(q_carry[c], a, b.reversed, batch, channel, lane);
+    }
   }
 
   __syncthreads();
@@ -134,6 +149,12 @@ __global__ __launch_bounds__(kThreads, 1) void backward_kernel(const BackwardArg
           reinterpret_cast<std::uint32_t*>(b.dz + (row * 3 + part) * a.width + first_channel),
           run.run * kRun * stride + run.pair, stride, tokens};
     };
+    // The gradient d of a projection at the run's token i, where it is one of the piece's first.
+    const auto keep_reach = [&](int part, int i, std::uint32_t d) {
+      if (!piece || i >= kTaps - 1 || tile != 0 || run.run != 0) return;
+      const std::int64_t row = static_cast<std::int64_t>(batch) * (kTaps - 1) + i;
+      reinterpret_cast<std::uint32_t*>(b.reach + (row * 3 + part) * a.width + first_channel)[run.pair] = d;
+    };
     std::uint32_t x[kRun], next[2];
     load_run<false>(tiles, run, x);
     load_next<false>(tiles, run, edges[tile % 2 ^ 1][0], next);
@@ -148,6 +169,7 @@ __global__ __launch_bounds__(kThreads, 1) void backward_kernel(const BackwardArg
         const std::uint32_t d =
             ptx::multiply_bf16(run.raw(buffer + kGradient, i), i < kRun ? x[i % kRun] : next[i % 2]);
         out.push(featurizer, i, d);
+        keep_reach(0, i, d);
         if (i < kRun) {
           const std::uint32_t z0 = run.raw(buffer + kQuery, i);
           sums.add(d, z0, z1, z2);
@@ -174,6 +196,8 @@ __global__ __launch_bounds__(kThreads, 1) void backward_kernel(const BackwardArg
         const std::uint32_t dv = ptx::multiply_bf16(du, fk.apply(k0, k1, k2));
         k_out.push(fk, i, dk);
         v_out.push(fv, i, dv);
+        keep_reach(1, i, dk);
+        keep_reach(2, i, dv);
         if (i < kRun) {
           k_sums.add(dk, k0, k1, k2);
           v_sums.add(dv, v0, v1, v2);
@@ -205,27 +229,30 @@ std::size_t tensor_kept(const HyenaShape& shape) {
   return sizeof(float) * static_cast<std::size_t>(shape.batch * layout(shape).tiles * shape.width * kModes);
 }
 
-std::size_t tensor_workspace(const HyenaShape& shape) {
+std::size_t tensor_workspace(const HyenaShape& shape, bool piece) {
   const Layout l = layout(shape);
   const std::int64_t state = shape.width * kModes, parts = shape.batch * l.strips;
-  const std::int64_t states = l.strips > 1 ? shape.batch * (l.tiles + l.strips) * state : 0;
+  const std::int64_t states =
+      (l.strips > 1 ? shape.batch * l.tiles * state : 0) + (l.strips > 1 || piece ? parts * state : 0);
   return sizeof(float) * static_cast<std::size_t>(states + parts * shape.width * (2 * shape.order + 10));
 }
 
-void tensor_backward(const HyenaShape& shape, const HyenaWeights& weights, const void* z, const void* kept,
-                     const void* dy, void* dz, const HyenaGradients& gradients, void* workspace,
-                     cudaStream_t stream) {
+void tensor_backward(const HyenaShape& shape, const HyenaWeights& weights, const HyenaSurroundings* around,
+                     const void* z, const void* kept, const void* dy, void* dz, void* reach,
+                     const HyenaGradients& gradients, void* workspace, cudaStream_t stream) {
   BackwardArguments b{};
-  b.common = arguments_of(shape, weights, z, dy);
+  b.common = arguments_of(shape, weights, around, z, dy);
   b.kept = static_cast<const float*>(kept);
   b.dz = static_cast<__nv_bfloat16*>(dz);
+  b.reach = static_cast<__nv_bfloat16*>(reach);
   const Layout& l = b.common.layout;
   const std::int64_t state = shape.width * kModes, parts = shape.batch * l.strips, width = shape.width;
   float* next = static_cast<float*>(workspace);
   const auto take = [&](std::int64_t count) { return std::exchange(next, next + count); };
-  if (l.strips > 1) {
-    b.reversed = {take(shape.batch * l.tiles * state), take(shape.batch * l.strips * state)};
-    launch_states(shape, weights, z, dy, true, b.reversed, stream);
+  if (l.strips > 1) b.reversed.tiles = take(shape.batch * l.tiles * state);
+  if (l.strips > 1 || around != nullptr) {
+    b.reversed.ends = take(parts * state);
+    launch_states(shape, weights, around, z, dy, true, b.reversed, nullptr, stream);
   }
 
   // A gradient with one summand goes where it belongs; the others are added up in a fixed order.
@@ -244,7 +271,11 @@ void tensor_backward(const HyenaShape& shape, const HyenaWeights& weights, const
     *s.sink = is_whole(s) ? Sink{static_cast<float*>(s.gradient), 0, 1, s.inner, true}
                           : Sink{take(parts * s.inner * s.columns), s.inner * s.columns, s.columns, 1, false};
   }
-  launch<backward_kernel>(grid_of(shape, l), kThreads, kBackwardBytes, stream, b);
+  if (around != nullptr) {
+    launch<backward_kernel<true>>(grid_of(shape, l), kThreads, kBackwardBytes, stream, b);
+  } else {
+    launch<backward_kernel<false>>(grid_of(shape, l), kThreads, kBackwardBytes, stream, b);
+  }
   for (const Sum& s : sums) {
     if (s.gradient != nullptr && !is_whole(s)) {
       general::reduce(s.sink->data, parts, s.inner, s.columns, s.groups, nullptr, s.gradient, stream);

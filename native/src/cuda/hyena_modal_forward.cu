@@ -36,7 +36,7 @@ constexpr int kStateBytes = kStateStages * 2 * kHeadBytes + 2 * (kTileBytes + kS
 
 // A tile's inputs go through shared memory twice, as projections and as u (or g): while one tile is
 // multiplied, the next is featurized, with one barrier a tile.
-template <bool reversed>
+template <bool reversed, bool piece>
 __global__ __launch_bounds__(kThreads, 1) void states_kernel(const Arguments a, const States states) {
 #if __CUDA_ARCH__ >= 900
   std::uint8_t* const raw = ptx::dynamic_shared();
@@ -51,14 +51,15 @@ __global__ __launch_bounds__(kThreads, 1) void states_kernel(const Arguments a, 
   const int count = end - begin;
   const auto tile_of = [&](int i) { return reversed ? end - 1 - i : begin + i; };
 
+  const auto history = [&](int part) { return piece ? a.history(part, batch, first_channel) : nullptr; };
   const Source first = a.projection(reversed ? 0 : 1, batch, first_channel);
   const Source second =
       reversed ? a.output_gradient(batch, first_channel) : a.projection(2, batch, first_channel);
   const auto start_fetch = [&](int i) {
     if (i < count) {
       const std::uint32_t buffer = inputs + i % kStateStages * 2 * kHeadBytes;
-      fetch<true, false>(first, buffer, tile_of(i) * kRows, a.length);
-      fetch<!reversed, false>(second, buffer + kHeadBytes, tile_of(i) * kRows, a.length);
+      fetch<true, false>(first, buffer, tile_of(i) * kRows, a.length, history(reversed ? 0 : 1));
+      fetch<!reversed, false>(second, buffer + kHeadBytes, tile_of(i) * kRows, a.length, history(2));
     }
     ptx::copy_async_commit();
   };
@@ -118,22 +119,31 @@ __global__ __launch_bounds__(kThreads, 1) void states_kernel(const Arguments a, 
 #endif
 }
 
-// Strip ends become strip entries, in place: a thread a mode of a channel, double precision.
-__global__ void combine_kernel(const Arguments a, float* ends, bool reversed) {
+// Strip ends become strip entries, in place: a thread a mode of a channel, double precision. `entering` is
+// the state that comes to the first strip, and `leaving` becomes that behind the last one; both [batch,
+// order, width], and may be null. One strip's end is read for `leaving` only.
+__global__ void combine_kernel(const Arguments a, float* ends, const float* entering, float* leaving,
+                               bool reversed) {
   const std::int64_t i = blockIdx.x * static_cast<std::int64_t>(blockDim.x) + threadIdx.x;
   const std::int64_t row = static_cast<std::int64_t>(a.width) * kModes;
   if (i >= row) return;
-  const int channel = static_cast<int>(i / kModes);
-  const double factor = exp(static_cast<double>(a.filter(channel).log_pole(static_cast<int>(i % kModes))) *
-                            kRows * a.layout.strip_tiles);
+  const int channel = static_cast<int>(i / kModes), mode = static_cast<int>(i % kModes);
+  const int last = a.layout.strips - 1;
+  const double log_pole = a.filter(channel).log_pole(mode),
+               factor = exp(log_pole * kRows * a.layout.strip_tiles),
+               last_factor = exp(log_pole * kRows * (a.layout.tiles - last * a.layout.strip_tiles));
+  const std::int64_t outside = (static_cast<std::int64_t>(blockIdx.y) * a.order + mode) * a.width + channel;
+  const bool real = mode < a.order;
   float* states = ends + blockIdx.y * a.layout.strips * row + i;
-  double state = 0;
-  for (int s = 0; s < a.layout.strips; ++s) {
-    float& end = states[(reversed ? a.layout.strips - 1 - s : s) * row];
-    const double leaving = end;
+  double state = entering != nullptr && real ? entering[outside] : 0.0;
+  for (int s = 0; s <= last; ++s) {
+    const int strip = reversed ? last - s : s;
+    float& end = states[strip * row];
+    const double left = last > 0 || leaving != nullptr ? end : 0.0;
     end = static_cast<float>(state);
-    state = state * factor + leaving;
+    state = state * (strip == last ? last_factor : factor) + left;
   }
+  if (leaving != nullptr && real) leaving[outside] = static_cast<float>(state);
 }
 
 // ---- forward
@@ -144,7 +154,8 @@ constexpr int kForwardBytes = kStages * (3 * kHeadBytes + kTileBytes + kSumsByte
 
 // Between two barriers a block gates tile i-1, multiplies tile i and featurizes tile i+1, so that memory,
 // tensor cores and arithmetic overlap; q arrives two tiles later than k and v. The states before each tile
-// are kept for the backward pass.
+// are kept for the backward pass. `entries`, of strips, may be null.
+template <bool piece>
 __global__ __launch_bounds__(kThreads, 1) void forward_kernel(const Arguments a, const float* entries,
                                                               float* kept, __nv_bfloat16* y_out) {
 #if __CUDA_ARCH__ >= 900
@@ -161,15 +172,17 @@ __global__ __launch_bounds__(kThreads, 1) void forward_kernel(const Arguments a,
 
   const Source q = a.projection(0, batch, first_channel), k = a.projection(1, batch, first_channel),
                v = a.projection(2, batch, first_channel);
+  const auto history = [&](int part) { return piece ? a.history(part, batch, first_channel) : nullptr; };
   const auto start_fetch = [&](int interval) {
     const int key = interval + 3, query = interval + 1;
     if (key < count) {
       const std::uint32_t buffer = keys + key % kStages * 2 * kHeadBytes;
-      fetch<true, false>(k, buffer, (begin + key) * kRows, a.length);
-      fetch<true, false>(v, buffer + kHeadBytes, (begin + key) * kRows, a.length);
+      fetch<true, false>(k, buffer, (begin + key) * kRows, a.length, history(1));
+      fetch<true, false>(v, buffer + kHeadBytes, (begin + key) * kRows, a.length, history(2));
     }
     if (query >= 0 && query < count) {
-      fetch<true, false>(q, queries + query % kStages * kHeadBytes, (begin + query) * kRows, a.length);
+      fetch<true, false>(q, queries + query % kStages * kHeadBytes, (begin + query) * kRows, a.length,
+                         history(0));
     }
     ptx::copy_async_commit();
   };
@@ -190,7 +203,7 @@ __global__ __launch_bounds__(kThreads, 1) void forward_kernel(const Arguments a,
     input[c].make(values, lane);
     output[c].make(values, a.skip == nullptr ? 0.0f : a.skip[channel], lane);
     decay[c].make(filter, lane);
-    if (a.layout.strips > 1) {
+    if (entries != nullptr) {
       const std::int64_t index = static_cast<std::int64_t>(batch) * a.layout.strips + strip;
 #pragma unroll
       for (int m = 0; m < 2; ++m) carry[c][m] = entries[a.state(index, channel, lane.g + 8 * m)];
@@ -250,34 +263,46 @@ __global__ __launch_bounds__(kThreads, 1) void forward_kernel(const Arguments a,
 #endif
 }
 
-template <bool reversed>
+template <bool reversed, bool piece>
 void run_states(const HyenaShape& shape, const Arguments& a, const States& states, cudaStream_t stream) {
-  launch<states_kernel<reversed>>(grid_of(shape, a.layout), kThreads, kStateBytes, stream, a, states);
+  launch<states_kernel<reversed, piece>>(grid_of(shape, a.layout), kThreads, kStateBytes, stream, a, states);
+}
+
+template <bool piece>
+void run_forward(const HyenaShape& shape, const Arguments& a, const float* entries, void* y, void* kept,
+                 cudaStream_t stream) {
+  launch<forward_kernel<piece>>(grid_of(shape, a.layout), kThreads, kForwardBytes, stream, a, entries,
+                                static_cast<float*>(kept), static_cast<__nv_bfloat16*>(y));
 }
 
 }  // namespace
 
-void launch_states(const HyenaShape& shape, const HyenaWeights& weights, const void* z, const void* dy,
-                   bool reversed, const States& states, cudaStream_t stream) {
-  const Arguments a = arguments_of(shape, weights, z, dy);
-  if (reversed) {
-    run_states<true>(shape, a, states, stream);
-  } else {
-    run_states<false>(shape, a, states, stream);
+void launch_states(const HyenaShape& shape, const HyenaWeights& weights, const HyenaSurroundings* around,
+                   const void* z, const void* dy, bool reversed, const States& states, float* leaving,
+                   cudaStream_t stream) {
+  const Arguments a = arguments_of(shape, weights, around, z, dy);
+  if (a.layout.strips > 1 || leaving != nullptr) {
+    const auto run = reversed ? around != nullptr ? run_states<true, true> : run_states<true, false>
+                     : around != nullptr ? run_states<false, true>
+                                         : run_states<false, false>;
+    run(shape, a, states, stream);
   }
-  if (a.layout.strips == 1) return;
   const dim3 blocks(static_cast<unsigned>((shape.width * kModes + 255) / 256),
                     static_cast<unsigned>(shape.batch));
-  launch<combine_kernel>(blocks, 256, 0, stream, a, states.ends, reversed);
+  const void* entering = around == nullptr ? nullptr : reversed ? around->after : around->before;
+  launch<combine_kernel>(blocks, 256, 0, stream, a, states.ends, static_cast<const float*>(entering), leaving,
+                         reversed);
 }
 
-void tensor_forward(const HyenaShape& shape, const HyenaWeights& weights, const void* z, void* y, void* kept,
-                    void* workspace, cudaStream_t stream) {
-  float* entries = static_cast<float*>(workspace);
-  const Arguments a = arguments_of(shape, weights, z, nullptr);
-  if (a.layout.strips > 1) launch_states(shape, weights, z, nullptr, false, {nullptr, entries}, stream);
-  launch<forward_kernel>(grid_of(shape, a.layout), kThreads, kForwardBytes, stream, a, entries,
-                         static_cast<float*>(kept), static_cast<__nv_bfloat16*>(y));
+void tensor_forward(const HyenaShape& shape, const HyenaWeights& weights, const HyenaSurroundings* around,
+                    const void* z, void* y, void* kept, void* workspace, cudaStream_t stream) {
+  const Arguments a = arguments_of(shape, weights, around, z, nullptr);
+  const bool piece = around != nullptr;
+  float* entries = piece || a.layout.strips > 1 ? static_cast<float*>(workspace) : nullptr;
+  if (entries != nullptr) {
+    launch_states(shape, weights, around, z, nullptr, false, {nullptr, entries}, nullptr, stream);
+  }
+  (piece ? run_forward<true> : run_forward<false>)(shape, a, entries, y, kept, stream);
 }
 
 }  // namespace striped::cuda::modal

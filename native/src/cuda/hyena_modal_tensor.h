@@ -6,7 +6,7 @@
 
 #include <cstddef>
 
-#include "striped/backend.h"
+#include "striped/shard_operators.h"
 
 namespace striped::cuda::modal {
 
@@ -26,15 +26,21 @@ struct States {
 };
 
 bool tensor_supports(const HyenaShape&);
+// Pieces of sequences must consist of whole tiles: a state that comes from beyond an end must meet the end of
+// a tile.
+bool tensor_supports_piece(const HyenaShape&);
 std::size_t tensor_kept(const HyenaShape&);
-std::size_t tensor_workspace(const HyenaShape&);
-void tensor_forward(const HyenaShape&, const HyenaWeights&, const void* z, void* y, void* kept,
-                    void* workspace, cudaStream_t);
-void tensor_backward(const HyenaShape&, const HyenaWeights&, const void* z, const void* kept, const void* dy,
-                     void* dz, const HyenaGradients&, void* workspace, cudaStream_t);
+std::size_t tensor_workspace(const HyenaShape&, bool piece);
+// `around` null: whole sequences; `reach` is for pieces.
+void tensor_forward(const HyenaShape&, const HyenaWeights&, const HyenaSurroundings* around, const void* z,
+                    void* y, void* kept, void* workspace, cudaStream_t);
+void tensor_backward(const HyenaShape&, const HyenaWeights&, const HyenaSurroundings* around, const void* z,
+                     const void* kept, const void* dy, void* dz, void* reach, const HyenaGradients&,
+                     void* workspace, cudaStream_t);
 
 // First pass over strips: u = k' ⊙ v' forwards in time, or g = dy ⊙ q' backwards (`reversed`, dy not null).
-void launch_states(const HyenaShape&, const HyenaWeights&, const void* z, const void* dy, bool reversed,
-                   const States&, cudaStream_t);
+// `leaving` [batch, order, width], which may be null, becomes the states at the sequence's other end.
+void launch_states(const HyenaShape&, const HyenaWeights&, const HyenaSurroundings* around, const void* z,
+                   const void* dy, bool reversed, const States&, float* leaving, cudaStream_t);
 
 }  // namespace striped::cuda::modal

@@ -49,9 +49,10 @@ __device__ inline int team() { return threadIdx.x / kTeamThreads; }
 __device__ inline void team_barrier() { ptx::barrier_sync(1 + team(), kTeamThreads); }
 
 // Starts copying the 256 tokens from `first` (and two before, two after) to `buffer`; tokens outside the
-// sequence become zero. `by_team`: each team its own channels.
+// sequence become zero, or the two before it `history`. `by_team`: each team its own channels.
 template <bool head, bool tail, bool by_team = false>
-__device__ inline void fetch(const Source& source, std::uint32_t buffer, int first, int length) {
+__device__ inline void fetch(const Source& source, std::uint32_t buffer, int first, int length,
+                             const __nv_bfloat16* history = nullptr) {
   const int part = by_team ? threadIdx.x % 2 + 2 * team() : threadIdx.x % 4;
   const int row = by_team ? threadIdx.x % kTeamThreads / 2 : threadIdx.x / 4;
   const std::uint32_t to = buffer + part * 16 + (row / kRun + 1) * kRunBytes + row % kRun * 64;
@@ -71,7 +72,13 @@ __device__ inline void fetch(const Source& source, std::uint32_t buffer, int fir
   };
   copy(first + row, to);
   copy(first + row + 128, to + 128 / kRun * kRunBytes);
-  if (head && row < 2) copy(first + row - 2, before);
+  if (head && row < 2) {
+    if (first == 0 && history != nullptr) {
+      ptx::copy_async(before, history + row * source.stride + part * 8, true);
+    } else {
+      copy(first + row - 2, before);
+    }
+  }
   if (tail && row >= 2 && row < 4) copy(first + kRows + row - 2, after);
 }
 
