@@ -42,7 +42,7 @@ Form form_of(const HyenaShape& shape, ElementType type) {
 }  // namespace
 
 std::size_t hyena_kept(const HyenaShape& shape, ElementType type) {
-  return form_of(shape, type) == Form::modal ? modal_kept(shape, type) : 0;
+  return form_of(shape, type) == Form::modal ? modal_kept(shape, type, false) : 0;
 }
 
 std::size_t hyena_workspace(const HyenaShape& shape, ElementType type, FourierPlans& plans) {
@@ -52,7 +52,7 @@ std::size_t hyena_workspace(const HyenaShape& shape, ElementType type, FourierPl
     case Form::direct:
       return direct_workspace(shape, type);
     case Form::modal:
-      return modal_workspace(shape, type);
+      return modal_workspace(shape, type, false);
     default:
       return fourier_workspace(shape, plans);
   }
@@ -66,7 +66,7 @@ void hyena_forward(const HyenaShape& shape, const HyenaWeights& weights, Element
     case Form::direct:
       return direct_forward(shape, weights, type, {}, shape.length, z, y, stream);
     case Form::modal:
-      return modal_forward(shape, weights, type, z, y, kept, workspace, stream);
+      return modal_forward(shape, weights, type, nullptr, z, y, kept, workspace, stream);
     default:
       fourier_forward(shape, weights, type, z, y, workspace, plans, stream);
   }
@@ -81,7 +81,8 @@ void hyena_backward(const HyenaShape& shape, const HyenaWeights& weights, Elemen
     case Form::direct:
       return direct_backward(shape, weights, type, z, dy, dz, gradients, workspace, stream);
     case Form::modal:
-      return modal_backward(shape, weights, type, z, kept, dy, dz, gradients, workspace, stream);
+      return modal_backward(shape, weights, type, nullptr, z, kept, dy, dz, nullptr, gradients, workspace,
+                            stream);
     default:
       fourier_backward(shape, weights, type, z, dy, dz, gradients, workspace, plans, stream);
   }

@@ -27,8 +27,8 @@ Tensors<T> tensors_of(const HyenaShape& shape, const HyenaWeights& weights, cons
           shape.featurizer_taps};
 }
 
-// A featurized projection of one channel of one sequence.
-template <class T>
+// A featurized projection of one channel of one sequence; not `piece`: one that nothing lies before.
+template <class T, bool piece = true>
 struct Projection {
   const T *column, *past;  // of tokens from 0 on, and before
   std::int64_t stride;
@@ -52,6 +52,7 @@ struct Projection {
     for (int i = 0; i < kMaxFeaturizerTaps; ++i) tap[i] = i < taps ? weights[i] : 0.0f;
   }
   __device__ float raw(int token) const {
+    if (!piece) return token >= 0 && token < length ? to_float(column[token * stride]) : 0.0f;
     return token >= first && token < length ? to_float((token < 0 ? past : column)[token * stride]) : 0.0f;
   }
   // Tokens begin … begin + Rows - 1; zero where the sequence has none near.

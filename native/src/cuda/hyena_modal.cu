@@ -7,6 +7,7 @@
 #include "hyena_modal_scan.h"
 #include "hyena_modal_tensor.h"
 #include "hyena_modal_tile.cuh"
+#include "launch.h"
 #include "striped/error.h"
 
 namespace striped::cuda {
@@ -15,13 +16,26 @@ namespace {
 
 constexpr std::int64_t kShortestStrip = 4;  // tiles
 
-bool use_tensor(const HyenaShape& shape, ElementType type) {
+bool use_tensor(const HyenaShape& shape, ElementType type, bool piece) {
   if (shape.order > kMaxOrder) {
     throw Error("unsupported", "Hyena-LI on CUDA takes up to " + std::to_string(kMaxOrder) +
                                    " exponentials a filter, this layer has " + std::to_string(shape.order) +
                                    ": lower its order, or run with --backend cpu");
   }
-  return type == ElementType::bf16 && tensor_supports(shape);
+  return type == ElementType::bf16 && (piece ? tensor_supports_piece(shape) : tensor_supports(shape));
+}
+
+// to += λ^length · from, a thread a channel of a mode (blockIdx.y); [count, modes, width].
+__global__ void carry_kernel(const float* log_poles, std::int64_t length, std::int64_t count,
+                             std::int64_t width, std::int64_t group_size, const float* from, float* to) {
+  const std::int64_t channel = blockIdx.x * static_cast<std::int64_t>(blockDim.x) + threadIdx.x;
+  if (channel >= width) return;
+  const double log_pole = log_poles[channel / group_size * gridDim.y + blockIdx.y],
+               power = exp(log_pole * static_cast<double>(length));
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t at = (i * gridDim.y + blockIdx.y) * width + channel;
+    to[at] = static_cast<float>(to[at] + power * from[at]);
+  }
 }
 
 }  // namespace
@@ -41,31 +55,61 @@ Layout layout(const HyenaShape& shape) {
           static_cast<int>(strip_tiles)};
 }
 
+bool tensor_supports_piece(const HyenaShape& shape) {
+  return tensor_supports(shape) && shape.length % kRows == 0;
+}
+
 }  // namespace modal
 
-std::size_t modal_kept(const HyenaShape& shape, ElementType type) {
-  return modal::use_tensor(shape, type) ? modal::tensor_kept(shape) : 0;
+std::size_t modal_kept(const HyenaShape& shape, ElementType type, bool piece) {
+  return modal::use_tensor(shape, type, piece) ? modal::tensor_kept(shape) : 0;
 }
 
-std::size_t modal_workspace(const HyenaShape& shape, ElementType type) {
-  return modal::use_tensor(shape, type) ? modal::tensor_workspace(shape) : modal::scan_workspace(shape);
+std::size_t modal_workspace(const HyenaShape& shape, ElementType type, bool piece) {
+  return modal::use_tensor(shape, type, piece) ? modal::tensor_workspace(shape, piece)
+                                               : modal::scan_workspace(shape);
 }
 
-void modal_forward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type, const void* z,
-                   void* y, void* kept, void* workspace, cudaStream_t stream) {
-  if (modal::use_tensor(shape, type)) {
-    return modal::tensor_forward(shape, weights, z, y, kept, workspace, stream);
+void modal_forward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type,
+                   const HyenaSurroundings* around, const void* z, void* y, void* kept, void* workspace,
+                   cudaStream_t stream) {
+  if (modal::use_tensor(shape, type, around != nullptr)) {
+    return modal::tensor_forward(shape, weights, around, z, y, kept, workspace, stream);
   }
-  modal::scan_forward(shape, weights, type, z, y, workspace, stream);
+  modal::scan_forward(shape, weights, type, around, z, y, workspace, stream);
 }
 
-void modal_backward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type, const void* z,
-                    const void* kept, const void* dy, void* dz, const HyenaGradients& gradients,
-                    void* workspace, cudaStream_t stream) {
-  if (modal::use_tensor(shape, type)) {
-    return modal::tensor_backward(shape, weights, z, kept, dy, dz, gradients, workspace, stream);
+void modal_backward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type,
+                    const HyenaSurroundings* around, const void* z, const void* kept, const void* dy,
+                    void* dz, void* reach, const HyenaGradients& gradients, void* workspace,
+                    cudaStream_t stream) {
+  if (modal::use_tensor(shape, type, around != nullptr)) {
+    return modal::tensor_backward(shape, weights, around, z, kept, dy, dz, reach, gradients, workspace,
+                                  stream);
   }
-  modal::scan_backward(shape, weights, type, z, dy, dz, gradients, workspace, stream);
+  modal::scan_backward(shape, weights, type, around, z, dy, dz, reach, gradients, workspace, stream);
+}
+
+void modal_states(const HyenaShape& shape, const HyenaWeights& weights, ElementType type,
+                  const void* projections, const void* z, const void* dy, void* states, void* workspace,
+                  cudaStream_t stream) {
+  float* const out = static_cast<float*>(states);
+  if (modal::use_tensor(shape, type, true)) {
+    const HyenaSurroundings around{projections, nullptr, nullptr};
+    return modal::launch_states(shape, weights, &around, z, dy, dy != nullptr,
+                                {nullptr, static_cast<float*>(workspace)}, out, stream);
+  }
+  modal::scan_states(shape, weights, type, projections, z, dy, out, workspace, stream);
+}
+
+void modal_carry(const HyenaShape& shape, const HyenaWeights& weights, std::int64_t count, const void* from,
+                 void* to, cudaStream_t stream) {
+  constexpr int threads = 128;
+  const dim3 grid(static_cast<unsigned>((shape.width + threads - 1) / threads),
+                  static_cast<unsigned>(shape.order));
+  launch<modal::carry_kernel>(grid, threads, 0, stream, static_cast<const float*>(weights.log_poles),
+                              shape.length, count, shape.width, shape.width / shape.groups,
+                              static_cast<const float*>(from), static_cast<float*>(to));
 }
 
 }  // namespace striped::cuda

@@ -9,12 +9,20 @@
 
 namespace striped::cuda {
 
-// All throw Error "unsupported" for more than 32 exponentials a filter.
-std::size_t modal_kept(const HyenaShape&, ElementType);
-std::size_t modal_workspace(const HyenaShape&, ElementType);
-void modal_forward(const HyenaShape&, const HyenaWeights&, ElementType, const void* z, void* y, void* kept,
-                   void* workspace, cudaStream_t);
-void modal_backward(const HyenaShape&, const HyenaWeights&, ElementType, const void* z, const void* kept,
-                    const void* dy, void* dz, const HyenaGradients&, void* workspace, cudaStream_t);
+// All but modal_carry throw Error "unsupported" for more than 32 exponentials a filter. For pieces of
+// sequences `around` is what lies around them, and `reach` that of ShardOperators::hyena_piece_backward; for
+// whole sequences both are null.
+std::size_t modal_kept(const HyenaShape&, ElementType, bool piece);
+std::size_t modal_workspace(const HyenaShape&, ElementType, bool piece);
+void modal_forward(const HyenaShape&, const HyenaWeights&, ElementType, const HyenaSurroundings* around,
+                   const void* z, void* y, void* kept, void* workspace, cudaStream_t);
+void modal_backward(const HyenaShape&, const HyenaWeights&, ElementType, const HyenaSurroundings* around,
+                    const void* z, const void* kept, const void* dy, void* dz, void* reach,
+                    const HyenaGradients&, void* workspace, cudaStream_t);
+// ShardOperators::hyena_states and hyena_carry.
+void modal_states(const HyenaShape&, const HyenaWeights&, ElementType, const void* projections, const void* z,
+                  const void* dy, void* states, void* workspace, cudaStream_t);
+void modal_carry(const HyenaShape&, const HyenaWeights&, std::int64_t count, const void* from, void* to,
+                 cudaStream_t);
 
 }  // namespace striped::cuda

@@ -13,6 +13,9 @@
 // Backward, with u = k' ⊙ v', g = dy ⊙ q' and, for each mode, s_t = λ·s_{t-1} + u_t, m_t = λ·(m_{t-1} +
 // s_{t-1}) (m = 0 at a chunk's start), p_t = λ·p_{t+1} + g_t (P: p at the start of the next chunk):
 //   dR = Σ_t g_t·s_t,   d log λ = R·(Σ_t g_t·m_t + Σ_chunks λ·P·m_last).
+// A piece of a sequence (`piece`) differs in what its first and last chunk are entered with, and so in that
+// its last chunk ends where the piece does. What states come to over pieces is that of the whole: a step of
+// time from s_{t-1} to p_t counts in the chunk of t.
 namespace striped::cuda::modal {
 namespace {
 
@@ -35,6 +38,13 @@ struct Arguments {
   const float* skip;
   float *entering,
       *leaving;  // [batch, chunks, order, width]: states u enters a chunk with, g leaves it with (P)
+};
+
+// States at the ends of pieces, [batch, order, width]: what u enters them with, g leaves them with, and what
+// one of the two becomes at the other end. Each may be null.
+struct Ends {
+  const float *before, *after;
+  float* beyond;
 };
 
 struct Place {
@@ -66,12 +76,12 @@ struct Filter {
 
 constexpr int kStep = 8;  // tokens featurized at a time
 
-template <class T, int N>
+template <class T, int N, bool piece>
 __global__ __launch_bounds__(kLanes) void states_kernel(const Arguments<T> a, bool gradients) {
   const Place p;
   if (p.channel >= a.tensors.width) return;
   const Filter<N> filter(a.modes, p.channel);
-  const Projection<T> k(a.tensors, p.batch, 1, p.channel), v(a.tensors, p.batch, 2, p.channel),
+  const Projection<T, piece> k(a.tensors, p.batch, 1, p.channel), v(a.tensors, p.batch, 2, p.channel),
       q(a.tensors, p.batch, 0, p.channel);
   float s[N] = {}, r[N] = {}, power[N];
 #pragma unroll
@@ -82,6 +92,7 @@ __global__ __launch_bounds__(kLanes) void states_kernel(const Arguments<T> a, bo
     v.run(t, by);
 #pragma unroll
     for (int i = 0; i < kStep; ++i) {
+      if (piece && t + i >= a.tensors.length) break;
 #pragma unroll
       for (int n = 0; n < N; ++n) s[n] = filter.pole[n] * s[n] + x[i] * by[i];
     }
@@ -106,18 +117,20 @@ __global__ __launch_bounds__(kLanes) void states_kernel(const Arguments<T> a, bo
   }
 }
 
-// From what each chunk leaves to what it is entered with, in place; blockIdx.y: batch, blockIdx.z: 1 for g,
-// backwards.
+// From what each chunk leaves to what it is entered with, in place; blockIdx.y: batch, direction +
+// blockIdx.z: 1 for g, backwards.
 template <class T>
-__global__ void combine_kernel(const Arguments<T> a, int chunks) {
+__global__ void combine_kernel(const Arguments<T> a, const Ends ends, int chunks, int direction) {
   const std::int64_t row = static_cast<std::int64_t>(a.modes.order) * a.tensors.width;
   const std::int64_t i = blockIdx.x * static_cast<std::int64_t>(blockDim.x) + threadIdx.x;
   if (i >= row) return;
   const int channel = static_cast<int>(i % a.tensors.width), n = static_cast<int>(i / a.tensors.width);
-  const double factor = exp(static_cast<double>(a.modes.log_poles[a.modes.at(channel, n)]) * kChunk);
-  const bool backwards = blockIdx.z == 1;
+  const double log_pole = a.modes.log_poles[a.modes.at(channel, n)], factor = exp(log_pole * kChunk),
+               last_factor = exp(log_pole * (a.tensors.length - (chunks - 1) * kChunk));
+  const bool backwards = direction + blockIdx.z == 1;
   float* states = (backwards ? a.leaving : a.entering) + blockIdx.y * chunks * row + i;
-  double state = 0;
+  const float* outside = backwards ? ends.after : ends.before;
+  double state = outside == nullptr ? 0.0f : outside[blockIdx.y * row + i];
   constexpr int batch = 8;  // loads in flight
   for (int c = 0; c < chunks; c += batch) {
     float left[batch];
@@ -128,18 +141,20 @@ __global__ void combine_kernel(const Arguments<T> a, int chunks) {
 #pragma unroll
     for (int j = 0; j < batch; ++j) {
       if (c + j >= chunks) break;
-      states[(backwards ? chunks - 1 - c - j : c + j) * row] = static_cast<float>(state);
-      state = state * factor + left[j];
+      const int chunk = backwards ? chunks - 1 - c - j : c + j;
+      states[chunk * row] = static_cast<float>(state);
+      state = state * (chunk == chunks - 1 ? last_factor : factor) + left[j];
     }
   }
+  if (ends.beyond != nullptr) ends.beyond[blockIdx.y * row + i] = static_cast<float>(state);
 }
 
-template <class T, int N>
+template <class T, int N, bool piece>
 __global__ __launch_bounds__(kLanes) void forward_kernel(const Arguments<T> a, T* y) {
   const Place p;
   if (p.channel >= a.tensors.width) return;
   const Filter<N> filter(a.modes, p.channel);
-  const Projection<T> q(a.tensors, p.batch, 0, p.channel), k(a.tensors, p.batch, 1, p.channel),
+  const Projection<T, piece> q(a.tensors, p.batch, 0, p.channel), k(a.tensors, p.batch, 1, p.channel),
       v(a.tensors, p.batch, 2, p.channel);
   const float skip = a.skip == nullptr ? 0.0f : a.skip[p.channel];
   const std::int64_t at = p.state(a.modes.order, a.tensors.width);
@@ -171,10 +186,10 @@ __global__ __launch_bounds__(kLanes) void forward_kernel(const Arguments<T> a, T
 }
 
 // The states of a chunk are read by its own threads only, so they make way for its share of the gradients: dR
-// in `entering`, d log λ in `leaving`.
-template <class T, int N>
+// in `entering`, d log λ in `leaving`. `reach` is that of pieces, [batch, min(taps - 1, length), 3·width].
+template <class T, int N, bool piece>
 __global__ __launch_bounds__(kLanes) void backward_kernel(const Arguments<T> a,
-                                                          const ProjectionGradient<T> out,
+                                                          const ProjectionGradient<T> out, T* reach,
                                                           float* skip_partials) {
   __shared__ float keys[kChunk][kLanes], values[kChunk][kLanes], gradients[kChunk][kLanes];
   const Place p;
@@ -184,10 +199,18 @@ __global__ __launch_bounds__(kLanes) void backward_kernel(const Arguments<T> a,
   const OutputGradient<T> dy(a.tensors, p.batch, p.channel);
   const float skip = a.skip == nullptr ? 0.0f : a.skip[p.channel];
   const std::int64_t at = p.state(a.modes.order, a.tensors.width), width = a.tensors.width;
+  const int rows = piece ? min(kChunk, a.tensors.length - p.first) : kChunk;
+  const auto write = [&](int t, int part, float d) {
+    const int token = p.first + t, edge = min(out.taps - 1, out.length);
+    out.write(p.batch, token, part, p.channel, d);
+    if (!piece || token >= edge) return;
+    reach[((static_cast<std::int64_t>(p.batch) * edge + token) * 3 + part) * width + p.channel] =
+        from_float<T>(d);
+  };
   float p_next[N];
   float d_skip = 0;
   {
-    const Projection<T> q(a.tensors, p.batch, 0, p.channel), k(a.tensors, p.batch, 1, p.channel),
+    const Projection<T, piece> q(a.tensors, p.batch, 0, p.channel), k(a.tensors, p.batch, 1, p.channel),
         v(a.tensors, p.batch, 2, p.channel);
     float s[N], m[N] = {}, d_residue[N] = {}, d_pole[N] = {};
 #pragma unroll
@@ -199,6 +222,7 @@ __global__ __launch_bounds__(kLanes) void backward_kernel(const Arguments<T> a,
       v.run(p.first + t, value);
 #pragma unroll
       for (int i = 0; i < kStep; ++i) {
+        if (piece && t + i >= rows) break;
         const float u = key[i] * value[i], d_out = dy(p.first + t + i), g = d_out * gate[i];
         keys[t + i][lane] = key[i];
         values[t + i][lane] = value[i];
@@ -213,7 +237,7 @@ __global__ __launch_bounds__(kLanes) void backward_kernel(const Arguments<T> a,
           d_residue[n] += g * s[n];
           d_pole[n] += g * m[n];
         }
-        out.write(p.batch, p.first + t + i, 0, p.channel, d_out * sum);
+        write(t + i, 0, d_out * sum);
       }
     }
 #pragma unroll
@@ -225,7 +249,7 @@ __global__ __launch_bounds__(kLanes) void backward_kernel(const Arguments<T> a,
       a.leaving[at + n * width] = filter.residue[n] * (d_pole[n] + filter.pole[n] * p_next[n] * m[n]);
     }
   }
-  for (int t = kChunk - 1; t >= 0; --t) {
+  for (int t = rows - 1; t >= 0; --t) {
     const float g = gradients[t][lane];
     float du = skip * g;
 #pragma unroll
@@ -233,8 +257,8 @@ __global__ __launch_bounds__(kLanes) void backward_kernel(const Arguments<T> a,
       p_next[n] = filter.pole[n] * p_next[n] + g;
       du += filter.residue[n] * p_next[n];
     }
-    out.write(p.batch, p.first + t, 1, p.channel, du * values[t][lane]);
-    out.write(p.batch, p.first + t, 2, p.channel, du * keys[t][lane]);
+    write(t, 1, du * values[t][lane]);
+    write(t, 2, du * keys[t][lane]);
   }
   if (skip_partials != nullptr) {
     skip_partials[(static_cast<std::int64_t>(p.batch) * gridDim.y + p.chunk) * width + p.channel] = d_skip;
@@ -257,10 +281,10 @@ dim3 grid_of(const HyenaShape& shape) {
 }
 
 template <class T>
-Arguments<T> arguments_of(const HyenaShape& shape, const HyenaWeights& weights, const void* z, const void* dy,
-                          void* workspace) {
+Arguments<T> arguments_of(const HyenaShape& shape, const HyenaWeights& weights,
+                          const HyenaSurroundings* around, const void* z, const void* dy, void* workspace) {
   float* states = static_cast<float*>(workspace);
-  return {tensors_of<T>(shape, weights, z, dy),
+  return {tensors_of<T>(shape, weights, z, dy, around == nullptr ? nullptr : around->projections),
           {static_cast<const float*>(weights.residues), static_cast<const float*>(weights.log_poles),
            shape.order, static_cast<int>(shape.width / shape.groups)},
           shape.has_skip ? static_cast<const float*>(weights.skip) : nullptr,
@@ -268,38 +292,49 @@ Arguments<T> arguments_of(const HyenaShape& shape, const HyenaWeights& weights, 
           states + Sizes(shape).states};
 }
 
-template <class T, int N>
-void find_states(const HyenaShape& shape, const Arguments<T>& a, bool gradients, cudaStream_t stream) {
+enum class Direction { forwards, backwards, both };
+
+template <class T, int N, bool piece>
+void find_states(const HyenaShape& shape, const Arguments<T>& a, const Ends& ends, Direction direction,
+                 cudaStream_t stream) {
   const dim3 grid = grid_of(shape);
-  launch<states_kernel<T, N>>(grid, kLanes, 0, stream, a, gradients);
+  launch<states_kernel<T, N, piece>>(grid, kLanes, 0, stream, a, direction != Direction::forwards);
   const dim3 combine(static_cast<unsigned>(ceil_div(shape.width * shape.order, 128)),
-                     static_cast<unsigned>(shape.batch), gradients ? 2 : 1);
-  launch<combine_kernel<T>>(combine, 128, 0, stream, a, static_cast<int>(grid.y));
+                     static_cast<unsigned>(shape.batch), direction == Direction::both ? 2 : 1);
+  launch<combine_kernel<T>>(combine, 128, 0, stream, a, ends, static_cast<int>(grid.y),
+                            direction == Direction::backwards ? 1 : 0);
 }
 
-template <class T, int N>
-void forward(const HyenaShape& shape, const HyenaWeights& weights, const void* z, void* y, void* workspace,
-             cudaStream_t stream) {
-  const Arguments<T> a = arguments_of<T>(shape, weights, z, nullptr, workspace);
-  find_states<T, N>(shape, a, false, stream);
-  launch<forward_kernel<T, N>>(grid_of(shape), kLanes, 0, stream, a, static_cast<T*>(y));
+Ends ends_of(const HyenaSurroundings* around) {
+  if (around == nullptr) return {};
+  return {static_cast<const float*>(around->before), static_cast<const float*>(around->after), nullptr};
 }
 
-template <class T, int N>
-void backward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type, const void* z,
-              const void* dy, void* dz, const HyenaGradients& gradients, void* workspace,
-              cudaStream_t stream) {
+template <class T, int N, bool piece>
+void forward(const HyenaShape& shape, const HyenaWeights& weights, const HyenaSurroundings* around,
+             const void* z, void* y, void* workspace, cudaStream_t stream) {
+  const Arguments<T> a = arguments_of<T>(shape, weights, around, z, nullptr, workspace);
+  find_states<T, N, piece>(shape, a, ends_of(around), Direction::forwards, stream);
+  launch<forward_kernel<T, N, piece>>(grid_of(shape), kLanes, 0, stream, a, static_cast<T*>(y));
+}
+
+template <class T, int N, bool piece>
+void backward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type,
+              const HyenaSurroundings* around, const void* z, const void* dy, void* dz, void* reach,
+              const HyenaGradients& gradients, void* workspace, cudaStream_t stream) {
   const Sizes sizes(shape);
-  const Arguments<T> a = arguments_of<T>(shape, weights, z, dy, workspace);
+  const Arguments<T> a = arguments_of<T>(shape, weights, around, z, dy, workspace);
   float* next = a.leaving + sizes.states;
   const auto take = [&](std::int64_t count) { return std::exchange(next, next + count); };
   const FeaturizerScratch scratch{take(sizes.reach), take(sizes.featurizer)};
   float* skip = shape.has_skip ? take(sizes.skip) : nullptr;
 
-  find_states<T, N>(shape, a, true, stream);
-  launch<backward_kernel<T, N>>(grid_of(shape), kLanes, 0, stream, a,
-                                projection_gradient<T>(shape, dz, scratch.reach, kChunk), skip);
-  featurizer_backward(shape, weights, type, nullptr, z, dz, kChunk, scratch, gradients.featurizer, stream);
+  find_states<T, N, piece>(shape, a, ends_of(around), Direction::both, stream);
+  launch<backward_kernel<T, N, piece>>(grid_of(shape), kLanes, 0, stream, a,
+                                       projection_gradient<T>(shape, dz, scratch.reach, kChunk),
+                                       static_cast<T*>(reach), skip);
+  featurizer_backward(shape, weights, type, a.tensors.projections, z, dz, kChunk, scratch,
+                      gradients.featurizer, stream);
   reduce(a.entering, sizes.parts, shape.order, shape.width, shape.groups, nullptr, gradients.residues,
          stream);
   reduce(a.leaving, sizes.parts, shape.order, shape.width, shape.groups, nullptr, gradients.log_poles,
@@ -307,15 +342,19 @@ void backward(const HyenaShape& shape, const HyenaWeights& weights, ElementType 
   if (shape.has_skip) reduce(skip, sizes.parts, 1, shape.width, shape.width, nullptr, gradients.skip, stream);
 }
 
-// Calls f<T, N>() for the element type and the registers that the modes need.
-template <class F>
+// Calls f<T, N, piece>() for the element type, the registers that the modes need, and pieces or not.
+template <bool piece, class F>
 void with_types(const HyenaShape& shape, ElementType type, const F& f) {
   const bool narrow = shape.order <= 16;
   if (type == ElementType::bf16) {
-    narrow ? f.template operator()<bf16, 16>() : f.template operator()<bf16, kMaxOrder>();
+    narrow ? f.template operator()<bf16, 16, piece>() : f.template operator()<bf16, kMaxOrder, piece>();
   } else {
-    narrow ? f.template operator()<float, 16>() : f.template operator()<float, kMaxOrder>();
+    narrow ? f.template operator()<float, 16, piece>() : f.template operator()<float, kMaxOrder, piece>();
   }
+}
+template <class F>
+void with_types(const HyenaShape& shape, ElementType type, bool piece, const F& f) {
+  piece ? with_types<true>(shape, type, f) : with_types<false>(shape, type, f);
 }
 
 }  // namespace
@@ -326,16 +365,30 @@ std::size_t scan_workspace(const HyenaShape& shape) {
          sizeof(float);
 }
 
-void scan_forward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type, const void* z,
-                  void* y, void* workspace, cudaStream_t stream) {
-  with_types(shape, type, [&]<class T, int N>() { forward<T, N>(shape, weights, z, y, workspace, stream); });
+void scan_forward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type,
+                  const HyenaSurroundings* around, const void* z, void* y, void* workspace,
+                  cudaStream_t stream) {
+  with_types(shape, type, around != nullptr, [&]<class T, int N, bool piece>() {
+    forward<T, N, piece>(shape, weights, around, z, y, workspace, stream);
+  });
 }
 
-void scan_backward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type, const void* z,
-                   const void* dy, void* dz, const HyenaGradients& gradients, void* workspace,
-                   cudaStream_t stream) {
-  with_types(shape, type, [&]<class T, int N>() {
-    backward<T, N>(shape, weights, type, z, dy, dz, gradients, workspace, stream);
+void scan_backward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type,
+                   const HyenaSurroundings* around, const void* z, const void* dy, void* dz, void* reach,
+                   const HyenaGradients& gradients, void* workspace, cudaStream_t stream) {
+  with_types(shape, type, around != nullptr, [&]<class T, int N, bool piece>() {
+    backward<T, N, piece>(shape, weights, type, around, z, dy, dz, reach, gradients, workspace, stream);
+  });
+}
+
+void scan_states(const HyenaShape& shape, const HyenaWeights& weights, ElementType type,
+                 const void* projections, const void* z, const void* dy, float* states, void* workspace,
+                 cudaStream_t stream) {
+  const HyenaSurroundings around{projections, nullptr, nullptr};
+  with_types<true>(shape, type, [&]<class T, int N, bool piece>() {
+    find_states<T, N, piece>(shape, arguments_of<T>(shape, weights, &around, z, dy, workspace),
+                             {nullptr, nullptr, states},
+                             dy == nullptr ? Direction::forwards : Direction::backwards, stream);
   });
 }
 

@@ -10,9 +10,14 @@ namespace striped::cuda::modal {
 constexpr int kMaxOrder = 32;
 
 std::size_t scan_workspace(const HyenaShape&);
-void scan_forward(const HyenaShape&, const HyenaWeights&, ElementType, const void* z, void* y,
-                  void* workspace, cudaStream_t);
-void scan_backward(const HyenaShape&, const HyenaWeights&, ElementType, const void* z, const void* dy,
-                   void* dz, const HyenaGradients&, void* workspace, cudaStream_t);
+// `around` null: whole sequences; `reach` is for pieces.
+void scan_forward(const HyenaShape&, const HyenaWeights&, ElementType, const HyenaSurroundings* around,
+                  const void* z, void* y, void* workspace, cudaStream_t);
+void scan_backward(const HyenaShape&, const HyenaWeights&, ElementType, const HyenaSurroundings* around,
+                   const void* z, const void* dy, void* dz, void* reach, const HyenaGradients&,
+                   void* workspace, cudaStream_t);
+// ShardOperators::hyena_states.
+void scan_states(const HyenaShape&, const HyenaWeights&, ElementType, const void* projections, const void* z,
+                 const void* dy, float* states, void* workspace, cudaStream_t);
 
 }  // namespace striped::cuda::modal
