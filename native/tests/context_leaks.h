@@ -83,13 +83,15 @@ inline Values in_two_pieces(Backend& backend, const HyenaCase& c, const HyenaInp
   operators.hyena_gate(c.shape, arrays.weights(), nullptr, z.data(), {0, 2 * half}, u.data());
   const Array projections(backend, rows(in.z, half - 2 + late, 2, 3 * width));
   const Array before(backend, rows(u.read(), half - taps + late, taps, width));
-  const Scratch workspace(backend, operators.hyena_piece_workspace(piece));
+  const Scratch kept(backend, operators.hyena_piece_kept(piece)),
+      workspace(backend, operators.hyena_piece_workspace(piece));
   Values y;
   for (int i = 0; i < 2; ++i) {
     const Array own(backend, rows(in.z, i * half, half, 3 * width)), out(backend, half * width);
     const HyenaSurroundings around{i == 0 ? nullptr : projections.data(), i == 0 ? nullptr : before.data(),
                                    nullptr};
-    operators.hyena_piece(piece, arrays.weights(), around, [] {}, own.data(), out.data(), workspace.data());
+    operators.hyena_piece(
+        piece, arrays.weights(), around, [] {}, own.data(), out.data(), kept.data(), workspace.data());
     const Values part = out.read();
     y.insert(y.end(), part.begin(), part.end());
   }

@@ -50,14 +50,16 @@ class ShardOperators {
   // featurizers of later pieces add to its last rows (featurizer_reach does it), and writes to `reach` what
   // earlier pieces miss: the gradients of the featurized projections of its first min(featurizer_taps - 1,
   // length) rows, [batch, rows, 3·width].
-  // `workspace`, here and in the calls below that have the same shape, is of hyena_piece_workspace() bytes.
+  // `kept`, of hyena_piece_kept() bytes, is what hyena_piece leaves for hyena_piece_backward; `workspace`,
+  // here and in the calls below that have the same shape, is of hyena_piece_workspace() bytes.
   using Arrived = std::function<void()>;
+  virtual std::size_t hyena_piece_kept(const HyenaShape&) const = 0;
   virtual std::size_t hyena_piece_workspace(const HyenaShape&) const = 0;
   virtual void hyena_piece(const HyenaShape&, const HyenaWeights&, const HyenaSurroundings& around,
-                           const Arrived& arrived, const void* z, void* y, void* workspace) = 0;
+                           const Arrived& arrived, const void* z, void* y, void* kept, void* workspace) = 0;
   virtual void hyena_piece_backward(const HyenaShape&, const HyenaWeights&, const HyenaSurroundings& around,
-                                    const Arrived& arrived, const void* z, const void* dy, void* dz,
-                                    void* reach, const HyenaGradients&, void* workspace) = 0;
+                                    const Arrived& arrived, const void* z, const void* kept, const void* dy,
+                                    void* dz, void* reach, const HyenaGradients&, void* workspace) = 0;
   // dz += what the featurizer_taps - 1 rows after each piece, `after` [batch, featurizer_taps - 1, 3·width],
   // add to its last rows.
   virtual void featurizer_reach(const HyenaShape&, const HyenaWeights&, const void* after, void* dz) = 0;

@@ -21,17 +21,18 @@ class CpuShardOperators final : public ShardOperators {
  public:
   explicit CpuShardOperators(Context& context) : context_(context) {}
 
+  std::size_t hyena_piece_kept(const HyenaShape&) const override { return 0; }
   std::size_t hyena_piece_workspace(const HyenaShape& s) const override {
     return cpu::hyena_workspace<T>(context_, s, true);
   }
   void hyena_piece(const HyenaShape& s, const HyenaWeights& w, const HyenaSurroundings& around,
-                   const Arrived& arrived, const void* z, void* y, void* workspace) override {
+                   const Arrived& arrived, const void* z, void* y, void*, void* workspace) override {
     arrived();
     cpu::hyena_piece<T>(context_, s, w, around, in<T>(z), out<T>(y), out<T>(workspace));
   }
   void hyena_piece_backward(const HyenaShape& s, const HyenaWeights& w, const HyenaSurroundings& around,
-                            const Arrived& arrived, const void* z, const void* dy, void* dz, void* reach,
-                            const HyenaGradients& gradients, void* workspace) override {
+                            const Arrived& arrived, const void* z, const void*, const void* dy, void* dz,
+                            void* reach, const HyenaGradients& gradients, void* workspace) override {
     arrived();
     cpu::hyena_piece_backward<T>(context_, s, w, around, in<T>(z), in<T>(dy), out<T>(dz), out<T>(reach),
                                  gradients, out<T>(workspace));

@@ -27,12 +27,14 @@ void hyena_backward(const HyenaShape&, const HyenaWeights&, ElementType, const v
 
 // The same on pieces of sequences, as striped::ShardOperators has them. The workspace is that of every call
 // on pieces of this shape.
+std::size_t hyena_piece_kept(const HyenaShape&, ElementType);
 std::size_t hyena_piece_workspace(const HyenaShape&, ElementType, FourierPlans&);
 void hyena_piece(const HyenaShape&, const HyenaWeights&, ElementType, const HyenaSurroundings&,
-                 const ShardOperators::Arrived&, const void* z, void* y, void* workspace, FourierPlans&,
-                 cudaStream_t);
+                 const ShardOperators::Arrived&, const void* z, void* y, void* kept, void* workspace,
+                 FourierPlans&, cudaStream_t);
 void hyena_piece_backward(const HyenaShape&, const HyenaWeights&, ElementType, const HyenaSurroundings&,
-                          const ShardOperators::Arrived&, const void* z, const void* dy, void* dz,
-                          void* reach, const HyenaGradients&, void* workspace, FourierPlans&, cudaStream_t);
+                          const ShardOperators::Arrived&, const void* z, const void* kept, const void* dy,
+                          void* dz, void* reach, const HyenaGradients&, void* workspace, FourierPlans&,
+                          cudaStream_t);
 
 }  // namespace striped::cuda

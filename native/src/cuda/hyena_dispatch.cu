@@ -1,7 +1,6 @@
 // Which kernel runs an inner Hyena operator.
 #include <algorithm>
 #include <cstdlib>
-#include <string>
 #include <string_view>
 
 #include "hyena.h"
@@ -12,15 +11,9 @@
 #include "hyena_gates.h"
 #include "hyena_modal.h"
 #include "hyena_modal_scan.h"
-#include "striped/error.h"
 
 namespace striped::cuda {
 namespace {
-
-[[noreturn]] void missing_piece(const char* what) {
-  throw Error("context-strategy", std::string("the cuda backend has no ") + what +
-                                      " for parts of sequences; choose another strategy, or --backend cpu");
-}
 
 // Explicit filters of more are faster by Fourier transform than on CUDA cores (docs/kernels.md).
 constexpr std::int64_t kMaxDirectTaps = 512;
@@ -88,16 +81,25 @@ void hyena_backward(const HyenaShape& shape, const HyenaWeights& weights, Elemen
   }
 }
 
+std::size_t hyena_piece_kept(const HyenaShape& shape, ElementType type) {
+  return shape.kind == HyenaKind::long_implicit ? modal_kept(shape, type, true) : 0;
+}
+
 std::size_t hyena_piece_workspace(const HyenaShape& shape, ElementType type, FourierPlans& plans) {
   const std::size_t gates = hyena_gate_workspace(shape);
-  if (shape.kind == HyenaKind::long_implicit) return gates;
+  if (shape.kind == HyenaKind::long_implicit) {
+    return shape.order > modal::kMaxOrder ? gates : std::max(gates, modal_workspace(shape, type, true));
+  }
   return std::max({gates, hyena_workspace(shape, type, plans), edges_workspace(shape)});
 }
 
 void hyena_piece(const HyenaShape& shape, const HyenaWeights& weights, ElementType type,
                  const HyenaSurroundings& around, const ShardOperators::Arrived& arrived, const void* z,
-                 void* y, void* workspace, FourierPlans& plans, cudaStream_t stream) {
-  if (shape.kind == HyenaKind::long_implicit) missing_piece("Hyena-LI");
+                 void* y, void* kept, void* workspace, FourierPlans& plans, cudaStream_t stream) {
+  if (shape.kind == HyenaKind::long_implicit) {
+    arrived();
+    return modal_forward(shape, weights, type, &around, z, y, kept, workspace, stream);
+  }
   hyena_forward(shape, weights, type, z, y, nullptr, workspace, plans, stream);
   arrived();
   edges_forward(shape, weights, type, around, z, y, stream);
@@ -105,10 +107,14 @@ void hyena_piece(const HyenaShape& shape, const HyenaWeights& weights, ElementTy
 
 void hyena_piece_backward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type,
                           const HyenaSurroundings& around, const ShardOperators::Arrived& arrived,
-                          const void* z, const void* dy, void* dz, void* reach,
+                          const void* z, const void* kept, const void* dy, void* dz, void* reach,
                           const HyenaGradients& gradients, void* workspace, FourierPlans& plans,
                           cudaStream_t stream) {
-  if (shape.kind == HyenaKind::long_implicit) missing_piece("Hyena-LI");
+  if (shape.kind == HyenaKind::long_implicit) {
+    arrived();
+    return modal_backward(shape, weights, type, &around, z, kept, dy, dz, reach, gradients, workspace,
+                          stream);
+  }
   hyena_backward(shape, weights, type, z, nullptr, dy, dz, gradients, workspace, plans, stream);
   arrived();
   edges_backward(shape, weights, type, around, z, dy, dz, reach, gradients, workspace, stream);

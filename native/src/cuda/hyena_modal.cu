@@ -18,9 +18,10 @@ constexpr std::int64_t kShortestStrip = 4;  // tiles
 
 bool use_tensor(const HyenaShape& shape, ElementType type, bool piece) {
   if (shape.order > kMaxOrder) {
-    throw Error("unsupported", "Hyena-LI on CUDA takes up to " + std::to_string(kMaxOrder) +
-                                   " exponentials a filter, this layer has " + std::to_string(shape.order) +
-                                   ": lower its order, or run with --backend cpu");
+    throw Error("context-strategy",
+                "the cuda backend passes states of up to " + std::to_string(kMaxOrder) +
+                    " exponentials a filter from piece to piece of a sequence, this layer has " +
+                    std::to_string(shape.order) + ": spread it by fft or all-to-all");
   }
   return type == ElementType::bf16 && (piece ? tensor_supports_piece(shape) : tensor_supports(shape));
 }

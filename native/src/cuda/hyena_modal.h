@@ -9,7 +9,7 @@
 
 namespace striped::cuda {
 
-// All but modal_carry throw Error "unsupported" for more than 32 exponentials a filter. For pieces of
+// All but modal_carry throw Error "context-strategy" for more than 32 exponentials a filter. For pieces of
 // sequences `around` is what lies around them, and `reach` that of ShardOperators::hyena_piece_backward; for
 // whole sequences both are null.
 std::size_t modal_kept(const HyenaShape&, ElementType, bool piece);

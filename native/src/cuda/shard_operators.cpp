@@ -6,6 +6,7 @@
 #include "attention.h"
 #include "hyena_fourier_parts.h"
 #include "hyena_gates.h"
+#include "hyena_modal.h"
 #include "operators.h"
 #include "rows.h"
 #include "striped/error.h"
@@ -25,20 +26,24 @@ class CudaShardOperators final : public ShardOperators {
  public:
   explicit CudaShardOperators(ShardSetting setting) : setting_(std::move(setting)) {}
 
+  std::size_t hyena_piece_kept(const HyenaShape& s) const override {
+    setting_.enter();
+    return cuda::hyena_piece_kept(s, type());
+  }
   std::size_t hyena_piece_workspace(const HyenaShape& s) const override {
     setting_.enter();
     return cuda::hyena_piece_workspace(s, type(), setting_.plans);
   }
   void hyena_piece(const HyenaShape& s, const HyenaWeights& w, const HyenaSurroundings& around,
-                   const Arrived& arrived, const void* z, void* y, void* workspace) override {
+                   const Arrived& arrived, const void* z, void* y, void* kept, void* workspace) override {
     setting_.enter();
-    cuda::hyena_piece(s, w, type(), around, arrived, z, y, workspace, setting_.plans, stream());
+    cuda::hyena_piece(s, w, type(), around, arrived, z, y, kept, workspace, setting_.plans, stream());
   }
   void hyena_piece_backward(const HyenaShape& s, const HyenaWeights& w, const HyenaSurroundings& around,
-                            const Arrived& arrived, const void* z, const void* dy, void* dz, void* reach,
-                            const HyenaGradients& gradients, void* workspace) override {
+                            const Arrived& arrived, const void* z, const void* kept, const void* dy, void* dz,
+                            void* reach, const HyenaGradients& gradients, void* workspace) override {
     setting_.enter();
-    cuda::hyena_piece_backward(s, w, type(), around, arrived, z, dy, dz, reach, gradients, workspace,
+    cuda::hyena_piece_backward(s, w, type(), around, arrived, z, kept, dy, dz, reach, gradients, workspace,
                                setting_.plans, stream());
   }
   void featurizer_reach(const HyenaShape& s, const HyenaWeights& w, const void* after, void* dz) override {
@@ -63,12 +68,15 @@ class CudaShardOperators final : public ShardOperators {
                               stream());
   }
 
-  void hyena_states(const HyenaShape&, const HyenaWeights&, const void*, const void*, const void*, void*,
-                    void*) override {
-    missing("states of Hyena-LI");
+  void hyena_states(const HyenaShape& s, const HyenaWeights& w, const void* projections, const void* z,
+                    const void* dy, void* states, void* workspace) override {
+    setting_.enter();
+    modal_states(s, w, type(), projections, z, dy, states, workspace, stream());
   }
-  void hyena_carry(const HyenaShape&, const HyenaWeights&, std::int64_t, const void*, void*) override {
-    missing("states of Hyena-LI");
+  void hyena_carry(const HyenaShape& s, const HyenaWeights& w, std::int64_t count, const void* from,
+                   void* to) override {
+    setting_.enter();
+    modal_carry(s, w, count, from, to, stream());
   }
 
   void fourier_add(const FourierPart& part, int piece, const void* x, std::int64_t stride,

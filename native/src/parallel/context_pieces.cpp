@@ -12,8 +12,9 @@ struct PointToPoint::Kept : Carver {
   Kept(const PieceWork& w, const Halo& filter, void* base)
       : Carver(base),
         projections(take(w.projections().values(w.sharding), w.value)),
-        before(take(filter.values(w.sharding), w.value)) {}
-  void *projections, *before;
+        before(take(filter.values(w.sharding), w.value)),
+        inner(take_bytes(w.operators.hyena_piece_kept(w.piece))) {}
+  void *projections, *before, *inner;
 };
 
 struct PointToPoint::Scratch : Carver {
@@ -56,7 +57,7 @@ void PointToPoint::forward(Communicator& ranks, const HyenaWeights& weights, con
     work_.exchange(ranks, filter, scratch.edge, kept.before);
   };
   work_.operators.hyena_piece(work_.piece, weights, {kept.projections, kept.before, nullptr}, arrived, z, y,
-                              scratch.inner);
+                              kept.inner, scratch.inner);
 }
 
 void PointToPoint::backward(Communicator& ranks, const HyenaWeights& weights, const void* z, const void* dy,
@@ -71,7 +72,8 @@ void PointToPoint::backward(Communicator& ranks, const HyenaWeights& weights, co
     work_.exchange(ranks, filter, scratch.edge, scratch.after);
   };
   work_.operators.hyena_piece_backward(work_.piece, weights, {kept.projections, kept.before, scratch.after},
-                                       arrived, z, dy, dz, scratch.reach, gradients, scratch.inner);
+                                       arrived, z, kept.inner, dy, dz, scratch.reach, gradients,
+                                       scratch.inner);
   work_.finish_projections(ranks, weights, scratch.reach, scratch.beyond, dz);
 }
 
@@ -81,8 +83,9 @@ struct StatePassing::Kept : Carver {
   Kept(const PieceWork& w, std::int64_t state, void* base)
       : Carver(base),
         projections(take(w.projections().values(w.sharding), w.value)),
-        entering(take(w.piece.batch * state, w.real)) {}
-  void *projections, *entering;
+        entering(take(w.piece.batch * state, w.real)),
+        inner(take_bytes(w.operators.hyena_piece_kept(w.piece))) {}
+  void *projections, *entering, *inner;
 };
 
 struct StatePassing::Scratch : Carver {
@@ -137,7 +140,7 @@ void StatePassing::forward(Communicator& ranks, const HyenaWeights& weights, con
                                scratch.inner);
   const auto arrived = [&] { pass_on(ranks, weights, Side::before, scratch.leaving, kept.entering); };
   work_.operators.hyena_piece(work_.piece, weights, {kept.projections, kept.entering, nullptr}, arrived, z, y,
-                              scratch.inner);
+                              kept.inner, scratch.inner);
 }
 
 void StatePassing::backward(Communicator& ranks, const HyenaWeights& weights, const void* z, const void* dy,
@@ -147,7 +150,8 @@ void StatePassing::backward(Communicator& ranks, const HyenaWeights& weights, co
   work_.operators.hyena_states(work_.piece, weights, kept.projections, z, dy, scratch.leaving, scratch.inner);
   const auto arrived = [&] { pass_on(ranks, weights, Side::after, scratch.leaving, scratch.after); };
   work_.operators.hyena_piece_backward(work_.piece, weights, {kept.projections, kept.entering, scratch.after},
-                                       arrived, z, dy, dz, scratch.reach, gradients, scratch.inner);
+                                       arrived, z, kept.inner, dy, dz, scratch.reach, gradients,
+                                       scratch.inner);
   work_.finish_projections(ranks, weights, scratch.reach, scratch.beyond, dz);
 }
 
