@@ -4,124 +4,13 @@
 // CMake as test_cuda_pieces, and as test_pieces_emulated for the processor (emulation/). Arguments: `small`
 // (for the emulation), `short` (for the sanitizer) or `all`; then a seed, to see a failure again. Exit code 1
 // when anything fails, 77 without a GPU.
-#include "cuda_fixture.h"
+#include "cuda_modal_pieces.h"
+#include "cuda_piece_arrays.h"
 #include "cuda_rows_checks.h"
-#include "fourier_plans.h"
-#include "hyena_gates.h"
 
 using namespace cuda_fixture;
 
 namespace {
-
-// Cases are whole sequences; their pieces lie one after the other, so that arrays of the whole are arrays of
-// pieces as they are.
-struct Pieces {
-  HyenaShape whole;
-  int count;  // of a sequence
-
-  std::int64_t rows() const { return whole.length / count; }
-  std::int64_t all() const { return whole.batch * count; }
-  HyenaShape shape() const {
-    HyenaShape s = whole;
-    s.batch = all();
-    s.length = rows();
-    return s;
-  }
-  // The `reach` rows before each piece, [all, reach, width], or those behind it, from the last (first)
-  // `source` rows of all pieces, [all, source, width]. Zero outside a sequence.
-  Values halo(bool before, std::int64_t reach, std::int64_t width, const Values& from,
-              std::int64_t source) const {
-    Values out(static_cast<std::size_t>(all() * reach * width));
-    for (std::int64_t i = 0; i < all() * reach; ++i) {
-      const std::int64_t piece = i / reach, in_sequence = piece % count;
-      const std::int64_t t =
-          before ? in_sequence * rows() - reach + i % reach : (in_sequence + 1) * rows() + i % reach;
-      if (t < 0 || t >= whole.length) continue;
-      const std::int64_t row = t % rows() - (before ? rows() - source : 0);
-      const std::int64_t at = (piece - in_sequence + t / rows()) * source + row;
-      std::copy_n(from.begin() + at * width, width, out.begin() + i * width);
-    }
-    return out;
-  }
-};
-
-// What all calls on the pieces of a case have in common. Rounds `in` to the arrays' types.
-class PieceArrays {
- public:
-  PieceArrays(const Case& test, int pieces, Inputs& in, const Results& expected)
-      : pieces_{test.shape, pieces},
-        shape_(pieces_.shape()),
-        type_(test.type),
-        implicit_(shape_.kind == HyenaKind::long_implicit),
-        reach_rows_(shape_.featurizer_taps - 1),
-        z_(in.z, type_),
-        dy_(in.dy, type_),
-        featurizer_(in.featurizer, kReal),
-        filter_(in.filter, kReal),
-        decay_(in.decay, kReal),
-        skip_(in.skip, kReal),
-        residues_(in.residues, kReal),
-        log_poles_(in.log_poles, kReal),
-        y_(in.dy.size(), type_),
-        dz_(in.z.size(), type_),
-        reach_(
-            static_cast<std::size_t>(shape_.batch * std::min(reach_rows_, shape_.length) * 3 * shape_.width),
-            type_),
-        beyond_(static_cast<std::size_t>(shape_.batch * reach_rows_ * 3 * shape_.width), type_),
-        projections_(beyond_.size(), type_),
-        workspace_(cuda::hyena_piece_workspace(shape_, type_, plans_) / 4 + 1, kReal),
-        d_featurizer_(in.featurizer.size(), kReal) {
-    z_values_ = in.z;
-    outputs_ = {{"y", &y_, &expected.y, 0},
-                {"dz", &dz_, &expected.dz, 0},
-                {"featurizer", &d_featurizer_, &expected.featurizer, kBefore}};
-  }
-
-  const std::vector<Output>& outputs() const { return outputs_; }
-  bool guards_intact() const {
-    return workspace_.guard_intact() && reach_.guard_intact() && projections_.guard_intact();
-  }
-
- protected:
-  static constexpr ElementType kReal = ElementType::f32;
-  static constexpr double kBefore = 0.25;  // in gradients, which calls add to
-
-  HyenaWeights weights() const {
-    return {featurizer_.data(),
-            filter_.data(),
-            decay_.size() == 0 ? nullptr : decay_.data(),
-            shape_.has_skip ? skip_.data() : nullptr,
-            residues_.data(),
-            log_poles_.data()};
-  }
-  void poison() {
-    for (auto& output : outputs_) output.start();
-    for (DeviceArray* array : {&workspace_, &reach_, &beyond_, &projections_}) array->poison();
-  }
-  void bring_projections() {
-    Values rows = pieces_.halo(true, reach_rows_, 3 * shape_.width, z_values_, shape_.length);
-    projections_.put(rows);
-  }
-  // What later pieces' featurizers add.
-  void finish_projections() {
-    Values rows = pieces_.halo(false, reach_rows_, 3 * shape_.width, reach_.get(),
-                               std::min(reach_rows_, shape_.length));
-    beyond_.put(rows);
-    cuda::featurizer_reach(shape_, weights(), type_, beyond_.data(), dz_.data(), nullptr);
-    check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
-  }
-
-  Pieces pieces_;
-  HyenaShape shape_;  // of the pieces
-  ElementType type_;
-  bool implicit_;
-  std::int64_t reach_rows_;
-  cuda::FourierPlans plans_;
-  Values z_values_;
-  DeviceArray z_, dy_, featurizer_, filter_, decay_, skip_, residues_, log_poles_;
-  DeviceArray y_, dz_, reach_, beyond_, projections_, workspace_, d_featurizer_;
-  std::vector<Output> outputs_;
-};
 
 // hyena_piece and hyena_piece_backward, with the exchanges that ranks would make.
 class PieceTrial : public PieceArrays {
@@ -153,7 +42,7 @@ class PieceTrial : public PieceArrays {
           bring_before();
           arrivals_ += 1;
         },
-        z_.data(), y_.data(), workspace_.data(), plans_, nullptr);
+        z_.data(), y_.data(), nullptr, workspace_.data(), plans_, nullptr);
     check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
     workspace_.poison();
     hide_surroundings();
@@ -167,7 +56,8 @@ class PieceTrial : public PieceArrays {
           bring_after();
           arrivals_ += 1;
         },
-        z_.data(), dy_.data(), dz_.data(), reach_.data(), gradients, workspace_.data(), plans_, nullptr);
+        z_.data(), nullptr, dy_.data(), dz_.data(), reach_.data(), gradients, workspace_.data(), plans_,
+        nullptr);
     check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
     finish_projections();
     return bytes_of(outputs_);
@@ -198,14 +88,23 @@ class PieceTrial : public PieceArrays {
   DeviceArray edge_, before_, after_, d_filter_, d_skip_;
 };
 
-void run(const Case& test, int pieces) {
+template <class Trial>
+void run_as(const Case& test, int pieces) {
   Inputs in = random_inputs(test);
   Results expected;
-  PieceTrial trial(test, pieces, in, expected);
+  Trial trial(test, pieces, in, expected);
   expected = hyena_reference::reference(test.shape, in);
   const bool same = trial.call() == trial.call();
   judge(test, " in " + std::to_string(pieces), trial.outputs(), same && trial.arrivals_right(),
         trial.guards_intact());
+}
+
+void run(const Case& test, int pieces) {
+  if (test.shape.kind == HyenaKind::long_implicit) {
+    run_as<ModalPieceTrial>(test, pieces);
+  } else {
+    run_as<PieceTrial>(test, pieces);
+  }
 }
 
 // Featurizers and gates by themselves, around a convolution on the host.
@@ -346,8 +245,31 @@ void small() {
   run(fir(fp32, 1, 10, 24, 1, 1, 1, true), 2);
 }
 
+// States that enter and leave: pieces in one strip and in several, and of rows that are no whole tiles.
+void modal_pieces(bool small) {
+  const ElementType f32 = ElementType::f32, bf16 = ElementType::bf16;
+  run(modal(f32, 1, 77, 24, 1, 3, 3, false), 1);
+  run(modal(f32, 1, 12, 24, 1, 4, 8), 12);
+  run(modal(f32, 2, 65, 33, 3, 7, 4), 5);
+  run(modal(f32, 2, 384, 32, 1, 16), 3);
+  run(modal(f32, 1, 300, 64, 64, 32, 1), 2);
+  run(modal(bf16, 1, 771, 64, 1, 16), 3);
+  run(modal(bf16, 2, 66, 96, 3, 20, 3, false), 2);
+  run(modal(bf16, 1, 512, 32, 1, 16), 1);
+  run(modal(bf16, 2, 768, 64, 16, 5, 3, false), 3);
+  run(modal(bf16, 1, 1280, 64, 1, 9), 5);
+  run(modal(bf16, 1, 4608, 32, 1, 16), 2);
+  if (small) return;
+  run(modal(f32, 1, 3000, 1024, 16, 16), 3);
+  run(modal(bf16, 1, 2304, 64, 1, 16), 1);
+  run(modal(bf16, 2, 7680, 256, 1, 16), 5);
+  run(modal(bf16, 1, 4096, 4096, 1, 16), 4);
+  run(modal(bf16, 1, 10240, 96, 32, 11, 3, false), 2);
+}
+
 void tests(const std::string& size) {
   check_rows();
+  modal_pieces(size == "small");
   for (const ElementType type : {ElementType::f32, ElementType::bf16}) {
     gates(type);
     if (size == "small") continue;
