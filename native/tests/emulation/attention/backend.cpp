@@ -42,13 +42,14 @@ class EmulatedShards final : public ShardOperators {
   using Weights = HyenaWeights;
   using Around = HyenaSurroundings;
   using In = const void*;
+  std::size_t hyena_piece_kept(const HyenaShape&) const override { missing(); }
   std::size_t hyena_piece_workspace(const HyenaShape&) const override { missing(); }
-  void hyena_piece(const HyenaShape&, const Weights&, const Around&, const Arrived&, In, void*,
+  void hyena_piece(const HyenaShape&, const Weights&, const Around&, const Arrived&, In, void*, void*,
                    void*) override {
     missing();
   }
-  void hyena_piece_backward(const HyenaShape&, const Weights&, const Around&, const Arrived&, In, In, void*,
-                            void*, const HyenaGradients&, void*) override {
+  void hyena_piece_backward(const HyenaShape&, const Weights&, const Around&, const Arrived&, In, In, In,
+                            void*, void*, const HyenaGradients&, void*) override {
     missing();
   }
   void featurizer_reach(const HyenaShape&, const Weights&, In, void*) override { missing(); }
