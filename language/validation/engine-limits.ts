@@ -3,12 +3,15 @@ import { hardwareById } from '../estimate/hardware.js';
 import type { Finding } from '../layout/finding.js';
 import { revalued } from '../layout/fixes.js';
 import type { ModelLayout } from '../layout/layout.js';
+import type { PlanParallel } from '../plan/plan.js';
 import { grouped } from '../layout/numbers.js';
 import { distinctBlocks } from '../layout/resolve-model.js';
 import { runClusterUse, type RunLayout } from '../layout/resolve-run.js';
 
 /** As in `native/src/cuda`. */
 export const CUDA_LIMITS = {
+  /** Exponentials of an LI filter whose states go from one context rank to the next. */
+  order: 32,
   /** Channels of a head. */
   headDim: 256,
   /** Widths of the norm: any up to the first, multiples of 8 up to the second. */
@@ -28,7 +31,7 @@ export function checkEngineLimits(layout: RunLayout, model: ModelLayout): Findin
   // Without a cluster the run may as well start on the processors of this machine.
   const severity = use ? 'error' : 'warning';
   const place = use ?? layout.settings.get('hardware')?.node;
-  return excesses(model).map(({ what, node, fixes }) => ({
+  return excesses(model, layout.plan.parallel).map(({ what, node, fixes }) => ({
     severity,
     code: 'striped/unsupported',
     message: `On a GPU the engine takes ${what}.`,
@@ -38,16 +41,22 @@ export function checkEngineLimits(layout: RunLayout, model: ModelLayout): Findin
   }));
 }
 
-function excesses(model: ModelLayout): Excess[] {
+function excesses(model: ModelLayout, { spread }: PlanParallel): Excess[] {
   const found: Excess[] = [];
   const { width } = model;
-  const { headDim, width: anyWidth, widthInPacks } = CUDA_LIMITS;
+  const { order, headDim, width: anyWidth, widthInPacks } = CUDA_LIMITS;
   if (width > widthInPacks || (width > anyWidth && width % 8 !== 0)) {
     const node = model.lineage.settingNode('width');
     const what = `widths up to ${grouped(anyWidth)}, or up to ${grouped(widthInPacks)} in multiples of 8, not ${grouped(width)}`;
     found.push({ what, node, fixes: [] });
   }
   const blocks = distinctBlocks(model);
+  const long = blocks.find(({ mixer }) => mixer.operator === 'LI' && mixer.order > order);
+  if (long?.mixer.operator === 'LI' && spread?.LI === 'state') {
+    const node = long.written.get('order');
+    const what = `LI filters of up to ${order} exponentials in pieces that pass on their states, not ${grouped(long.mixer.order)}; with \`LI: fft\` it takes any`;
+    found.push({ what, node, fixes: revalued(node, 'order', order) });
+  }
   const wide = blocks.find(({ mixer }) => mixer.operator === 'MHA' && mixer.headDim > headDim);
   if (wide?.mixer.operator === 'MHA') {
     const node = wide.written.get('heads') ?? model.lineage.settingNode('heads');

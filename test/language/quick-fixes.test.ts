@@ -216,6 +216,11 @@ const CASES: Record<string, Case> = {
     code: 'striped/memory',
     mends: [['zero 0', 'zero 2']],
   },
+  'exponentials beyond the kernels': {
+    text: C('node gpu h100-sxm x 2', 'parallel { context 2 }', 'LI { order 64 } layout LI MHA'),
+    code: 'striped/unsupported',
+    mends: [['order 64', 'order 32']],
+  },
   'wide heads': {
     text: C('node gpu h100-sxm', '').replace('heads 8', 'heads 1'),
     code: 'striped/unsupported',
