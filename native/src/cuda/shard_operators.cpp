@@ -1,6 +1,5 @@
 #include "shard_operators.h"
 
-#include <string>
 #include <utility>
 
 #include "attention.h"
@@ -9,15 +8,9 @@
 #include "hyena_modal.h"
 #include "operators.h"
 #include "rows.h"
-#include "striped/error.h"
 
 namespace striped::cuda {
 namespace {
-
-[[noreturn]] void missing(const char* what) {
-  throw Error("context-strategy", std::string("the cuda backend has no ") + what +
-                                      " for parts of sequences; choose another strategy, or --backend cpu");
-}
 
 const float* real(const void* pointer) { return static_cast<const float*>(pointer); }
 float* real(void* pointer) { return static_cast<float*>(pointer); }
