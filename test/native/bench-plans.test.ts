@@ -179,7 +179,7 @@ describe('bench plans: measured training steps of given plans, on the CPU', func
     });
 
     it('zero 1 and 3 take a part of the memory of zero 0', async () => {
-      for (const zero of [0, 1, 3]) await writeFor(`${zero}.json`, { data: 2, zero });
+      for (const zero of [0, 1, 3] as const) await writeFor(`${zero}.json`, { data: 2, zero });
       const { rows } = await onTwo('--steps', '1');
       const [whole, first, third] = rows.map(({ memoryBytes }) => memoryBytes);
       assert.ok(Math.abs(first!.optimizer / whole!.optimizer - 0.5) < 0.05);
