@@ -11,7 +11,7 @@ import { format } from 'prettier';
 import type { BenchHead, BenchRow } from '../extension/calibration/measure.js';
 import { fitProfile, hardwareById, type HardwareProfile } from '../language/estimate/index.js';
 import { derivedProfile, DERIVED } from './support/derived-profiles.js';
-import { measuredSteps, recordOf, type StepsFile } from './support/measured-steps.js';
+import { machineOf, measuredSteps, recordOf, type StepsFile } from './support/measured-steps.js';
 
 const at = (path: string) => fileURLToPath(new URL(`../${path}`, import.meta.url));
 
@@ -28,12 +28,7 @@ if (raw !== undefined) {
   writeFileSync(file, recordOf(head as BenchHead, rows as BenchRow[]));
 }
 const { head, fit, judge }: StepsFile = await measuredSteps(file);
-const machine = {
-  name: `${head.device}, driver ${head.driver}, ${head.date}`,
-  copyRate: head.copyTerabytesPerSecond * 1e12,
-  matrixRate: head.matrixTeraflops * 1e12,
-  memoryBytes: base.memoryBytes.value,
-};
+const machine = machineOf(head, base);
 const profile = fitProfile(base, machine, fit, judge);
 
 async function write(each: HardwareProfile): Promise<void> {

@@ -3,7 +3,7 @@ import type { Figure, HardwareProfile } from '../../language/estimate/index.js';
 import type { Kernel, KernelCurve } from '../../language/estimate/hardware.js';
 
 /** Devices without measured steps, by the device that lends them its kernels. */
-export const DERIVED: Record<string, string[]> = { 'h100-sxm': ['h100-pcie', 'h200-sxm'] };
+export const DERIVED: Record<string, string[]> = { 'h100-sxm': ['h100-pcie'] };
 
 /** The profile with the kernels of `from`: bytes at its own copy rate, arithmetic in proportion to its dense rate. */
 export function derivedProfile(

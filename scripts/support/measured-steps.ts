@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { nameOf, planOf } from '../../extension/calibration/configuration.js';
 import type { BenchHead, BenchRow } from '../../extension/calibration/measure.js';
 import { createStripedServices } from '../../language/index.js';
-import type { MeasuredCalls, MeasuredStep } from '../../language/estimate/index.js';
+import type { HardwareProfile, Machine, MeasuredCalls, MeasuredStep } from '../../language/estimate/index.js';
 import type { Precision } from '../../language/plan/plan.js';
 import { STEP_CONFIGURATIONS } from './step-configurations.js';
 
@@ -60,6 +60,23 @@ export function recordOf(head: BenchHead, rows: readonly BenchRow[]): string {
     }))
     .sort((a, b) => (a.plan < b.plan ? -1 : 1));
   return [head, ...records].map((line) => `${JSON.stringify(line)}\n`).join('');
+}
+
+/**
+ * The machine that the steps were measured on, for fitting `base` to them. Where operators were measured by themselves
+ * on such a device, its copy rate stays the one that their factors rest on.
+ */
+export function machineOf({ device, driver, date, ...head }: BenchHead, base: HardwareProfile): Machine {
+  const { copy } = base.memoryBandwidth;
+  const rests = Object.values(base.operators).some(
+    ({ forward }) => forward.floorFactor.origin === 'measured',
+  );
+  return {
+    name: `${device}, driver ${driver}, ${date}`,
+    copyRate: rests ? copy.value : head.copyTerabytesPerSecond * 1e12,
+    matrixRate: head.matrixTeraflops * 1e12,
+    memoryBytes: base.memoryBytes.value,
+  };
 }
 
 function callsOf(record: StepRecord): MeasuredCalls[] {

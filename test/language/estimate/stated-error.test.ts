@@ -49,7 +49,7 @@ describe('the error that an estimate states', () => {
   });
 
   it('is not stated where nothing was measured', () => {
-    for (const hardware of ['h200-sxm', 'a100-80g'])
+    for (const hardware of ['h100-pcie', 'a100-80g'])
       assert.equal(estimate({ hardware }).stepTimeError, undefined);
     assert.equal(estimate({}, { engine: 'savanna' }).stepTimeError, undefined);
   });
