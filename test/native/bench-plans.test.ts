@@ -161,7 +161,7 @@ describe('bench plans: measured training steps of given plans, on the CPU', func
       await writeFor('1-tensor.json', { tensor: 2, sequence: true });
       await writeFor('2-context.json', { context: 2, spread: IN_PLACE });
       await writeFor('3-alone.json', {});
-      await writeFor('4-odd.json', { tensor: 2, context: 1, data: 1, sequence: true });
+      await writeFor('4-again.json', { data: 2 });
       const { head, rows } = await onTwo();
       assert.equal(head.ranks, 2);
       assert.equal(rows.length, 5);
@@ -183,7 +183,8 @@ describe('bench plans: measured training steps of given plans, on the CPU', func
       const { rows } = await onTwo('--steps', '1');
       const [whole, first, third] = rows.map(({ memoryBytes }) => memoryBytes);
       assert.ok(Math.abs(first!.optimizer / whole!.optimizer - 0.5) < 0.05);
-      assert.equal(first!.gradients, whole!.gradients);
+      // Both parts are of one size.
+      assert.ok(first!.gradients >= whole!.gradients && first!.gradients < 1.01 * whole!.gradients);
       assert.ok(third!.gradients < whole!.gradients);
     });
 
@@ -193,7 +194,7 @@ describe('bench plans: measured training steps of given plans, on the CPU', func
         2,
         ...[RUNNER, 'bench', 'plans', '--plans', folder.path, '--steps', '1', '--backend', 'cpu', '--threads', '1'],
       );
-      assert.match(stdout, /^2 ranks of .*waited, ms\nSE\.MR\.LI\.MHA 64 128 x1 fp32( +[\d.%]+){5}\n$/);
+      assert.match(stdout, /^2 ranks of .*\n.*waited, ms\nSE\.MR\.LI\.MHA 64 128 x1 fp32( +[\d.%]+){5}\n$/);
     });
   });
 
