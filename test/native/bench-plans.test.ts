@@ -178,14 +178,13 @@ describe('bench plans: measured training steps of given plans, on the CPU', func
       assert.ok(rows[4]!.stepTimeMs > 0);
     });
 
-    it('zero 1 and 3 take a part of the memory of zero 0', async () => {
-      for (const zero of [0, 1, 3] as const) await writeFor(`${zero}.json`, { data: 2, zero });
+    it('zero 1 takes half of what the optimiser needs', async () => {
+      for (const zero of [0, 1] as const) await writeFor(`${zero}.json`, { data: 2, zero });
       const { rows } = await onTwo('--steps', '1');
-      const [whole, first, third] = rows.map(({ memoryBytes }) => memoryBytes);
+      const [whole, first] = rows.map(({ memoryBytes }) => memoryBytes);
       assert.ok(Math.abs(first!.optimizer / whole!.optimizer - 0.5) < 0.05);
       // Both parts are of one size.
       assert.ok(first!.gradients >= whole!.gradients && first!.gradients < 1.01 * whole!.gradients);
-      assert.ok(third!.gradients < whole!.gradients);
     });
 
     it('prints a table once', async () => {
