@@ -133,6 +133,13 @@ int run(int count, char** values) {
   throw UsageError(command.empty() ? "a command is missing" : "unknown command " + command);
 }
 
+// After a failure, at once: exit handlers of MPI and CUDA may wait for other ranks, or crash.
+[[noreturn]] void leave(int code) {
+  std::cout.flush();
+  std::fflush(nullptr);
+  std::_Exit(code);
+}
+
 }  // namespace
 
 int main(int count, char** values) {
@@ -142,11 +149,11 @@ int main(int count, char** values) {
     std::fprintf(stderr, "striped-runner: error: %s [usage]\n%s", error.what(), kUsage);
     return 2;
   } catch (const striped::AlreadyTold&) {
-    return 1;
+    // The first rank says it.
   } catch (const striped::Error& error) {
     std::fprintf(stderr, "striped-runner: error: %s [%s]\n", error.what(), error.code().c_str());
   } catch (const std::exception& error) {
     std::fprintf(stderr, "striped-runner: error: %s [internal]\n", error.what());
   }
-  return 1;
+  leave(1);
 }
