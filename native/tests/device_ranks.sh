@@ -26,8 +26,6 @@ if command -v python3 >/dev/null; then
   done
   export STRIPED_CUDNN_PATH="${STRIPED_CUDNN_PATH:-}"
 fi
-# Ranks on GPUs are refused unless they are asked for.
-export STRIPED_GPU_RANKS=1
 # OpenMPI on one machine, in a container too.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1 \
   OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_btl=self,vader OMPI_MCA_pml=ob1

@@ -23,7 +23,8 @@ function assertPassed({ status, signal, stdout, stderr }: SpawnSyncReturns<strin
 // Programs of their own that need a GPU; CMake builds them where there is a CUDA toolkit with cuBLASLt.
 describe('native CUDA backend', function () {
   this.timeout(TIMEOUT_MS);
-  for (const subject of ['cuda_operators', 'cuda_attention_parts', 'cuda_hyena', 'cuda_pieces', 'cuda_fourier_parts']) {
+  const subjects = ['operators', 'attention_parts', 'hyena', 'pieces', 'fourier_parts', 'ranks'];
+  for (const subject of subjects.map((name) => `cuda_${name}`)) {
     const executable = join(BUILD, `test_${subject}`);
     if (!existsSync(executable)) {
       skipped(subject, 'this build has no CUDA backend (docs/gpu.md)');

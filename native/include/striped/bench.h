@@ -112,8 +112,7 @@ struct LinkBenchOptions {
   int device = 0;
 };
 
-// Every rank that a launcher started calls. Throws striped::Error: "parallel-ranks" where there is one alone,
-// "parallel-device" where the ranks of this backend cannot talk.
+// Every rank that a launcher started calls. Throws striped::Error: "parallel-ranks" where there is one alone.
 LinkReport bench_links(const LinkBenchOptions& options);
 
 }  // namespace striped

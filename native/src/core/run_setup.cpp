@@ -85,12 +85,6 @@ void require_divisible(const Plan& plan) {
             degrees.tensor);
 }
 
-// Ranks on GPUs were never run on GPUs: who wants to try them asks for it.
-bool gpu_ranks_wanted() {
-  const char* const asked = std::getenv("STRIPED_GPU_RANKS");
-  return asked != nullptr && std::string(asked) == "1";
-}
-
 // "auto" may find a GPU on one machine and none on another.
 void require_one_backend(const Backend& backend, const parallel::Launch& launch) {
   const std::vector<std::string> names = launch.gather(backend.name());
@@ -158,10 +152,6 @@ BackendChoice choose_rank_backend(const std::string& name, const std::string& pr
     const int gpus = launch.size() > 1 && name != "cpu" ? cuda_device_count() : 0;
     choice =
         choose_backend(name, precision, threads, gpus > 0 ? (device + launch.local_rank()) % gpus : device);
-    if (launch.size() > 1 && choice.backend->name() != "cpu" && !gpu_ranks_wanted())
-      throw Error("parallel-device", "several ranks train on the CPU only so far, and the backend is " +
-                                         choice.backend->name() +
-                                         "; use --backend cpu, or compile the run for one device");
   });
   require_one_backend(*choice.backend, launch);
   require_own_devices(*choice.backend, launch);
