@@ -11,7 +11,7 @@ const FOURIER = {
   sliceBytes: 2 ** 30,
   /** The other kernels take up to so many exponentials and taps. */
   order: 32,
-  taps: 512,
+  taps: 128,
   /** Points of a block, places of a block of the filter's gradient, channels that slices are multiples of. */
   points: 256,
   places: 2048,

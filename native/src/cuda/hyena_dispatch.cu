@@ -16,7 +16,7 @@ namespace striped::cuda {
 namespace {
 
 // Explicit filters of more are faster by Fourier transform than on CUDA cores (docs/kernels.md).
-constexpr std::int64_t kMaxDirectTaps = 512;
+constexpr std::int64_t kMaxDirectTaps = 128;
 
 enum class Form { fir, direct, modal, fourier };
 
