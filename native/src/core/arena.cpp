@@ -2,12 +2,29 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <numeric>
+#include <utility>
 
 namespace striped {
 namespace {
 
 constexpr std::size_t kAlignment = 256;
+
+using Precedes = bool (*)(const Arena::Entry&, const Arena::Entry&);
+
+int lifetime(const Arena::Entry& entry) { return entry.last - entry.first; }
+
+// The largest first, which is nearly always best; where it leaves gaps, those that are needed longest first,
+// or in the order of their use.
+constexpr Precedes kOrders[] = {
+    [](const Arena::Entry& a, const Arena::Entry& b) { return a.bytes > b.bytes; },
+    [](const Arena::Entry& a, const Arena::Entry& b) {
+      return a.bytes != b.bytes ? a.bytes > b.bytes : lifetime(a) > lifetime(b);
+    },
+    [](const Arena::Entry& a, const Arena::Entry& b) { return lifetime(a) > lifetime(b); },
+    [](const Arena::Entry& a, const Arena::Entry& b) { return a.first < b.first; },
+};
 
 }  // namespace
 
@@ -22,13 +39,21 @@ void Arena::use(Buffer buffer, int tick) {
   entry.last = tick;
 }
 
-void Arena::place() {
-  std::vector<std::size_t> order(entries_.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return entries_[a].bytes > entries_[b].bytes; });
+std::size_t Arena::most_at_once() const {
+  std::map<int, std::ptrdiff_t> changes;
+  for (const Entry& entry : entries_) {
+    if (entry.first < 0) continue;
+    changes[entry.first] += static_cast<std::ptrdiff_t>(entry.bytes);
+    changes[entry.last + 1] -= static_cast<std::ptrdiff_t>(entry.bytes);
+  }
+  std::ptrdiff_t now = 0, most = 0;
+  for (const auto& [tick, change] : changes) most = std::max(most, now += change);
+  return static_cast<std::size_t>(most);
+}
+
+std::size_t Arena::place_in(const std::vector<std::size_t>& order) {
   std::vector<const Entry*> placed;  // by offset
-  size_ = 0;
+  std::size_t size = 0;
   for (const std::size_t index : order) {
     Entry& entry = entries_[index];
     if (entry.first < 0) continue;
@@ -44,11 +69,30 @@ void Arena::place() {
       end = std::max(end, other->offset + other->bytes);
     }
     if (!found) entry.offset = end;
-    size_ = std::max(size_, entry.offset + entry.bytes);
+    size = std::max(size, entry.offset + entry.bytes);
     placed.insert(std::upper_bound(placed.begin(), placed.end(), &entry,
                                    [](const Entry* a, const Entry* b) { return a->offset < b->offset; }),
                   &entry);
   }
+  return size;
+}
+
+void Arena::place() {
+  const std::size_t least = most_at_once();
+  size_ = std::numeric_limits<std::size_t>::max();
+  std::vector<std::size_t> best;
+  for (const Precedes precedes : kOrders) {
+    std::vector<std::size_t> order(entries_.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::size_t a, std::size_t b) { return precedes(entries_[a], entries_[b]); });
+    if (const std::size_t size = place_in(order); size < size_) {
+      size_ = size;
+      best = std::move(order);
+    }
+    if (size_ == least) return;
+  }
+  place_in(best);
 }
 
 }  // namespace striped

@@ -16,7 +16,8 @@ class Arena {
   Buffer add(std::string name, std::size_t bytes);
   // Notes that the buffer is needed at this tick (ticks never decrease).
   void use(Buffer buffer, int tick);
-  // Gives every used buffer a place: largest first, into the tightest gap that is free over its lifetime.
+  // Gives every used buffer a place: one after the other into the tightest gap that is free over its
+  // lifetime, in that of a few orders which needs least.
   void place();
 
   std::size_t size() const { return size_; }
@@ -31,6 +32,11 @@ class Arena {
   const std::vector<Entry>& entries() const { return entries_; }
 
  private:
+  // The most that is needed at any tick, which no placement is below.
+  std::size_t most_at_once() const;
+  // Places the entries in this order; how much they take.
+  std::size_t place_in(const std::vector<std::size_t>& order);
+
   std::vector<Entry> entries_;
   std::size_t size_ = 0;
 };
