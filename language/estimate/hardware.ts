@@ -81,6 +81,8 @@ export interface HardwareProfile {
   memoryBytes: Figure;
   /** Of it, what driver and libraries hold; nothing where it is not said. */
   contextBytes?: Figure;
+  /** What the library of collectives holds besides, where a run has several ranks. */
+  communicatorBytes?: Figure;
   /** Bytes a second, reads and writes together. */
   memoryBandwidth: { peak: Figure; copy: Figure };
   /** Dense peak; null where the device has no such arithmetic. */

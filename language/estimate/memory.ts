@@ -35,6 +35,12 @@ export function replicasOf({ data, context }: PlanParallel): number {
 /** Blocks whose whole parameters are there at once while they are used: the next comes while one computes. */
 const BLOCKS_AT_ONCE = 2;
 
+/** What driver and libraries hold. */
+function contextOf({ profile }: Device, { tensor, context, data }: PlanParallel): number {
+  const communicators = tensor * context * data > 1 ? profile.communicatorBytes : undefined;
+  return (profile.contextBytes?.value ?? 0) + (communicators?.value ?? 0);
+}
+
 /**
  * Memory of one device at the fullest moment of a step. In bf16 and fp8 the parameters are a bf16 copy and
  * the optimiser holds fp32 masters beside AdamW's two moments; in fp32 there is one copy. Gradients are fp32.
@@ -56,7 +62,7 @@ export function memoryOf(device: Device, plan: Plan, shard: Shard): MemoryBytes 
   const ofOperators = mostScratch(device, plan, shard);
   const activations = peak - ofOperators;
   const workspace = ofOperators + libraryScratch(device, plan, shard);
-  const context = device.profile.contextBytes?.value ?? 0;
+  const context = contextOf(device, plan.run.parallel);
   const total = parameters + gradients + optimizer + activations + workspace + context;
   return { parameters, gradients, optimizer, activations, workspace, context, total };
 }
