@@ -140,9 +140,8 @@ void optimizer(Bench& bench, std::int64_t count) {
   auto* on_device = static_cast<striped::OptimizerStep*>(bench.random(sizeof step));
   b.upload(on_device, &step, sizeof step);
   bench.time("squared_norm", 4.0 * count, 0, [&] { b.squared_norm(count, g, norm); });
-  bench.time("adamw", 30.0 * count, 0, [&] {
-    b.adamw(count, {0.9f, 0.95f, 1e-8f, 0.1f, 1.0f}, on_device, norm, g, p, m, v, compute);
-  });
+  bench.time("adamw", 30.0 * count, 0,
+             [&] { b.adamw(count, {0.9f, 0.95f, 1e-8f, 0.1f, 1.0f}, on_device, norm, g, p, m, v, compute); });
   bench.forget();
 }
 

@@ -21,8 +21,7 @@ class Measure {
   Measure(Backend& backend, bool fp8, int runs);
 
   // Median seconds of `work`. Before each run, `prepare` and a pass over memory larger than the cache.
-  double median(
-      const std::function<void()>& work, const std::function<void()>& prepare = [] {});
+  double median(const std::function<void()>& work, const std::function<void()>& prepare = [] {});
 
   double copy_rate() const { return copy_rate_; }
   double matrix_rate() const { return matrix_rate_; }
