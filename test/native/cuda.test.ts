@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
-import { spawnSync, type SpawnSyncReturns } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { outcome, type Outcome } from '../support/outcome.js';
 import { EMULATED } from './engine.js';
 
 const BUILD = fileURLToPath(new URL('../../build/native', import.meta.url));
@@ -14,9 +16,9 @@ function skipped(subject: string, why: string): void {
   it.skip(`${subject}: SKIPPED, ${why}`);
 }
 
-function assertPassed({ status, signal, stdout, stderr }: SpawnSyncReturns<string>): void {
+function assertPassed({ code, signal, stdout, stderr }: Outcome): void {
   const failed = stdout.split('\n').filter((line) => /FAIL|!/.test(line));
-  assert.equal(status, 0, `${signal ?? ''}\n${failed.slice(0, 20).join('\n')}\n${stderr}`);
+  assert.equal(code, 0, `${signal ?? ''}\n${failed.slice(0, 20).join('\n')}\n${stderr}`);
   assert.match(stdout, /[1-9]\d* passed, 0 failed/);
 }
 
@@ -30,9 +32,9 @@ describe('native CUDA backend', function () {
       skipped(subject, 'this build has no CUDA backend (docs/gpu.md)');
       continue;
     }
-    it(subject, function () {
-      const result = spawnSync(executable, { encoding: 'utf8', maxBuffer: 1 << 28 });
-      if (result.status === SKIPPED) {
+    it(subject, async function () {
+      const result = await outcome(spawn(executable, { stdio: ['ignore', 'pipe', 'pipe'] }));
+      if (result.code === SKIPPED) {
         console.log(result.stdout.trim());
         this.skip();
       }
@@ -41,6 +43,54 @@ describe('native CUDA backend', function () {
   }
 });
 
+interface Emulation {
+  title: string;
+  program: string;
+  parameters?: string[];
+  env?: NodeJS.ProcessEnv;
+}
+
+function emulations(): Emulation[] {
+  const inside = (...names: string[]) => join(dirname(EMULATED), ...names);
+  const order = String(1 + Math.floor(Math.random() * 1e6));
+  const variants: [string, NodeJS.ProcessEnv][] = [
+    ['threads in order, copies at once', {}],
+    [`threads in random order, copies late ${order}`, { STRIPED_EMULATED_ORDER: order }],
+    ['kernels for any device', { STRIPED_CUDA_PORTABLE: '1' }],
+  ];
+  const small = ['small'];
+  const attention = inside('attention', 'test_attention_emulated');
+  return [
+    ...['none', 'standin'].map((cudnn): Emulation => {
+      const title = `attention, cuDNN: ${cudnn}`;
+      return { title, program: attention, parameters: small, env: { STANDIN_CUDNN: cudnn } };
+    }),
+    ...['hyena', 'pieces'].flatMap((subject) =>
+      variants.map(([name, env]): Emulation => {
+        const program = inside(`test_${subject}_emulated`);
+        return { title: `${subject}, ${name}`, program, parameters: small, env };
+      }),
+    ),
+    { title: 'hyena by Fourier transform', program: EMULATED, parameters: ['one'], env: { STRIPED_HYENA: 'fft' } },
+    { title: 'Fourier transforms of pieces', program: inside('test_fourier_parts_emulated') },
+  ];
+}
+
+/** Runs the programs, each on a core of its own as far as there are. */
+function runAll(programs: readonly Emulation[]): Map<string, Promise<Outcome>> {
+  const free = Array.from({ length: availableParallelism() }, () => Promise.resolve());
+  return new Map(
+    programs.map(({ title, program, parameters = [], env }, index) => {
+      const core = index % free.length;
+      const ended = free[core]!.then(() =>
+        outcome(spawn(program, parameters, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } })),
+      );
+      free[core] = ended.then(() => undefined);
+      return [title, ended];
+    }),
+  );
+}
+
 // The same kernels on the processor, races between their threads included (native/tests/emulation).
 describe('native CUDA kernels, emulated', function () {
   this.timeout(TIMEOUT_MS);
@@ -48,33 +98,12 @@ describe('native CUDA kernels, emulated', function () {
     skipped('emulation', 'this build has not found the headers of CUDA');
     return;
   }
-  const variants: [string, NodeJS.ProcessEnv][] = [
-    ['threads in order, copies at once', {}],
-    ['threads in random order, copies late', { STRIPED_EMULATED_ORDER: String(1 + Math.floor(Math.random() * 1e6)) }],
-    ['kernels for any device', { STRIPED_CUDA_PORTABLE: '1' }],
-  ];
-  for (const subject of ['hyena', 'pieces']) {
-    const program = join(dirname(EMULATED), `test_${subject}_emulated`);
-    for (const [name, env] of variants) {
-      it(`${subject}, ${name} ${env.STRIPED_EMULATED_ORDER ?? ''}`.trim(), () => {
-        assertPassed(spawnSync(program, ['small'], { encoding: 'utf8', env: { ...process.env, ...env } }));
-      });
-    }
-  }
+  const programs = emulations();
+  let running: ReturnType<typeof runAll>;
+  before(() => (running = runAll(programs)));
 
-  it('the same by Fourier transform', () => {
-    const env = { ...process.env, STRIPED_HYENA: 'fft' };
-    assertPassed(spawnSync(EMULATED, ['one'], { encoding: 'utf8', env }));
-    assertPassed(spawnSync(join(dirname(EMULATED), 'test_fourier_parts_emulated'), { encoding: 'utf8' }));
-  });
-
-  it('attention, by our own kernels and beside a stand-in for cuDNN', () => {
-    const program = join(dirname(EMULATED), 'attention', 'test_attention_emulated');
-    for (const cudnn of ['none', 'standin']) {
-      const env = { ...process.env, STANDIN_CUDNN: cudnn };
-      assertPassed(spawnSync(program, ['small'], { encoding: 'utf8', env }));
-    }
-  });
+  for (const { title } of programs)
+    it(title, async () => assertPassed(await running.get(title)!));
 
   it('finds races where there are some', () => {
     const { status, stdout } = spawnSync(join(dirname(EMULATED), 'test_emulation'), {
