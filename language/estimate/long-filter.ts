@@ -4,6 +4,8 @@ import type { Shard } from './shard.js';
 
 /** The tensor-core kernels of LI, as native/src/cuda/hyena_modal.cu divides their work. */
 const TENSOR = { capability: 9, channels: 32, tile: 256, states: 16, taps: 3, shortestStrip: 4 };
+/** Those of explicit filters, as native/src/cuda/hyena_fir.cu says what they take. */
+const EXPLICIT = { channels: 64, group: 16, most: 257 };
 /** The kernels for all else: tokens that a block takes. */
 const SCAN = { chunk: 64 };
 /** By Fourier transform, on slices of channels: native/src/cuda/hyena_dispatch.cu, hyena_spectra.cu. */
@@ -29,14 +31,18 @@ export interface LongFilterMemory {
   scratch: number;
 }
 
-function usesTensorCores(device: Device, mixer: PlanHyenaLI, width: number): boolean {
-  const { computeCapability } = device.profile;
+function usesTensorCores({ profile, precision }: Device, mixer: PlanHyena, shard: Shard): boolean {
+  const { computeCapability } = profile;
+  const width = shard.width / shard.tensor;
   return (
     (computeCapability?.value ?? TENSOR.capability) === TENSOR.capability &&
-    device.precision !== 'fp32' &&
-    width % TENSOR.channels === 0 &&
-    mixer.order <= TENSOR.states &&
-    mixer.featurizerTaps === TENSOR.taps
+    precision !== 'fp32' &&
+    mixer.featurizerTaps === TENSOR.taps &&
+    (mixer.operator === 'LI'
+      ? width % TENSOR.channels === 0 && mixer.order <= TENSOR.states
+      : width % EXPLICIT.channels === 0 &&
+        (shard.width / mixer.groups) % EXPLICIT.group === 0 &&
+        mixer.taps <= EXPLICIT.most)
   );
 }
 
@@ -64,10 +70,10 @@ function byScan(mixer: PlanHyenaLI, shard: Shard, width: number): LongFilterMemo
 }
 
 /** Whether the engine takes a filter by Fourier transform on a GPU. */
-export function isByFourier(mixer: PlanHyena, { rows, batch }: Shard): boolean {
-  return mixer.operator === 'LI'
-    ? mixer.order > FOURIER.order
-    : Math.min(mixer.taps, rows / batch) > FOURIER.taps;
+export function isByFourier(device: Device, mixer: PlanHyena, shard: Shard): boolean {
+  if (mixer.operator === 'LI') return mixer.order > FOURIER.order;
+  const reach = Math.min(mixer.taps, shard.rows / shard.batch);
+  return reach > FOURIER.taps && !usesTensorCores(device, mixer, shard);
 }
 
 const aligned = (bytes: number) => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
@@ -126,9 +132,9 @@ export function fourierScratch(mixer: PlanHyena, shard: Shard): number {
 
 /** What LI takes on a GPU beside its inputs and outputs, as the engine's own table has it. */
 export function longFilterMemory(device: Device, mixer: PlanHyenaLI, shard: Shard): LongFilterMemory {
-  if (isByFourier(mixer, shard)) return { kept: 0, scratch: fourierScratch(mixer, shard) };
+  if (isByFourier(device, mixer, shard)) return { kept: 0, scratch: fourierScratch(mixer, shard) };
   const width = shard.width / shard.tensor;
-  return usesTensorCores(device, mixer, width)
+  return usesTensorCores(device, mixer, shard)
     ? onTensorCores(device, mixer, shard, width)
     : byScan(mixer, shard, width);
 }

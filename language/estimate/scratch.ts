@@ -85,7 +85,7 @@ export function operatorScratch(device: Device, mixer: PlanMixer, shard: Shard):
   const spread = spreadScratch(device, mixer, shard);
   if (device.profile.kind !== 'gpu') return spread;
   if (mixer.operator === 'LI') return longFilterMemory(device, mixer, shard).scratch + spread;
-  return isByFourier(mixer, shard) ? fourierScratch(mixer, shard) + spread : spread;
+  return isByFourier(device, mixer, shard) ? fourierScratch(mixer, shard) + spread : spread;
 }
 
 /** The largest FP8 copies: of a weight, of an input, and of a gradient in two layouts. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { estimatePlan } from '../../../language/estimate/index.js';
 import type { PlanMixer, PlanRun } from '../../../language/plan/plan.js';
-import { LI, makePlan, MHA, SE } from './plans.js';
+import { LI, makePlan, MHA, MR, SE } from './plans.js';
 
 function memory(run: Partial<PlanRun> = {}, hardware = 'h200-sxm') {
   return estimatePlan(makePlan({ run }), { hardware }).memoryBytes;
@@ -22,6 +22,18 @@ describe('memory', () => {
     assert.equal(mixed.parameters, 2 * parameters);
     assert.equal(mixed.gradients, 4 * parameters);
     assert.equal(mixed.optimizer, 12 * parameters);
+  });
+
+  it('needs room for Fourier transforms where no other kernel takes a filter', () => {
+    const workspace = (taps: number, precision: PlanRun['precision'], hardware = 'h200-sxm') =>
+      estimatePlan(makePlan({ mixers: [{ ...MR, taps } as PlanMixer], run: { precision } }), { hardware })
+        .memoryBytes.workspace;
+    const grows = (...[taps, ...where]: Parameters<typeof workspace>) =>
+      workspace(taps, ...where) > workspace(128, ...where) + 2 ** 28;
+    assert.ok(!grows(257, 'bf16'));
+    assert.ok(grows(258, 'bf16'));
+    assert.ok(grows(129, 'fp32'));
+    assert.ok(grows(129, 'bf16', 'a100-80g'));
   });
 
   it('holds one copy in fp32', () => {
