@@ -101,6 +101,8 @@ class DeviceArray {
   void* data_ = nullptr;
 };
 
+constexpr ElementType kReal = ElementType::f32;  // of weights and their gradients
+
 struct Case {
   HyenaShape shape;
   ElementType type;
@@ -141,6 +143,35 @@ inline double relative_error(const Values& out, const Values& expected, double b
   return size == 0 ? std::sqrt(difference) : std::sqrt(difference / size);
 }
 
+// What a case's calls read.
+class InputArrays {
+ public:
+  // Rounds `in` to the arrays' types.
+  InputArrays(const Case& test, Inputs& in)
+      : z(in.z, test.type),
+        dy(in.dy, test.type),
+        featurizer_(in.featurizer, kReal),
+        filter_(in.filter, kReal),
+        decay_(in.decay, kReal),
+        skip_(in.skip, kReal),
+        residues_(in.residues, kReal),
+        log_poles_(in.log_poles, kReal) {}
+
+  HyenaWeights weights() const {
+    return {featurizer_.data(),
+            filter_.data(),
+            decay_.size() == 0 ? nullptr : decay_.data(),
+            skip_.size() == 0 ? nullptr : skip_.data(),
+            residues_.data(),
+            log_poles_.data()};
+  }
+
+  DeviceArray z, dy;
+
+ private:
+  DeviceArray featurizer_, filter_, decay_, skip_, residues_, log_poles_;
+};
+
 // A result, and what it should be.
 struct Output {
   const char* name;
@@ -153,6 +184,45 @@ struct Output {
     Values values(array->size(), base);
     if (base != 0) array->put(values);
   }
+};
+
+// The gradients of a case's weights; those that it has not are null in gradients().
+class GradientArrays {
+ public:
+  GradientArrays(const Case& test, const Inputs& in)
+      : implicit_(test.shape.kind == HyenaKind::long_implicit),
+        has_skip_(test.shape.has_skip),
+        featurizer_(in.featurizer.size(), kReal),
+        filter_(in.filter.size(), kReal),
+        skip_(in.skip.size(), kReal),
+        residues_(in.residues.size(), kReal),
+        log_poles_(in.log_poles.size(), kReal) {}
+
+  HyenaGradients gradients() const {
+    return {featurizer_.data(), implicit_ ? nullptr : filter_.data(), has_skip_ ? skip_.data() : nullptr,
+            implicit_ ? residues_.data() : nullptr, implicit_ ? log_poles_.data() : nullptr};
+  }
+  Output of_featurizer(const Results& expected) {
+    return {"featurizer", &featurizer_, &expected.featurizer, kBefore};
+  }
+  // Those of the filter and the skip, which the featurizer does not need.
+  std::vector<Output> of_filter(const Results& expected) {
+    std::vector<Output> outputs;
+    if (implicit_) {
+      outputs.push_back({"residues", &residues_, &expected.residues, kBefore});
+      outputs.push_back({"log_poles", &log_poles_, &expected.log_poles, kBefore});
+    } else {
+      outputs.push_back({"filter", &filter_, &expected.filter, kBefore});
+    }
+    if (has_skip_) outputs.push_back({"skip", &skip_, &expected.skip, kBefore});
+    return outputs;
+  }
+
+ private:
+  static constexpr double kBefore = 0.25;  // calls add to gradients
+
+  bool implicit_, has_skip_;
+  DeviceArray featurizer_, filter_, skip_, residues_, log_poles_;
 };
 
 using Bytes = std::vector<std::vector<unsigned char>>;

@@ -19,36 +19,15 @@ class Trial {
   Trial(const Case& test, Inputs& in, const Results& expected)
       : shape_(test.shape),
         type_(test.type),
-        implicit_(shape_.kind == HyenaKind::long_implicit),
-        z_(in.z, type_),
-        dy_(in.dy, type_),
-        featurizer_(in.featurizer, kReal),
-        filter_(in.filter, kReal),
-        decay_(in.decay, kReal),
-        skip_(in.skip, kReal),
-        residues_(in.residues, kReal),
-        log_poles_(in.log_poles, kReal),
+        in_(test, in),
+        out_(test, in),
         plans_(test.slice_bytes),
         y_(in.dy.size(), type_),
         dz_(in.z.size(), type_),
         workspace_(cuda::hyena_workspace(shape_, type_, plans_) / 4 + 1, kReal),
-        kept_(cuda::hyena_kept(shape_, type_) / 4, kReal),
-        d_featurizer_(in.featurizer.size(), kReal),
-        d_filter_(in.filter.size(), kReal),
-        d_skip_(in.skip.size(), kReal),
-        d_residues_(in.residues.size(), kReal),
-        d_log_poles_(in.log_poles.size(), kReal) {
-    constexpr double before = 0.25;
-    outputs_ = {{"y", &y_, &expected.y, 0},
-                {"dz", &dz_, &expected.dz, 0},
-                {"featurizer", &d_featurizer_, &expected.featurizer, before}};
-    if (implicit_) {
-      outputs_.push_back({"residues", &d_residues_, &expected.residues, before});
-      outputs_.push_back({"log_poles", &d_log_poles_, &expected.log_poles, before});
-    } else {
-      outputs_.push_back({"filter", &d_filter_, &expected.filter, before});
-    }
-    if (shape_.has_skip) outputs_.push_back({"skip", &d_skip_, &expected.skip, before});
+        kept_(cuda::hyena_kept(shape_, type_) / 4, kReal) {
+    outputs_ = {{"y", &y_, &expected.y, 0}, {"dz", &dz_, &expected.dz, 0}, out_.of_featurizer(expected)};
+    for (const Output& output : out_.of_filter(expected)) outputs_.push_back(output);
   }
 
   const std::vector<Output>& outputs() const { return outputs_; }
@@ -59,33 +38,22 @@ class Trial {
     for (auto& output : outputs_) output.start();
     workspace_.poison();
     kept_.poison();
-    const HyenaWeights weights{featurizer_.data(),
-                               filter_.data(),
-                               decay_.size() == 0 ? nullptr : decay_.data(),
-                               shape_.has_skip ? skip_.data() : nullptr,
-                               residues_.data(),
-                               log_poles_.data()};
-    cuda::hyena_forward(shape_, weights, type_, z_.data(), y_.data(), kept_.data(), workspace_.data(), plans_,
-                        nullptr);
+    cuda::hyena_forward(shape_, in_.weights(), type_, in_.z.data(), y_.data(), kept_.data(),
+                        workspace_.data(), plans_, nullptr);
     workspace_.poison();
-    const HyenaGradients gradients{d_featurizer_.data(), implicit_ ? nullptr : d_filter_.data(),
-                                   shape_.has_skip ? d_skip_.data() : nullptr,
-                                   implicit_ ? d_residues_.data() : nullptr,
-                                   implicit_ ? d_log_poles_.data() : nullptr};
-    cuda::hyena_backward(shape_, weights, type_, z_.data(), kept_.data(), dy_.data(), dz_.data(), gradients,
-                         workspace_.data(), plans_, nullptr);
+    cuda::hyena_backward(shape_, in_.weights(), type_, in_.z.data(), kept_.data(), in_.dy.data(), dz_.data(),
+                         out_.gradients(), workspace_.data(), plans_, nullptr);
     check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
     return bytes_of(outputs_);
   }
 
  private:
-  static constexpr ElementType kReal = ElementType::f32;
   HyenaShape shape_;
   ElementType type_;
-  bool implicit_;
-  DeviceArray z_, dy_, featurizer_, filter_, decay_, skip_, residues_, log_poles_;
+  InputArrays in_;
+  GradientArrays out_;
   cuda::FourierPlans plans_;
-  DeviceArray y_, dz_, workspace_, kept_, d_featurizer_, d_filter_, d_skip_, d_residues_, d_log_poles_;
+  DeviceArray y_, dz_, workspace_, kept_;
   std::vector<Output> outputs_;
 };
 

@@ -15,13 +15,8 @@ class ModalPieceTrial : public PieceArrays {
         alone_(static_cast<std::size_t>(shape_.batch * shape_.order * shape_.width), kReal),
         carried_(alone_.size(), kReal),
         before_(alone_.size(), kReal),
-        after_(alone_.size(), kReal),
-        d_skip_(in.skip.size(), kReal),
-        d_residues_(in.residues.size(), kReal),
-        d_log_poles_(in.log_poles.size(), kReal) {
-    outputs_.push_back({"residues", &d_residues_, &expected.residues, kBefore});
-    outputs_.push_back({"log_poles", &d_log_poles_, &expected.log_poles, kBefore});
-    if (shape_.has_skip) outputs_.push_back({"skip", &d_skip_, &expected.skip, kBefore});
+        after_(alone_.size(), kReal) {
+    expect_filter(expected);
   }
 
   bool arrivals_right() const { return arrivals_ == 2; }
@@ -43,11 +38,9 @@ class ModalPieceTrial : public PieceArrays {
           bring_states(true, before_);
           arrivals_ += 1;
         },
-        z_.data(), y_.data(), kept_.data(), workspace_.data(), plans_, nullptr);
+        in_.z.data(), y_.data(), kept_.data(), workspace_.data(), plans_, nullptr);
     check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
-    find_states(dy_.data());
-    const HyenaGradients gradients{d_featurizer_.data(), nullptr, shape_.has_skip ? d_skip_.data() : nullptr,
-                                   d_residues_.data(), d_log_poles_.data()};
+    find_states(in_.dy.data());
     const Values before = before_.get();
     before_.poison();
     cuda::hyena_piece_backward(
@@ -59,8 +52,8 @@ class ModalPieceTrial : public PieceArrays {
           bring_states(false, after_);
           arrivals_ += 1;
         },
-        z_.data(), kept_.data(), dy_.data(), dz_.data(), reach_.data(), gradients, workspace_.data(), plans_,
-        nullptr);
+        in_.z.data(), kept_.data(), in_.dy.data(), dz_.data(), reach_.data(), out_.gradients(),
+        workspace_.data(), plans_, nullptr);
     check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
     finish_projections();
     return bytes_of(outputs_);
@@ -77,7 +70,7 @@ class ModalPieceTrial : public PieceArrays {
     workspace_.poison();
     alone_.poison();
     bring_projections();
-    cuda::modal_states(shape_, weights(), type_, around().projections, z_.data(), dy, alone_.data(),
+    cuda::modal_states(shape_, weights(), type_, around().projections, in_.z.data(), dy, alone_.data(),
                        workspace_.data(), nullptr);
     check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
     for (DeviceArray* array : {&projections_, dy == nullptr ? &before_ : &after_, &workspace_})
@@ -105,7 +98,7 @@ class ModalPieceTrial : public PieceArrays {
   }
 
   int arrivals_ = 0;
-  DeviceArray kept_, alone_, carried_, before_, after_, d_skip_, d_residues_, d_log_poles_;
+  DeviceArray kept_, alone_, carried_, before_, after_;
 };
 
 }  // namespace cuda_fixture

@@ -46,16 +46,9 @@ class PieceArrays {
       : pieces_{test.shape, pieces},
         shape_(pieces_.shape()),
         type_(test.type),
-        implicit_(shape_.kind == HyenaKind::long_implicit),
         reach_rows_(shape_.featurizer_taps - 1),
-        z_(in.z, type_),
-        dy_(in.dy, type_),
-        featurizer_(in.featurizer, kReal),
-        filter_(in.filter, kReal),
-        decay_(in.decay, kReal),
-        skip_(in.skip, kReal),
-        residues_(in.residues, kReal),
-        log_poles_(in.log_poles, kReal),
+        in_(test, in),
+        out_(test, in),
         y_(in.dy.size(), type_),
         dz_(in.z.size(), type_),
         reach_(
@@ -63,12 +56,9 @@ class PieceArrays {
             type_),
         beyond_(static_cast<std::size_t>(shape_.batch * reach_rows_ * 3 * shape_.width), type_),
         projections_(beyond_.size(), type_),
-        workspace_(cuda::hyena_piece_workspace(shape_, type_, plans_) / 4 + 1, kReal),
-        d_featurizer_(in.featurizer.size(), kReal) {
+        workspace_(cuda::hyena_piece_workspace(shape_, type_, plans_) / 4 + 1, kReal) {
     z_values_ = in.z;
-    outputs_ = {{"y", &y_, &expected.y, 0},
-                {"dz", &dz_, &expected.dz, 0},
-                {"featurizer", &d_featurizer_, &expected.featurizer, kBefore}};
+    outputs_ = {{"y", &y_, &expected.y, 0}, {"dz", &dz_, &expected.dz, 0}, out_.of_featurizer(expected)};
   }
 
   const std::vector<Output>& outputs() const { return outputs_; }
@@ -77,16 +67,10 @@ class PieceArrays {
   }
 
  protected:
-  static constexpr ElementType kReal = ElementType::f32;
-  static constexpr double kBefore = 0.25;  // in gradients, which calls add to
-
-  HyenaWeights weights() const {
-    return {featurizer_.data(),
-            filter_.data(),
-            decay_.size() == 0 ? nullptr : decay_.data(),
-            shape_.has_skip ? skip_.data() : nullptr,
-            residues_.data(),
-            log_poles_.data()};
+  HyenaWeights weights() const { return in_.weights(); }
+  // For calls that convolve.
+  void expect_filter(const Results& expected) {
+    for (const Output& output : out_.of_filter(expected)) outputs_.push_back(output);
   }
   void poison() {
     for (auto& output : outputs_) output.start();
@@ -108,12 +92,12 @@ class PieceArrays {
   Pieces pieces_;
   HyenaShape shape_;  // of the pieces
   ElementType type_;
-  bool implicit_;
   std::int64_t reach_rows_;
   cuda::FourierPlans plans_;
   Values z_values_;
-  DeviceArray z_, dy_, featurizer_, filter_, decay_, skip_, residues_, log_poles_;
-  DeviceArray y_, dz_, reach_, beyond_, projections_, workspace_, d_featurizer_;
+  InputArrays in_;
+  GradientArrays out_;
+  DeviceArray y_, dz_, reach_, beyond_, projections_, workspace_;
   std::vector<Output> outputs_;
 };
 

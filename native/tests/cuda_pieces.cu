@@ -20,11 +20,8 @@ class PieceTrial : public PieceArrays {
         edge_rows_(std::min<std::int64_t>(shape_.taps - 1, shape_.length)),
         edge_(static_cast<std::size_t>(shape_.batch * edge_rows_ * shape_.width), type_),
         before_(static_cast<std::size_t>(shape_.batch * (shape_.taps - 1) * shape_.width), type_),
-        after_(before_.size(), type_),
-        d_filter_(in.filter.size(), kReal),
-        d_skip_(in.skip.size(), kReal) {
-    outputs_.push_back({"filter", &d_filter_, &expected.filter, kBefore});
-    if (shape_.has_skip) outputs_.push_back({"skip", &d_skip_, &expected.skip, kBefore});
+        after_(before_.size(), type_) {
+    expect_filter(expected);
   }
 
   bool arrivals_right() const { return arrivals_ == 2; }
@@ -42,12 +39,10 @@ class PieceTrial : public PieceArrays {
           bring_before();
           arrivals_ += 1;
         },
-        z_.data(), y_.data(), nullptr, workspace_.data(), plans_, nullptr);
+        in_.z.data(), y_.data(), nullptr, workspace_.data(), plans_, nullptr);
     check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
     workspace_.poison();
     hide_surroundings();
-    const HyenaGradients gradients{d_featurizer_.data(), d_filter_.data(),
-                                   shape_.has_skip ? d_skip_.data() : nullptr, nullptr, nullptr};
     cuda::hyena_piece_backward(
         shape_, weights(), type_, around,
         [&] {
@@ -56,8 +51,8 @@ class PieceTrial : public PieceArrays {
           bring_after();
           arrivals_ += 1;
         },
-        z_.data(), nullptr, dy_.data(), dz_.data(), reach_.data(), gradients, workspace_.data(), plans_,
-        nullptr);
+        in_.z.data(), nullptr, in_.dy.data(), dz_.data(), reach_.data(), out_.gradients(), workspace_.data(),
+        plans_, nullptr);
     check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
     finish_projections();
     return bytes_of(outputs_);
@@ -68,13 +63,13 @@ class PieceTrial : public PieceArrays {
     for (DeviceArray* array : {&projections_, &before_, &after_, &edge_}) array->poison();
   }
   void bring_before() {
-    cuda::hyena_gate(shape_, weights(), type_, projections_.data(), z_.data(),
+    cuda::hyena_gate(shape_, weights(), type_, projections_.data(), in_.z.data(),
                      {shape_.length - edge_rows_, edge_rows_}, edge_.data(), nullptr);
     bring(true, before_);
   }
   void bring_after() {
-    cuda::hyena_query(shape_, weights(), type_, projections_.data(), z_.data(), dy_.data(), {0, edge_rows_},
-                      edge_.data(), nullptr);
+    cuda::hyena_query(shape_, weights(), type_, projections_.data(), in_.z.data(), in_.dy.data(),
+                      {0, edge_rows_}, edge_.data(), nullptr);
     bring(false, after_);
   }
   void bring(bool before, DeviceArray& to) {
@@ -85,7 +80,7 @@ class PieceTrial : public PieceArrays {
 
   int arrivals_ = 0;
   std::int64_t edge_rows_;
-  DeviceArray edge_, before_, after_, d_filter_, d_skip_;
+  DeviceArray edge_, before_, after_;
 };
 
 template <class Trial>
@@ -129,22 +124,22 @@ class GateTrial : public PieceArrays {
     bring_projections();
     const RowRange all{0, shape_.length};
     const void* const before = projections_.data();
-    cuda::hyena_gate(shape_, weights(), type_, before, z_.data(), all, u_.data(), nullptr);
-    cuda::hyena_gate(shape_, weights(), type_, before, z_.data(), part_rows(), part_.data(), nullptr);
+    cuda::hyena_gate(shape_, weights(), type_, before, in_.z.data(), all, u_.data(), nullptr);
+    cuda::hyena_gate(shape_, weights(), type_, before, in_.z.data(), part_rows(), part_.data(), nullptr);
     parts_agree_ = is_part_of(u_);
     Values values = convolve(u_.get(), false);
     convolved_.put(values);
-    cuda::hyena_query(shape_, weights(), type_, before, z_.data(), convolved_.data(), all, y_.data(),
+    cuda::hyena_query(shape_, weights(), type_, before, in_.z.data(), convolved_.data(), all, y_.data(),
                       nullptr);
-    cuda::hyena_query(shape_, weights(), type_, before, z_.data(), dy_.data(), all, g_.data(), nullptr);
-    cuda::hyena_query(shape_, weights(), type_, before, z_.data(), dy_.data(), part_rows(), part_.data(),
-                      nullptr);
+    cuda::hyena_query(shape_, weights(), type_, before, in_.z.data(), in_.dy.data(), all, g_.data(), nullptr);
+    cuda::hyena_query(shape_, weights(), type_, before, in_.z.data(), in_.dy.data(), part_rows(),
+                      part_.data(), nullptr);
     parts_agree_ = parts_agree_ && is_part_of(g_);
     values = convolve(g_.get(), true);
     g_.put(values);
-    cuda::hyena_gate_backward(shape_, weights(), type_, before, z_.data(), convolved_.data(), dy_.data(),
-                              g_.data(), dz_.data(), reach_.data(), d_featurizer_.data(), workspace_.data(),
-                              nullptr);
+    cuda::hyena_gate_backward(shape_, weights(), type_, before, in_.z.data(), convolved_.data(),
+                              in_.dy.data(), g_.data(), dz_.data(), reach_.data(),
+                              out_.gradients().featurizer, workspace_.data(), nullptr);
     check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
     finish_projections();
     return bytes_of(outputs_);

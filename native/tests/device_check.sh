@@ -18,16 +18,13 @@ mkdir -p "$build"
 build=$(cd "$build" && pwd)
 steps=${STRIPED_CHECK:-operators hyena pieces fourier attention train faults bench}
 [ "$steps" = all ] && steps="operators hyena pieces fourier attention train faults bench kernels memcheck racecheck initcheck"
-if [ -z "${STRIPED_CUDNN_PATH:-}" ] && command -v python3 >/dev/null; then
-  # cuDNN often comes with a Python package, and so does cuFFT where the toolkit is without.
-  packages="nvidia.cudnn"
+# shellcheck source=native/tests/device_steps.sh
+. "$here/tests/device_steps.sh"
+if [ -z "${STRIPED_CUDNN_PATH:-}" ]; then
+  find_packages nvidia.cudnn
+  # cuFFT comes with the toolkit, but not with all of them.
   ls /usr/local/cuda/lib64/libcufft.so.* >/dev/null 2>&1 || ldconfig -p 2>/dev/null | grep -q libcufft ||
-    packages="$packages nvidia.cufft nvidia.cu13"
-  for package in $packages; do
-    folder=$(python3 -c "import $package as p; print(list(p.__path__)[0])" 2>/dev/null || true)
-    STRIPED_CUDNN_PATH="${STRIPED_CUDNN_PATH:+$STRIPED_CUDNN_PATH:}$folder"
-  done
-  export STRIPED_CUDNN_PATH
+    find_packages nvidia.cufft nvidia.cu13
 fi
 log=$build/check.log
 cmake -S "$here" -B "$build" -DSTRIPED_CUDA=ON -DSTRIPED_ADDON=OFF -DCMAKE_BUILD_TYPE=Release >"$log" 2>&1 || {
@@ -99,13 +96,5 @@ check() {
   esac
 }
 
-status=0
-summary=
-for step in $steps; do
-  echo "== $step"
-  if check "$step"; then verdict=passed; else verdict=FAILED status=1; fi
-  summary="$summary$step $verdict
-"
-done
-printf '\n%s' "$summary"
-exit $status
+# shellcheck disable=SC2086 # a list of words
+run_steps $steps

@@ -18,14 +18,9 @@ mkdir -p "$build"
 build=$(cd "$build" && pwd)
 steps=${STRIPED_CHECK:-ranks train faults}
 backend=${STRIPED_BACKEND:-cuda}
-if command -v python3 >/dev/null; then
-  # cuDNN and NCCL often come with Python packages.
-  for library in cudnn nccl; do
-    found=$(python3 -c "import nvidia.$library as c; print(list(c.__path__)[0])" 2>/dev/null || true)
-    [ -z "$found" ] || STRIPED_CUDNN_PATH=${STRIPED_CUDNN_PATH:+$STRIPED_CUDNN_PATH:}$found
-  done
-  export STRIPED_CUDNN_PATH="${STRIPED_CUDNN_PATH:-}"
-fi
+# shellcheck source=native/tests/device_steps.sh
+. "$here/tests/device_steps.sh"
+find_packages nvidia.cudnn nvidia.nccl
 # OpenMPI on one machine, in a container too.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1 \
   OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_btl=self,vader OMPI_MCA_pml=ob1
@@ -70,13 +65,5 @@ check() {
   esac
 }
 
-status=0
-summary=
-for step in $steps; do
-  echo "== $step"
-  if check "$step"; then verdict=passed; else verdict=FAILED status=1; fi
-  summary="$summary$step $verdict
-"
-done
-printf '\n%s' "$summary"
-exit $status
+# shellcheck disable=SC2086 # a list of words
+run_steps $steps

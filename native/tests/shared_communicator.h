@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "core/communicator.h"
+#include "parallel/sum_ranks.h"
 #include "striped/error.h"
 
 namespace process_ranks {
@@ -196,20 +197,7 @@ class SharedCommunicator final : public Communicator {
                                 std::to_string(receive.from) + " does not send");
   }
   void add_all(std::int64_t first, void* out, std::int64_t count, DType type) const {
-    if (type == DType::bf16) throw Error("exchange", "ranks in this machine's memory cannot add bf16");
-    if (type == DType::f64)
-      add_of<double>(first, out, count);
-    else
-      add_of<float>(first, out, count);
-  }
-  template <typename Real>
-  void add_of(std::int64_t first, void* out, std::int64_t count) const {
-    auto* const sums = static_cast<Real*>(out);
-    for (std::int64_t i = 0; i < count; ++i) sums[i] = 0;
-    for (int from = 0; from < size_; ++from) {
-      const auto* const its = reinterpret_cast<const Real*>(shown(from)) + first;
-      for (std::int64_t i = 0; i < count; ++i) sums[i] += its[i];
-    }
+    striped::parallel::sum_ranks(size_, [&](int from) { return shown(from); }, first, out, count, type);
   }
 
   SharedRoom& room_;

@@ -66,76 +66,59 @@ __global__ __launch_bounds__(kLanes* kWarps) void take_kernel(const Turn turn, c
 // rows]: tiles of 32 by 32 are turned over in shared memory. A block has one residue of one sequence.
 constexpr int kSide = 32, kStep = 8;
 
+// Where value (y, x) of the block's tile lies, in rows of channels or in columns of rows; -1: nowhere.
 struct Tile {
+  FourierPart part;
+  Slice slice;
   std::int64_t row, channel, batch;
   int residue;
-  __device__ explicit Tile(const FourierPart& part)
-      : row(blockIdx.x * static_cast<std::int64_t>(kSide)),
+  __device__ Tile(const FourierPart& of, const Slice& in)
+      : part(of),
+        slice(in),
+        row(blockIdx.x * static_cast<std::int64_t>(kSide)),
         channel(blockIdx.y * static_cast<std::int64_t>(kSide)),
         batch(blockIdx.z / part.count),
         residue(blockIdx.z % part.count) {}
+
+  __device__ std::int64_t place(bool in_rows, int y, int x) const {
+    const std::int64_t r = row + (in_rows ? y : x), c = channel + (in_rows ? x : y);
+    if (r >= part.rows || c >= slice.count) return -1;
+    return in_rows ? ((batch * part.count + residue) * part.rows + r) * part.width + slice.first + c
+                   : ((batch * slice.count + c) * part.count + residue) * part.rows + r;
+  }
 };
 
-__device__ std::int64_t in_rows(const FourierPart& part, const Slice& slice, const Tile& tile,
-                                std::int64_t row, std::int64_t channel) {
-  return ((tile.batch * part.count + tile.residue) * part.rows + row) * part.width + slice.first + channel;
-}
-__device__ std::int64_t in_columns(const FourierPart& part, const Slice& slice, const Tile& tile,
-                                   std::int64_t row, std::int64_t channel) {
-  return ((tile.batch * slice.count + channel) * part.count + tile.residue) * part.rows + row;
-}
-
-__global__ void gather_kernel(const FourierPart part, const Slice slice, const float2* spectrum,
-                              float2* values) {
+// Threads next to one another read and write next to one another.
+template <bool kFromRows>
+__global__ void turn_kernel(const FourierPart part, const Slice slice, const float2* from, float2* to) {
   __shared__ float2 turned[kSide][kSide + 1];
-  const Tile tile(part);
+  const Tile tile(part, slice);
   const int x = threadIdx.x;
   for (int y = threadIdx.y; y < kSide; y += kStep) {
-    const std::int64_t row = tile.row + y, channel = tile.channel + x;
-    if (row < part.rows && channel < slice.count)
-      turned[y][x] = spectrum[in_rows(part, slice, tile, row, channel)];
+    if (const std::int64_t at = tile.place(kFromRows, y, x); at >= 0) turned[y][x] = from[at];
   }
   __syncthreads();
   for (int y = threadIdx.y; y < kSide; y += kStep) {
-    const std::int64_t row = tile.row + x, channel = tile.channel + y;
-    if (row < part.rows && channel < slice.count)
-      values[in_columns(part, slice, tile, row, channel)] = turned[x][y];
+    if (const std::int64_t at = tile.place(!kFromRows, y, x); at >= 0) to[at] = turned[x][y];
   }
 }
 
-__global__ void scatter_kernel(const FourierPart part, const Slice slice, const float2* values,
-                               float2* spectrum) {
-  __shared__ float2 turned[kSide][kSide + 1];
-  const Tile tile(part);
-  const int x = threadIdx.x;
-  for (int y = threadIdx.y; y < kSide; y += kStep) {
-    const std::int64_t row = tile.row + x, channel = tile.channel + y;
-    if (row < part.rows && channel < slice.count)
-      turned[x][y] = values[in_columns(part, slice, tile, row, channel)];
-  }
-  __syncthreads();
-  for (int y = threadIdx.y; y < kSide; y += kStep) {
-    const std::int64_t row = tile.row + y, channel = tile.channel + x;
-    if (row < part.rows && channel < slice.count)
-      spectrum[in_rows(part, slice, tile, row, channel)] = turned[y][x];
-  }
-}
-
-dim3 tiles_of(const FourierPart& part, const Slice& slice) {
-  return dim3(static_cast<unsigned>(ceil_div(part.rows, kSide)),
-              static_cast<unsigned>(ceil_div(slice.count, kSide)),
-              static_cast<unsigned>(part.batch * part.count));
+template <bool kFromRows>
+void turn(const FourierPart& part, const Slice& slice, const void* from, void* to, cudaStream_t stream) {
+  const dim3 tiles(static_cast<unsigned>(ceil_div(part.rows, kSide)),
+                   static_cast<unsigned>(ceil_div(slice.count, kSide)),
+                   static_cast<unsigned>(part.batch * part.count));
+  launch<turn_kernel<kFromRows>>(tiles, dim3(kSide, kStep), 0, stream, part, slice,
+                                 static_cast<const float2*>(from), static_cast<float2*>(to));
 }
 
 void gather(const FourierPart& part, const Slice& slice, const void* spectrum, float2* values,
             cudaStream_t stream) {
-  launch<gather_kernel>(tiles_of(part, slice), dim3(kSide, kStep), 0, stream, part, slice,
-                        static_cast<const float2*>(spectrum), values);
+  turn<true>(part, slice, spectrum, values, stream);
 }
 void scatter(const FourierPart& part, const Slice& slice, const float2* values, void* spectrum,
              cudaStream_t stream) {
-  launch<scatter_kernel>(tiles_of(part, slice), dim3(kSide, kStep), 0, stream, part, slice, values,
-                         static_cast<float2*>(spectrum));
+  turn<false>(part, slice, values, spectrum, stream);
 }
 
 SpectralFilter filter_of(const FourierPart& part, const HyenaShape& shape, FourierPlans& plans) {

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <thread>
 
+#include "parallel/sum_ranks.h"
 #include "striped/error.h"
 
 namespace striped::parallel {
@@ -152,22 +153,8 @@ class ThreadCommunicator final : public Communicator {
     return static_cast<std::byte*>(out) + static_cast<std::size_t>(index) * bytes;
   }
 
-  void add_all(std::int64_t first, void* out, std::int64_t count, DType type) {
-    if (type == DType::bf16) throw Error("exchange", "ranks in this machine's memory cannot add bf16");
-    if (type == DType::f64)
-      add_of<double>(first, out, count);
-    else
-      add_of<float>(first, out, count);
-  }
-  // In rank order, so that every rank has the same sum.
-  template <typename Real>
-  void add_of(std::int64_t first, void* out, std::int64_t count) {
-    auto* const sums = static_cast<Real*>(out);
-    for (std::int64_t i = 0; i < count; ++i) {
-      Real sum = 0;
-      for (int from = 0; from < size(); ++from) sum += meeting_->shown<Real>(from)[first + i];
-      sums[i] = sum;
-    }
+  void add_all(std::int64_t first, void* out, std::int64_t count, DType type) const {
+    sum_ranks(size(), [&](int from) { return meeting_->shown<std::byte>(from); }, first, out, count, type);
   }
 
   std::shared_ptr<Meeting> meeting_;
