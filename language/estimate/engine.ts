@@ -29,8 +29,15 @@ export interface EngineProfile {
    * round a ring behind the attention to those that have come. null: as the plan says.
    */
   spread: PlanSpread | null;
-  /** Share of the gradients' reduction that hides behind the backward pass. */
-  gradientOverlap: Figure;
+  /** Share of the gradients' sum that hides behind the backward pass; null: what block by block can. */
+  gradientOverlap: Figure | null;
+  /**
+   * Computation loses so much of the time for which something is sent beside it, which takes multiprocessors and memory
+   * bandwidth; null: nothing.
+   */
+  besideLoss: Figure | null;
+  /** Of a new parameter that is gathered after the optimiser; null: those of the compute copy. */
+  gatheredValueBytes: Figure | null;
 }
 
 export const DEFAULT_ENGINE = striped as EngineProfile;

@@ -7,6 +7,7 @@ import { communicationOf, recomputes } from './communication.js';
 import { DEFAULT_ENGINE, engineById, engineProfiles, type EngineProfile } from './engine.js';
 import type { CostItem, Estimate } from './estimate.js';
 import { hardwareById, hardwareProfiles } from './hardware.js';
+import { isMeasured, type Link } from './links.js';
 import { memoryOf } from './memory.js';
 import { modelFlopsPerToken } from './model-flops.js';
 import { blockWork, edgeWork, shardOf, type Shard } from './operators.js';
@@ -149,6 +150,7 @@ interface StepCost {
   /** Errors of kernels and traffic, and of traffic alone. */
   spreadMs: number;
   networkSpreadMs: number;
+  links: Link[];
   missingLinks: string[];
 }
 
@@ -158,17 +160,22 @@ function stepCost(on: Device, plan: Plan): StepCost {
     ...costOf(on, work),
     oncePerStep: true as const,
   }));
-  const network = communicationOf(on, plan, shardOf(plan), stack.backwardMs / 1e3);
-  const micro = stack.forwardMs + stack.backwardMs + milliseconds(network.perMicroBatch);
+  const network = communicationOf(on, plan, shardOf(plan), {
+    forward: stack.forwardMs / 1e3,
+    backward: stack.backwardMs / 1e3,
+  });
+  const perMicroBatch = [...network.perMicroBatch, ...network.waits];
+  const micro = stack.forwardMs + stack.backwardMs + milliseconds(perMicroBatch);
   const networkSpreadMs =
-    sums(network.perMicroBatch).spreadMs * plan.run.accumulation + sums(network.perStep).spreadMs;
+    sums(perMicroBatch).spreadMs * plan.run.accumulation + sums(network.perStep).spreadMs;
   return {
     stack,
     optimizer,
-    communication: [...network.perMicroBatch, ...network.perStep],
+    communication: [...network.perMicroBatch, ...network.perStep, ...network.waits],
     stepTimeMs: micro * plan.run.accumulation + milliseconds([...optimizer, ...network.perStep]),
     spreadMs: stack.spreadMs * plan.run.accumulation + sums(optimizer).spreadMs + networkSpreadMs,
     networkSpreadMs,
+    links: network.links,
     missingLinks: network.missingLinks,
   };
 }
@@ -216,6 +223,24 @@ function sourceOf(on: Device): string[] {
   return [`Kernels of ${profile.name} are taken over from measurements on another device.`];
 }
 
+/** What rates of links rest on. */
+function reachedBy(links: Link[]): string {
+  const kinds = (some: Link[]) => [...new Set(some.map(({ kind }) => kind))].join(', ');
+  const [measured, others] = [links.filter(isMeasured), links.filter((link) => !isMeasured(link))];
+  const here = 'as measured here';
+  const rated = '80% of their datasheet rate, not measured';
+  if (others.length === 0) return here;
+  return measured.length === 0 ? rated : `${here} (${kinds(measured)}) or ${rated} (${kinds(others)})`;
+}
+
+/** How traffic of gradients hides behind the backward pass. */
+function hidingOf({ engine }: Device): string {
+  const { gradientOverlap } = engine;
+  return gradientOverlap
+    ? `${gradientOverlap.value * 100}% of the gradient reduction hides behind the backward pass`
+    : 'gradients are summed behind the backward pass but for the first block’s, and slow it down';
+}
+
 function assumptions(on: Device, plan: Plan, cost: StepCost): string[] {
   const { run } = plan;
   const said = [
@@ -236,11 +261,7 @@ function assumptions(on: Device, plan: Plan, cost: StepCost): string[] {
     said.push(`${on.profile.name} has no ${run.precision} arithmetic; the estimate is for ${on.precision}.`);
   }
   if (cost.communication.length > 0) {
-    const hidden = on.engine.gradientOverlap.value * 100;
-    const isMeasured = on.profile.links.some(({ bytesPerSecond }) => bytesPerSecond.origin === 'measured');
-    const rate =
-      isMeasured && !plan.run.cluster ? 'as measured here' : '80% of their datasheet rate, not measured';
-    said.push(`Links reach ${rate}; ${hidden}% of the gradient reduction hides behind the backward pass.`);
+    said.push(`Links reach ${reachedBy(cost.links)}; ${hidingOf(on)}.`);
   }
   for (const axis of cost.missingLinks) {
     said.push(`The ${axis}-parallel traffic is not counted: no link is known for ${on.profile.name}.`);

@@ -83,6 +83,8 @@ export interface HardwareProfile {
   contextBytes?: Figure;
   /** What the library of collectives holds besides, where a run has several ranks. */
   communicatorBytes?: Figure;
+  /** By how much of its computation a run waits for the slowest of several such devices, whose clocks differ. */
+  deviceSpread?: Figure;
   /** Bytes a second, reads and writes together. */
   memoryBandwidth: { peak: Figure; copy: Figure };
   /** Dense peak; null where the device has no such arithmetic. */
@@ -116,7 +118,10 @@ export interface LinkProfile {
   scope: 'node' | 'cluster';
   /** One direction, per device. */
   bytesPerSecond: Figure;
+  /** Of each hand-over. */
   latencySeconds: Figure;
+  /** Of each call besides, however many hand-overs it makes. */
+  callSeconds?: Figure;
 }
 
 const BUILT_IN = [h100Sxm, h100Pcie, h200Sxm, a100, cpu] as HardwareProfile[];

@@ -1,5 +1,5 @@
 /** The cost model: what a plan takes in time and memory, from the plan alone. Pure; nothing is read or run. */
-export { knownLinks } from './communication.js';
+export { knownLinks } from './links.js';
 export { budgetOf, type Budget } from './budget.js';
 export {
   blockCosts,

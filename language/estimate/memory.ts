@@ -13,18 +13,36 @@ function ofRank(tensors: Tensor[], tensor: number): number {
   return (totalSize(tensors) - vectors) / tensor + vectors;
 }
 
-/** Parameters one rank computes with: those outside of blocks, which all hold whole; of the largest block; of all. */
-function countsOf({ model }: Plan, tensor: number): { outer: number; largest: number; all: number } {
+interface Counts {
+  /** Outside of blocks, which all ranks hold whole. */
+  outer: number;
+  first: number;
+  largest: number;
+  all: number;
+}
+
+/** Parameters one rank computes with, of blocks and of all. */
+function countsOf({ model }: Plan, tensor: number): Counts {
   const outer = totalSize(outerTensors(model));
   const ofBlock = byBlock((block) => ofRank(blockTensors(block, model.width), tensor));
   const blocks = model.blocks.map(ofBlock);
   const all = blocks.reduce((sum, count) => sum + count, outer);
-  return { outer, largest: blocks.reduce((most, count) => Math.max(most, count), 0), all };
+  const largest = blocks.reduce((most, count) => Math.max(most, count), 0);
+  return { outer, first: blocks[0] ?? 0, largest, all };
 }
 
 /** Parameters one rank computes with. */
 export function rankParameters(plan: Plan, tensor: number): number {
   return countsOf(plan, tensor).all;
+}
+
+/**
+ * Parameters that ranks hold in common: all, and those that a forward pass needs first and a backward pass finishes last,
+ * of the first block and outside of blocks.
+ */
+export function parametersByUnit(plan: Plan, tensor: number): { all: number; atEnd: number } {
+  const { outer, first, all } = countsOf(plan, tensor);
+  return { all, atEnd: outer + first };
 }
 
 /** Ranks that hold the same parameters, over which ZeRO shares them out. */

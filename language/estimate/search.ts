@@ -110,7 +110,8 @@ function partsOf(estimate: Estimate): Map<string, number> {
     add(part, stepMs(item, accumulation));
   }
   for (const item of estimate.communication) {
-    add(`${item.name.replace(/ \(.*/, '')} traffic`, stepMs(item, accumulation));
+    const name = item.name.replace(/ \(.*/, '');
+    add(item.kind === 'wait' ? `waiting for the ${name}` : `${name} traffic`, stepMs(item, accumulation));
   }
   return parts;
 }

@@ -1,6 +1,6 @@
 /** Parallel degrees against devices, heads, groups and lengths; clusters. */
 import type { AstNode } from 'langium';
-import { linkFor } from '../estimate/communication.js';
+import { linkFor } from '../estimate/links.js';
 import { hardwareById, hardwareProfiles } from '../estimate/hardware.js';
 import {
   divisionsOf,

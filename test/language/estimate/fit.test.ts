@@ -7,7 +7,7 @@ import {
   useHardwareProfiles,
 } from '../../../language/estimate/index.js';
 import type { HardwareProfile, MeasuredCalls, MeasuredStep } from '../../../language/estimate/index.js';
-import { movedBytes } from '../../../language/estimate/communication.js';
+import { movedBytes } from '../../../language/estimate/links.js';
 import { fitDeviations } from '../../../language/estimate/least-deviations.js';
 import { trialsFor } from '../../../extension/calibration/sets.js';
 import { planOf } from '../../../extension/calibration/configuration.js';
