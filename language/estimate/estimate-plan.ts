@@ -205,6 +205,23 @@ function outsideOf({ stack, stepTimeMs }: StepCost): string[] {
     );
 }
 
+const FORMS = {
+  wide: 'by the kernel for more than 129 taps',
+  scan: 'by a scan on CUDA cores',
+  direct: 'on CUDA cores',
+  fourier: 'by Fourier transform',
+};
+
+/** Operators in forms that no measured step has. */
+function formsOf({ stack }: StepCost): string[] {
+  const said = stack.blocks
+    .flat()
+    .flatMap(({ kind, form }) =>
+      form ? [`${kind} is computed ${FORMS[form]}, which was measured by itself only.`] : [],
+    );
+  return [...new Set(said)];
+}
+
 /** What an operator's time rests on. */
 function sourceOf(on: Device): string[] {
   const { profile, engine } = on;
@@ -248,7 +265,7 @@ function assumptions(on: Device, plan: Plan, cost: StepCost): string[] {
     `MFU counts the model’s own FLOPs (nothing recomputed) against the dense ${on.profile.peakFlops.bf16 ? 'bf16' : 'fp32'} peak.`,
     'Baselines have the same width, depth and feed-forward, and are costed with this engine’s operators.',
   ];
-  said.push(...outsideOf(cost));
+  said.push(...formsOf(cost), ...outsideOf(cost));
   if (recomputes(on, plan) && run.recompute === 'none') {
     said.push(`${on.engine.name} always recomputes blocks in the backward pass.`);
   }
@@ -279,7 +296,8 @@ function referencePeak(on: Device): number {
 }
 
 /**
- * What a step may take: as far off as measured runs like it, more for kernels outside of the measured sizes; where
+ * What a step may take: as far off as measured runs like it, more for kernels outside of the measured sizes and in forms
+ * that those runs do not have; where
  * nothing was measured, the errors of all kernels as if they had the same sign.
  */
 function rangeOf(
@@ -295,10 +313,11 @@ function rangeOf(
   const error = statedError(on, plan);
   if (!error) return { stepTimeMsRange: around(cost.spreadMs) };
   const { accumulation } = plan.run;
-  const outside = cost.stack.blocks
-    .flat()
-    .reduce((sum, item) => sum + (item.outside ?? 0) * (item.forwardMs + item.backwardMs), 0);
-  const spread = error.most * stepTimeMs + PER_DOUBLING * outside * accumulation + cost.networkSpreadMs;
+  const beyond = cost.stack.blocks.flat().reduce((sum, item) => {
+    const share = item.form ? item.uncertainty : PER_DOUBLING * (item.outside ?? 0);
+    return sum + share * (item.forwardMs + item.backwardMs);
+  }, 0);
+  const spread = error.most * stepTimeMs + beyond * accumulation + cost.networkSpreadMs;
   return { stepTimeMsRange: around(spread), stepTimeError: error };
 }
 

@@ -1,4 +1,5 @@
 import type { Precision } from '../plan/plan.js';
+import type { HyenaForm } from './hyena-forms.js';
 import type { StatedError } from './judged.js';
 
 /** What a plan costs on a device. Field names are the `striped estimate --json` contract. */
@@ -67,6 +68,8 @@ export interface CostItem {
   oncePerStep?: true;
   /** Of traffic between devices: what goes on behind computation, beside the times above. */
   hiddenMs?: number;
+  /** How a GPU computes it, where no measured training step has it in this form. */
+  form?: Exclude<HyenaForm, 'tensor'>;
   /** Doublings outside of the sizes that were measured; not there where it lies within, or nothing was. */
   outside?: number;
 }

@@ -1,19 +1,15 @@
 import type { PlanHyena, PlanHyenaLI } from '../plan/plan.js';
+import { fourierLength, hyenaForm } from './hyena-forms.js';
 import type { Device } from './roofline.js';
 import type { Shard } from './shard.js';
 
 /** The tensor-core kernels of LI, as native/src/cuda/hyena_modal.cu divides their work. */
-const TENSOR = { capability: 9, channels: 32, tile: 256, states: 16, taps: 3, shortestStrip: 4 };
-/** Those of explicit filters, as native/src/cuda/hyena_fir.cu says what they take. */
-const EXPLICIT = { channels: 64, group: 16, most: 257 };
+const TENSOR = { channels: 32, tile: 256, states: 16, shortestStrip: 4 };
 /** The kernels for all else: tokens that a block takes. */
 const SCAN = { chunk: 64 };
 /** By Fourier transform, on slices of channels: native/src/cuda/hyena_dispatch.cu, hyena_spectra.cu. */
 const FOURIER = {
   sliceBytes: 2 ** 30,
-  /** The other kernels take up to so many exponentials and taps. */
-  order: 32,
-  taps: 128,
   /** Points of a block, places of a block of the filter's gradient, channels that slices are multiples of. */
   points: 256,
   places: 2048,
@@ -29,21 +25,6 @@ export interface LongFilterMemory {
   kept: number;
   /** Alive within a call only. */
   scratch: number;
-}
-
-function usesTensorCores({ profile, precision }: Device, mixer: PlanHyena, shard: Shard): boolean {
-  const { computeCapability } = profile;
-  const width = shard.width / shard.tensor;
-  return (
-    (computeCapability?.value ?? TENSOR.capability) === TENSOR.capability &&
-    precision !== 'fp32' &&
-    mixer.featurizerTaps === TENSOR.taps &&
-    (mixer.operator === 'LI'
-      ? width % TENSOR.channels === 0 && mixer.order <= TENSOR.states
-      : width % EXPLICIT.channels === 0 &&
-        (shard.width / mixer.groups) % EXPLICIT.group === 0 &&
-        mixer.taps <= EXPLICIT.most)
-  );
 }
 
 /** States before each tile; where time is cut to fill the device, those of the other direction as scratch. */
@@ -69,23 +50,7 @@ function byScan(mixer: PlanHyenaLI, shard: Shard, width: number): LongFilterMemo
   return { kept: 0, scratch: chunks * width * (2 * mixer.order + featurizer + skip) * REAL };
 }
 
-/** Whether the engine takes a filter by Fourier transform on a GPU. */
-export function isByFourier(device: Device, mixer: PlanHyena, shard: Shard): boolean {
-  if (mixer.operator === 'LI') return mixer.order > FOURIER.order;
-  const reach = Math.min(mixer.taps, shard.rows / shard.batch);
-  return reach > FOURIER.taps && !usesTensorCores(device, mixer, shard);
-}
-
 const aligned = (bytes: number) => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
-
-/** A length without prime factors above 7. */
-function fourierLength(least: number): number {
-  for (let length = least; ; length++) {
-    let rest = length;
-    for (const factor of [2, 3, 5, 7]) while (rest % factor === 0) rest /= factor;
-    if (rest === 1) return length;
-  }
-}
 
 function commonDivisor(a: number, b: number): number {
   return b === 0 ? a : commonDivisor(b, a % b);
@@ -132,9 +97,8 @@ export function fourierScratch(mixer: PlanHyena, shard: Shard): number {
 
 /** What LI takes on a GPU beside its inputs and outputs, as the engine's own table has it. */
 export function longFilterMemory(device: Device, mixer: PlanHyenaLI, shard: Shard): LongFilterMemory {
-  if (isByFourier(device, mixer, shard)) return { kept: 0, scratch: fourierScratch(mixer, shard) };
+  const form = hyenaForm(device, mixer, shard);
+  if (form === 'fourier') return { kept: 0, scratch: fourierScratch(mixer, shard) };
   const width = shard.width / shard.tensor;
-  return usesTensorCores(device, mixer, shard)
-    ? onTensorCores(device, mixer, shard, width)
-    : byScan(mixer, shard, width);
+  return form === 'tensor' ? onTensorCores(device, mixer, shard, width) : byScan(mixer, shard, width);
 }

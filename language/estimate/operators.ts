@@ -1,4 +1,5 @@
 import type { Plan, PlanAttention, PlanBlock, PlanFfn, PlanHyena, PlanMixer } from '../plan/plan.js';
+import { formKernel, formPasses, hyenaForm } from './hyena-forms.js';
 import { cutsTime, longFilterBlocks, orderedBackward } from './kernel-ways.js';
 import type { Device, Work } from './roofline.js';
 import type { Shard } from './shard.js';
@@ -91,6 +92,21 @@ function innerHyena(device: Device, name: string, mixer: PlanHyena, shard: Shard
     columns: (shard.width / shard.tensor) * shard.batch,
     ...(mixer.operator === 'LI' ? longFilterWay(device, shard) : {}),
     ...(mixer.operator === 'LI' ? longFilterMade(device, mixer, shard) : {}),
+    ...otherForm(device, mixer, shard),
+  };
+}
+
+/** Where this project's engine computes it in another form than on tensor cores. */
+function otherForm(device: Device, mixer: PlanHyena, shard: Shard): Partial<Work> {
+  if (device.profile.kind !== 'gpu' || device.engine.operators[mixer.operator]) return {};
+  const form = hyenaForm(device, mixer, shard);
+  if (form === 'tensor') return {};
+  const kernel = formKernel(mixer, form);
+  return {
+    ...formPasses(device, form, mixer, shard),
+    form,
+    kernel: { forward: kernel, backward: kernel },
+    blocks: undefined,
   };
 }
 

@@ -2,6 +2,7 @@ import type { Precision } from '../plan/plan.js';
 import type { CostItem } from './estimate.js';
 import { DEFAULT_ENGINE, type EngineProfile } from './engine.js';
 import { effectivePrecision, type Curve, type HardwareProfile, type KernelCurve } from './hardware.js';
+import { formCurve, type HyenaForm } from './hyena-forms.js';
 import { outsideFitted, outsideMeasured, uncertaintyOf, uncertaintyOfKernel } from './range.js';
 
 /** What one pass of an operation does on one device. */
@@ -30,6 +31,8 @@ export interface Work {
   calls?: Partial<Record<Direction, number>>;
   /** The kernel, where it is not named as the kind. */
   kernel?: Partial<Record<Direction, string>>;
+  /** In which form, where no measured training step has it. */
+  form?: Exclude<HyenaForm, 'tensor'>;
   /** Blocks of a kernel whose blocks own channels, of all sequences of a micro-batch. */
   blocks?: number;
   /** Bytes of kernels of their own beside the arithmetic, forward and backward: casts of FP8, making a filter. */
@@ -78,11 +81,12 @@ export function kernelName(device: Device, work: Work, direction: Direction): st
   return work.kernel?.[direction] ?? work.kind;
 }
 
-/** The kernel fitted to training steps, where the device has one and the engine no other. */
+/** The kernel fitted to training steps, or of a form measured by itself, where the engine has no other. */
 export function kernelOf(device: Device, work: Work, direction: Direction): KernelCurve | undefined {
   const { engine, profile } = device;
   if (engine.operators[work.kind] || (work.rate === 'attention' && engine.attentionShare)) return undefined;
-  return profile.kernels?.[kernelName(device, work, direction)]?.[direction];
+  const name = kernelName(device, work, direction);
+  return profile.kernels?.[name]?.[direction] ?? formCurve(device, name, direction);
 }
 
 function attentionRate(device: Device, direction: Direction): number {
@@ -199,5 +203,6 @@ export function costOf(device: Device, work: Work): CostItem {
     bound: (backward.seconds > forward.seconds ? backward : forward).bound,
     uncertainty: seconds > 0 ? spread / seconds : 0,
     ...(outside > 0 ? { outside } : {}),
+    ...(work.form ? { form: work.form } : {}),
   };
 }

@@ -1,6 +1,7 @@
 import type { Plan, PlanAttention, PlanHyena, PlanMixer } from '../plan/plan.js';
 import { orderedBackward } from './kernel-ways.js';
-import { fourierScratch, isByFourier, longFilterMemory } from './long-filter.js';
+import { hyenaForm } from './hyena-forms.js';
+import { fourierScratch, longFilterMemory } from './long-filter.js';
 import { mixedWidth, projectedWidth } from './operators.js';
 import type { Device } from './roofline.js';
 import type { Shard } from './shard.js';
@@ -85,7 +86,7 @@ export function operatorScratch(device: Device, mixer: PlanMixer, shard: Shard):
   const spread = spreadScratch(device, mixer, shard);
   if (device.profile.kind !== 'gpu') return spread;
   if (mixer.operator === 'LI') return longFilterMemory(device, mixer, shard).scratch + spread;
-  return isByFourier(device, mixer, shard) ? fourierScratch(mixer, shard) + spread : spread;
+  return hyenaForm(device, mixer, shard) === 'fourier' ? fourierScratch(mixer, shard) + spread : spread;
 }
 
 /** The largest FP8 copies: of a weight, of an input, and of a gradient in two layouts. */

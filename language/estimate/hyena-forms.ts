@@ -1,0 +1,111 @@
+import type { PlanHyena } from '../plan/plan.js';
+import forms from './hardware/hyena-forms.json' with { type: 'json' };
+import type { Kernel, KernelCurve } from './hardware.js';
+import type { Device, Direction, Pass } from './roofline.js';
+import type { Shard } from './shard.js';
+
+/**
+ * How a GPU does an inner Hyena operator: on tensor cores, explicit filters of many taps by a kernel whose registers do
+ * not suffice; LI by a scan and explicit filters directly on CUDA cores; all else by Fourier transform.
+ */
+export type HyenaForm = 'tensor' | 'wide' | 'scan' | 'direct' | 'fourier';
+
+/** What the tensor-core kernels take: native/src/cuda/hyena_modal.cu, hyena_fir.cu. */
+const TENSOR = { capability: 9, featurizer: 3 };
+const MODAL = { channels: 32, order: 16 };
+const EXPLICIT = { channels: 64, group: 16, taps: 257, wide: 130 };
+/** What the CUDA cores take beside them: native/src/cuda/hyena_dispatch.cu. */
+const CORES = { order: 32, taps: 128 };
+/** Lags that the direct form goes through at a time: native/src/cuda/hyena_direct.cuh. */
+const LAGS = 128;
+/** Transforms of more points pass over memory twice. */
+const ONE_PASS = 8192;
+const COMPLEX = 8;
+
+function usesTensorCores({ profile, precision }: Device, mixer: PlanHyena, shard: Shard): boolean {
+  const capability = profile.computeCapability?.value ?? TENSOR.capability;
+  if (capability !== TENSOR.capability || precision === 'fp32') return false;
+  if (mixer.featurizerTaps !== TENSOR.featurizer) return false;
+  const width = shard.width / shard.tensor;
+  if (mixer.operator === 'LI') return width % MODAL.channels === 0 && mixer.order <= MODAL.order;
+  const fits = width % EXPLICIT.channels === 0 && (shard.width / mixer.groups) % EXPLICIT.group === 0;
+  return fits && mixer.taps <= EXPLICIT.taps;
+}
+
+/** The form in which the engine computes an operator on a GPU. */
+export function hyenaForm(device: Device, mixer: PlanHyena, shard: Shard): HyenaForm {
+  const onTensorCores = usesTensorCores(device, mixer, shard);
+  if (mixer.operator === 'LI') {
+    if (mixer.order > CORES.order) return 'fourier';
+    return onTensorCores ? 'tensor' : 'scan';
+  }
+  if (onTensorCores) return mixer.taps >= EXPLICIT.wide ? 'wide' : 'tensor';
+  return Math.min(mixer.taps, shard.rows / shard.batch) > CORES.taps ? 'fourier' : 'direct';
+}
+
+/** A length without prime factors above 7. */
+export function fourierLength(least: number): number {
+  for (let length = least; ; length++) {
+    let rest = length;
+    for (const factor of [2, 3, 5, 7]) while (rest % factor === 0) rest /= factor;
+    if (rest === 1) return length;
+  }
+}
+
+type Passes = Record<Direction, Pass>;
+
+/**
+ * Transforms, products and gates each pass over complex values (docs/kernels.md counts them), and over z and y; a filter
+ * costs half as much as an input. Making a filter of exponentials, and its gradients, are arithmetic.
+ */
+function byFourier(device: Device, mixer: PlanHyena, shard: Shard): Passes {
+  const { rows, batch, tensor } = shard;
+  const length = rows / batch;
+  const points = fourierLength(length);
+  const transform = points > ONE_PASS ? 4 : 2;
+  const complex = ((batch * shard.width + mixer.groups / 2) * points * COMPLEX) / tensor;
+  const values = (rows * shard.width * device.valueBytes) / tensor;
+  const made = mixer.operator === 'LI' ? (mixer.groups * length * mixer.order) / tensor : 0;
+  return {
+    forward: { bytes: (4 + 2 * transform) * complex + 8 * values, flops: 2 * made },
+    backward: { bytes: (8 + 4 * transform) * complex + 15 * values, flops: 4 * made },
+  };
+}
+
+/** What an operator does in a form other than that of the measured training steps. */
+export function formPasses(
+  device: Device,
+  form: Exclude<HyenaForm, 'tensor'>,
+  mixer: PlanHyena,
+  shard: Shard,
+): Passes {
+  if (form === 'fourier') return byFourier(device, mixer, shard);
+  const values = (shard.rows * shard.width) / shard.tensor;
+  const reach = mixer.operator === 'LI' ? 2 * mixer.order : 2 * mixer.taps;
+  // Lags come in whole blocks.
+  const lags = form === 'direct' ? 2 * LAGS * Math.ceil(reach / 2 / LAGS) : reach;
+  const bytes = values * device.valueBytes;
+  return {
+    forward: { bytes: 4 * bytes, flops: values * lags },
+    backward: { bytes: 7 * bytes, flops: 3 * values * lags },
+  };
+}
+
+/** Kernel's name for a form: its first word is what the engine's clock calls it. */
+export function formKernel(mixer: PlanHyena, form: Exclude<HyenaForm, 'tensor'>): string {
+  return `${mixer.operator} ${form}`;
+}
+
+const MEASURED: Record<string, Kernel> = forms as Record<string, Kernel>;
+/** CUDA cores of the devices that were measured. */
+const MEASURED_FLOPS = 66.9e12;
+
+/** The curve of a kernel named after a form, as measured by itself; arithmetic in proportion to the CUDA cores' rate. */
+export function formCurve(device: Device, name: string, direction: Direction): KernelCurve | undefined {
+  const [, form = ''] = name.split(' ');
+  const curve = MEASURED[form]?.[direction];
+  const rate = device.profile.peakFlops.fp32;
+  if (!curve?.flopsPerSecond || !rate) return curve;
+  const value = (curve.flopsPerSecond.value * rate.value) / MEASURED_FLOPS;
+  return { ...curve, flopsPerSecond: { ...curve.flopsPerSecond, value } };
+}
