@@ -1,7 +1,6 @@
 import { InvalidArgumentError } from 'commander';
-import { refusal } from '../../language/estimate/index.js';
+import { deviceOf, refusal, withDegrees } from '../../language/estimate/index.js';
 import type { Plan, PlanModel } from '../../language/plan/plan.js';
-import { withDegrees } from '../../language/plan/spread.js';
 import { size } from './values.js';
 
 const NUMBERS = ['sequence', 'micro-batch', 'tensor', 'context'] as const;
@@ -80,15 +79,12 @@ export function atPoint(
   }
   const data = cluster ? devices / tensor / context : parallel.data;
   const sequence = point.tensor === undefined ? parallel.sequence : tensor > 1;
-  const next = reshaped(plan, {
+  const sized = {
     sequence: point.sequence ?? plan.run.sequence,
     microBatch: point['micro-batch'] ?? plan.run.microBatch,
-    parallel: withDegrees(
-      parallel,
-      { tensor, context, data, sequence },
-      plan.model.blocks,
-      point.sequence ?? plan.run.sequence,
-    ),
-  });
+  };
+  const degrees = { tensor, context, data, sequence };
+  const spread = withDegrees(deviceOf(plan, {}), { ...plan, run: { ...plan.run, ...sized } }, degrees);
+  const next = reshaped(plan, { ...sized, parallel: spread });
   return refusal(next) ?? next;
 }

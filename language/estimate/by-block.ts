@@ -13,3 +13,15 @@ export function byBlock<T>(compute: (block: PlanBlock) => T): (block: PlanBlock)
     return ofMixer.get(block.ffn) as T;
   };
 }
+
+/** The distinct ones of a model's blocks, and how often each is there. */
+export function counted(blocks: readonly PlanBlock[]): { block: PlanBlock; count: number }[] {
+  const all: { block: PlanBlock; count: number }[] = [];
+  const entryOf = byBlock((block) => {
+    const entry = { block, count: 0 };
+    all.push(entry);
+    return entry;
+  });
+  for (const block of blocks) entryOf(block).count++;
+  return all;
+}

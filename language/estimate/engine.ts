@@ -18,6 +18,8 @@ export interface EngineProfile {
   attentionShare: { forward: Figure; backward: Figure } | null;
   /** What a reproducible order of sums costs attention's backward pass. */
   attentionBackwardFactor: Figure;
+  /** How much longer attention takes in the parts of a ring; null: not at all. */
+  attentionPartsFactor: Figure | null;
   /** Recomputes blocks whatever the plan says: `checkpoint-activations` in Savanna's public configurations. */
   alwaysRecomputes: boolean;
   /** The forward pass that is run again includes the projection whose output nothing reads. */

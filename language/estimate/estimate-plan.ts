@@ -2,6 +2,7 @@ import type { Plan, PlanBlock } from '../plan/plan.js';
 import { blockTensors, totalSize } from '../plan/tensors.js';
 import { blockActivations } from './activations.js';
 import { baselinesOf } from './baselines.js';
+import { bestSpread, spreadTexts } from './best-spread.js';
 import { byBlock } from './by-block.js';
 import { communicationOf, recomputes } from './communication.js';
 import { DEFAULT_ENGINE, engineById, engineProfiles, type EngineProfile } from './engine.js';
@@ -258,6 +259,14 @@ function hidingOf({ engine }: Device): string {
     : 'gradients are summed behind the backward pass but for the first block’s, and slow it down';
 }
 
+/** How operators work over context ranks, and what other strategies would take. */
+function spreadOver(on: Device, plan: Plan): string[] {
+  const { spread } = plan.run.parallel;
+  if (!spread || on.engine.spread) return [];
+  const texts = spreadTexts(spread, bestSpread(on, plan).choices);
+  return [`Over context ranks in ${spread.order} order, a micro-batch: ${texts.join(', ')}.`];
+}
+
 function assumptions(on: Device, plan: Plan, cost: StepCost): string[] {
   const { run } = plan;
   const said = [
@@ -265,7 +274,7 @@ function assumptions(on: Device, plan: Plan, cost: StepCost): string[] {
     `MFU counts the model’s own FLOPs (nothing recomputed) against the dense ${on.profile.peakFlops.bf16 ? 'bf16' : 'fp32'} peak.`,
     'Baselines have the same width, depth and feed-forward, and are costed with this engine’s operators.',
   ];
-  said.push(...formsOf(cost), ...outsideOf(cost));
+  said.push(...spreadOver(on, plan), ...formsOf(cost), ...outsideOf(cost));
   if (recomputes(on, plan) && run.recompute === 'none') {
     said.push(`${on.engine.name} always recomputes blocks in the backward pass.`);
   }
@@ -334,6 +343,7 @@ export function estimatePlan(plan: Plan, options: EstimateOptions = {}): Estimat
   const tokensPerSecond = (tokens / cost.stepTimeMs) * 1e3;
   const flopsPerToken = modelFlopsPerToken(model, run.sequence);
   let breakdown: CostItem[] | undefined;
+  let assumed: string[] | undefined;
   const comparedWith: Estimate['comparedWith'] = {};
   for (const [name, other] of Object.entries(baselinesOf(plan))) {
     const { stepTimeMs } = stepCost(on, other);
@@ -368,7 +378,9 @@ export function estimatePlan(plan: Plan, options: EstimateOptions = {}): Estimat
     },
     communication: cost.communication,
     comparedWith,
-    assumptions: assumptions(on, plan, cost),
+    get assumptions() {
+      return (assumed ??= assumptions(on, plan, cost));
+    },
   };
 }
 

@@ -16,6 +16,8 @@ const MODAL = { channels: 32, order: 16 };
 const EXPLICIT = { channels: 64, group: 16, taps: 257, wide: 130 };
 /** What the CUDA cores take beside them: native/src/cuda/hyena_dispatch.cu. */
 const CORES = { order: 32, taps: 128 };
+/** LI of more exponentials cannot pass on its states between context ranks there. */
+export const MOST_STATES = CORES.order;
 /** Lags that the direct form goes through at a time: native/src/cuda/hyena_direct.cuh. */
 const LAGS = 128;
 /** Transforms of more points pass over memory twice. */
@@ -43,9 +45,13 @@ export function hyenaForm(device: Device, mixer: PlanHyena, shard: Shard): Hyena
   return Math.min(mixer.taps, shard.rows / shard.batch) > CORES.taps ? 'fourier' : 'direct';
 }
 
+/** Of longer ones, and of what is no length, nobody makes transforms. */
+const LONGEST = 2 ** 31;
+
 /** A length without prime factors above 7. */
 export function fourierLength(least: number): number {
-  for (let length = least; ; length++) {
+  if (!(least >= 1 && least <= LONGEST)) return least;
+  for (let length = Math.ceil(least); ; length++) {
     let rest = length;
     for (const factor of [2, 3, 5, 7]) while (rest % factor === 0) rest /= factor;
     if (rest === 1) return length;

@@ -1,8 +1,10 @@
 /** The cost model: what a plan takes in time and memory, from the plan alone. Pure; nothing is read or run. */
 export { knownLinks } from './links.js';
+export { bestSpread, spreadTexts, withDegrees, type SpreadChoice } from './best-spread.js';
 export { budgetOf, type Budget } from './budget.js';
 export {
   blockCosts,
+  deviceOf,
   estimatePlan,
   UnknownEngineError,
   UnknownHardwareError,

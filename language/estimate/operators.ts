@@ -1,8 +1,9 @@
 import type { Plan, PlanAttention, PlanBlock, PlanFfn, PlanHyena, PlanMixer } from '../plan/plan.js';
-import { formKernel, formPasses, hyenaForm } from './hyena-forms.js';
+import { formKernel, formPasses } from './hyena-forms.js';
 import { cutsTime, longFilterBlocks, orderedBackward } from './kernel-ways.js';
 import type { Device, Work } from './roofline.js';
 import type { Shard } from './shard.js';
+import { besideConvolution, placedHyena, type PlacedHyena } from './spread-work.js';
 
 export { shardOf, type Shard } from './shard.js';
 
@@ -73,7 +74,10 @@ export function modelConvolutionFlopsPerValue(mixer: PlanHyena): number {
  * Featurizer, gates and convolution in one pass over memory: reads 3D and writes D forward; backward
  * recomputes from the projections, reads 3D and dy and writes 3D.
  */
-function innerHyena(device: Device, name: string, mixer: PlanHyena, shard: Shard): Work {
+function innerHyena(device: Device, name: string, given: PlanHyena, whole: Shard): Work {
+  const isOwn = !device.engine.operators[given.operator];
+  const placed = isOwn ? placedHyena(device, given, whole) : undefined;
+  const { mixer, shard } = placed ?? { mixer: given, shard: whole };
   const values = (shard.rows * shard.width) / shard.tensor;
   const flops = values * (convolutionFlopsPerValue(mixer) + 6 * mixer.featurizerTaps + 4);
   const states = mixer.operator === 'LI' ? (2 * values * mixer.order * 4) / CHUNK : 0;
@@ -92,14 +96,12 @@ function innerHyena(device: Device, name: string, mixer: PlanHyena, shard: Shard
     columns: (shard.width / shard.tensor) * shard.batch,
     ...(mixer.operator === 'LI' ? longFilterWay(device, shard) : {}),
     ...(mixer.operator === 'LI' ? longFilterMade(device, mixer, shard) : {}),
-    ...otherForm(device, mixer, shard),
+    ...(placed && device.profile.kind === 'gpu' ? otherForm(device, placed) : {}),
   };
 }
 
-/** Where this project's engine computes it in another form than on tensor cores. */
-function otherForm(device: Device, mixer: PlanHyena, shard: Shard): Partial<Work> {
-  if (device.profile.kind !== 'gpu' || device.engine.operators[mixer.operator]) return {};
-  const form = hyenaForm(device, mixer, shard);
+/** Where the engine computes it in another form than on tensor cores. */
+function otherForm(device: Device, { mixer, shard, form }: PlacedHyena): Partial<Work> {
   if (form === 'tensor') return {};
   const kernel = formKernel(mixer, form);
   return {
@@ -129,15 +131,33 @@ export function meanContext(sequence: number, window: number | null): number {
   return reach - (reach * (reach - 1)) / (2 * sequence);
 }
 
+/**
+ * What attention takes longer in parts round a ring than as a whole: merging them, and in contiguous order what the last
+ * rank has more to do.
+ */
+function ringFactor({ engine }: Device, { passes, context, spread }: Shard): number {
+  if (passes !== 'keys' || !engine.attentionPartsFactor) return 1;
+  const uneven = spread?.order === 'contiguous' ? 2 - 1 / context : 1;
+  return engine.attentionPartsFactor.value * uneven;
+}
+
+/** Pieces of queries with pieces of keys that they see, of the rank that has most. */
+function ringParts({ engine }: Device, { batch, passes, context, pieces }: Shard): number {
+  if (passes !== 'keys' || !engine.attentionPartsFactor) return 1;
+  return batch * (pieces === 2 ? 2 * context + 1 : context);
+}
+
 /** Two products over the pairs that causality and window leave; five of that size backward. */
 function innerAttention(device: Device, name: string, mixer: PlanAttention, shard: Shard): Work {
   const channels = (mixer.heads * mixer.headDim) / shard.tensor;
   const projected = ((mixer.heads + 2 * mixer.kvHeads) * mixer.headDim) / shard.tensor;
-  const flops = 4 * shard.rows * channels * meanContext(shard.sequence, mixer.window);
+  const pairs = shard.rows * meanContext(shard.sequence, mixer.window);
+  const flops = 4 * channels * pairs * ringFactor(device, shard);
   const qkv = shard.rows * projected * device.valueBytes;
   const out = shard.rows * channels * device.valueBytes;
   const rotation = mixer.rope ? 2 * qkv : 0;
   const ordered = device.profile.kind === 'gpu' ? orderedBackward(mixer, shard) : undefined;
+  const parts = ringParts(device, shard);
   return {
     name,
     kind: 'MHA',
@@ -145,7 +165,8 @@ function innerAttention(device: Device, name: string, mixer: PlanAttention, shar
     forward: { flops, bytes: qkv + out + rotation },
     backward: { flops: 2.5 * flops, bytes: 2 * qkv + 2 * out + rotation },
     launches: mixer.rope ? [2, 4] : [1, 3],
-    ...(ordered ? { kernel: { backward: 'MHA ordered' }, calls: { backward: ordered.parts } } : {}),
+    calls: { forward: parts, backward: parts * (ordered?.parts ?? 1) },
+    ...(ordered ? { kernel: { backward: 'MHA ordered' } } : {}),
   };
 }
 
@@ -163,11 +184,11 @@ function mixerWork(device: Device, name: string, mixer: PlanMixer, shard: Shard)
   const { rows, width, tensor } = shard;
   const inner =
     mixer.operator === 'MHA'
-      ? innerAttention(device, `${name}.inner`, mixer, shard)
-      : innerHyena(device, `${name}.inner`, mixer, shard);
+      ? [innerAttention(device, `${name}.inner`, mixer, shard)]
+      : [innerHyena(device, `${name}.inner`, mixer, shard), ...besideConvolution(device, name, mixer, shard)];
   return [
     dense(device, `${name}.in_proj`, rows, width, projectedWidth(mixer, width) / tensor),
-    inner,
+    ...inner,
     dense(device, `${name}.out_proj`, rows, mixedWidth(mixer, width) / tensor, width),
   ];
 }

@@ -1,5 +1,5 @@
 import type { Plan, PlanParallel } from '../plan/plan.js';
-import { withDegrees } from '../plan/spread.js';
+import { withDegrees } from './best-spread.js';
 import { deviceOf, estimatePlan, stepTimeMs, type EstimateOptions } from './estimate-plan.js';
 import { stepMs, type Estimate } from './estimate.js';
 import { refusal } from './legal.js';
@@ -148,9 +148,12 @@ export function searchPlans(plan: Plan, options: EstimateOptions = {}): SearchRe
     for (const context of divisors(devices / tensor)) {
       const data = devices / tensor / context;
       const degrees: PlanParallel = { tensor, context, data, sequence: tensor > 1, zero: 0 };
-      const parallel = withDegrees(plan.run.parallel, degrees, plan.model.blocks, sequence);
       const refuse = (reason: string) => refused.push({ tensor, context, reason });
-      const reason = refusal({ ...plan, run: { ...plan.run, parallel } });
+      const reasonOf = (parallel: PlanParallel) => refusal({ ...plan, run: { ...plan.run, parallel } });
+      // What no spread mends is found out before one is looked for.
+      const bare = reasonOf(degrees);
+      const parallel = bare ? degrees : withDegrees(on, plan, degrees);
+      const reason = bare ?? reasonOf(parallel);
       if (reason) refuse(reason);
       else if (sequences % data !== 0) {
         refuse(`a batch of ${sequences} sequences does not divide by ${data} data ranks`);

@@ -1,18 +1,10 @@
 import type { ClusterUse, ModelUse, Run, Section, Setting } from '../generated/ast.js';
 import { isClusterUse, isModelUse, isSection, isSetting } from '../generated/ast.js';
-import type {
-  PlanAdamW,
-  PlanData,
-  PlanParallel,
-  PlanRun,
-  PlanSchedule,
-  PlanSpread,
-  Precision,
-} from '../plan/plan.js';
-import { spreadOf } from '../plan/spread.js';
+import type { PlanAdamW, PlanData, PlanParallel, PlanRun, PlanSchedule, Precision } from '../plan/plan.js';
+import type { SpreadChoice } from '../estimate/best-spread.js';
 import type { Assumption, ModelLayout } from './layout.js';
 import { resolveCluster, type ClusterLayout } from './resolve-cluster.js';
-import { distinctBlocks } from './resolve-model.js';
+import { resolveSpread } from './resolve-spread.js';
 import {
   argumentReads,
   callOf,
@@ -40,6 +32,8 @@ export interface RunLayout {
   /** All devices of the cluster; undefined without one. */
   devices: number | undefined;
   assumed: Assumption[];
+  /** How operators could work over context ranks for which the text does not say it. */
+  spreadChoices: SpreadChoice[];
   /** `data.root` is left empty: only the document knows where it lies. */
   plan: PlanRun;
 }
@@ -75,8 +69,7 @@ export function resolveRun(run: Run, model: ModelLayout | undefined): RunLayout 
 
   const sequence = numberOf(settings, 'sequence') ?? model?.sequence ?? assume('sequence', DEFAULT_SEQUENCE);
   const microBatch = numberOf(settings, 'micro-batch') ?? assume('micro-batch', 1);
-  const degrees = resolveParallel(parallelSettings, devices);
-  const parallel = { ...degrees, ...resolveSpread(parallelSettings, degrees, sequence, model) };
+  const parallel = resolveParallel(parallelSettings, devices);
   const requestedBatch = batchTokens(settings, sequence);
   const share = sequence * microBatch * parallel.data;
   const accumulation = Math.max(1, Math.round((requestedBatch ?? share) / share));
@@ -85,6 +78,28 @@ export function resolveRun(run: Run, model: ModelLayout | undefined): RunLayout 
   if (!settings.has('optimizer')) assume('optimizer', optimizer.kind, 'adamw(lr: 3e-4)');
   if (!settings.has('schedule')) assume('schedule', 'cosine');
   const tenth = Math.ceil(steps / 10);
+
+  const plan: PlanRun = {
+    sequence,
+    microBatch,
+    accumulation,
+    globalBatchTokens: share * accumulation,
+    precision: (wordOf(settings, 'precision') ?? assume('precision', 'bf16')) as Precision,
+    parallel,
+    recompute: (wordOf(settings, 'recompute') ?? wordOf(parallelSettings, 'recompute') ?? 'none') as
+      'none' | 'blocks',
+    data: resolveData(settings),
+    optimizer,
+    schedule: resolveSchedule(settings, steps, optimizer.lr),
+    steps,
+    checkpointEvery: numberOf(settings, 'checkpoint') ?? assume('checkpoint', tenth, `every ${tenth}`),
+    evaluateEvery: numberOf(settings, 'evaluate') ?? assume('evaluate', tenth, `every ${tenth}`),
+    seed: numberOf(settings, 'seed') ?? assume('seed', 1),
+    initStd: numberOf(settings, 'init-std') ?? assume('init-std', 0.02),
+    hardware: cluster?.hardware ?? wordOf(settings, 'hardware') ?? assume('hardware', DEFAULT_HARDWARE),
+    cluster: cluster?.plan ?? null,
+  };
+  const spread = parallel.context > 1 ? resolveSpread(parallelSettings, plan, model) : undefined;
 
   return {
     name: run.name,
@@ -95,26 +110,8 @@ export function resolveRun(run: Run, model: ModelLayout | undefined): RunLayout 
     requestedBatch,
     devices,
     assumed,
-    plan: {
-      sequence,
-      microBatch,
-      accumulation,
-      globalBatchTokens: share * accumulation,
-      precision: (wordOf(settings, 'precision') ?? assume('precision', 'bf16')) as Precision,
-      parallel,
-      recompute: (wordOf(settings, 'recompute') ?? wordOf(parallelSettings, 'recompute') ?? 'none') as
-        'none' | 'blocks',
-      data: resolveData(settings),
-      optimizer,
-      schedule: resolveSchedule(settings, steps, optimizer.lr),
-      steps,
-      checkpointEvery: numberOf(settings, 'checkpoint') ?? assume('checkpoint', tenth, `every ${tenth}`),
-      evaluateEvery: numberOf(settings, 'evaluate') ?? assume('evaluate', tenth, `every ${tenth}`),
-      seed: numberOf(settings, 'seed') ?? assume('seed', 1),
-      initStd: numberOf(settings, 'init-std') ?? assume('init-std', 0.02),
-      hardware: cluster?.hardware ?? wordOf(settings, 'hardware') ?? assume('hardware', DEFAULT_HARDWARE),
-      cluster: cluster?.plan ?? null,
-    },
+    spreadChoices: spread?.choices ?? [],
+    plan: spread ? { ...plan, parallel: { ...parallel, spread: spread.spread } } : plan,
   };
 }
 
@@ -160,23 +157,6 @@ function resolveParallel(settings: SettingReads, devices: number | undefined): P
     sequence: flagOf(settings, 'sequence') ?? false,
     zero: (numberOf(settings, 'zero') ?? (data > 1 ? 1 : 0)) as PlanParallel['zero'],
   };
-}
-
-/** Nothing where there is one context rank. */
-function resolveSpread(
-  settings: SettingReads,
-  degrees: PlanParallel,
-  sequence: number,
-  model: ModelLayout | undefined,
-): { spread?: PlanSpread } {
-  if (degrees.context === 1) return {};
-  const call = callOf(settings, 'spread');
-  const written: Record<string, string> = call ? { order: call.callee } : {};
-  for (const [key, { readings }] of argumentReads(call)) {
-    if (readings[0]?.kind === 'word') written[key] = readings[0].word;
-  }
-  const blocks = model ? distinctBlocks(model) : [];
-  return { spread: spreadOf(blocks, sequence, degrees, written) };
 }
 
 function resolveData(settings: SettingReads): PlanData {

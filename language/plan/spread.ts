@@ -11,8 +11,8 @@ export function mixersOf(blocks: Mixers): PlanMixer[] {
 }
 
 /**
- * How a sequence is spread, as far as nobody says. Filters and states pass on what the next rank needs, which is the
- * least there is to send. Attention exchanges heads, for its kernels then see whole sequences; where its heads do not
+ * How a sequence is spread, as far as nobody says and no estimate knows better. Filters and states pass on what the next
+ * rank needs, which is the least there is to send. Attention exchanges heads, for its kernels then see whole sequences; where its heads do not
  * divide, keys go round, in zig-zag order so that every rank has as much to do.
  */
 export function spreadOf(
@@ -27,19 +27,6 @@ export function spreadOf(
   const uneven = MHA === 'ring' && attention.length > 0;
   const order = uneven && sequence % (2 * context) === 0 ? 'zig-zag' : 'contiguous';
   return { order: written.order ?? order, SE, MR, LI, MHA };
-}
-
-/** Other degrees for the same model: the spread stays where the context ranks do. */
-export function withDegrees(
-  parallel: PlanParallel,
-  degrees: Partial<PlanParallel>,
-  blocks: Mixers,
-  sequence: number,
-): PlanParallel {
-  const { spread, ...next } = { ...parallel, ...degrees };
-  if (next.context === 1) return next;
-  const kept = next.context === parallel.context ? spread : undefined;
-  return { ...next, spread: kept ?? spreadOf(blocks, sequence, next) };
 }
 
 /** Pieces that a sequence is cut into. */

@@ -1,7 +1,14 @@
 import { DocumentState, type LangiumDocument } from 'langium';
-import { estimatePlan, hardwareById, refusal, type CostItem } from '../estimate/index.js';
+import {
+  deviceOf,
+  estimatePlan,
+  hardwareById,
+  refusal,
+  withDegrees,
+  type CostItem,
+} from '../estimate/index.js';
 import type { Plan } from '../plan/plan.js';
-import { piecesOf, withDegrees } from '../plan/spread.js';
+import { piecesOf } from '../plan/spread.js';
 import { compileRun, modelsOf, runsOf } from './compile.js';
 import type { EstimateParams, EstimateResult, EstimateView } from './protocol.js';
 import type { StripedServices } from './striped-module.js';
@@ -95,6 +102,7 @@ function sweepPoint(plan: Plan, sequence: number): EstimateView['sweep'] {
 /** Other ways to spread the same batch over the same devices, the fastest that fit first. */
 function plansFor(plan: Plan, deviceBytes: number): EstimateView['plans'] {
   const { run } = plan;
+  const on = deviceOf(plan, {});
   const devices = run.parallel.tensor * run.parallel.context * run.parallel.data;
   const candidates = DEGREES.flatMap((tensor) =>
     DEGREES.flatMap((context) => {
@@ -102,7 +110,7 @@ function plansFor(plan: Plan, deviceBytes: number): EstimateView['plans'] {
       const accumulation = run.globalBatchTokens / (run.sequence * run.microBatch * data);
       if (!Number.isInteger(data) || !Number.isInteger(accumulation) || accumulation < 1) return [];
       const degrees = { tensor, context, data };
-      const parallel = withDegrees(run.parallel, degrees, plan.model.blocks, run.sequence);
+      const parallel = withDegrees(on, plan, degrees);
       if (refusal({ ...plan, run: { ...run, parallel } })) return [];
       return (['none', 'blocks'] as const).map((recompute) => ({ parallel, recompute, accumulation }));
     }),

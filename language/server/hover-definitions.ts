@@ -1,6 +1,6 @@
 /** Hovers of models, stripes, blocks, runs and clusters: shapes, parameters with the arithmetic, time. */
 import { AstUtils } from 'langium';
-import { estimatePlan, hardwareById, type Estimate } from '../estimate/index.js';
+import { estimatePlan, hardwareById, spreadTexts, type Estimate } from '../estimate/index.js';
 import {
   isModel,
   type Block,
@@ -133,6 +133,11 @@ export function hoverOfRun(run: Run, services: StripedServices): string {
     `${grouped(plan.globalBatchTokens)} tokens a step = sequence ${grouped(plan.sequence)} × micro-batch ${plan.microBatch} × accumulation ${plan.accumulation} × data parallel ${data}`,
     `${grouped(plan.steps)} steps, ${grouped(plan.steps * plan.globalBatchTokens)} tokens; tensor ${tensor}, context ${context}, data ${data}, ZeRO ${zero}`,
   ];
+  const { spread } = plan.parallel;
+  if (spread && layout.spreadChoices.length > 0) {
+    const chosen = spreadTexts(spread, layout.spreadChoices).join(', ');
+    lines.push(`over context ranks in ${spread.order} order, a micro-batch: ${chosen}`);
+  }
   const model = Layouts.modelOfRun(run);
   const profile = hardwareById(plan.hardware);
   if (model && profile) {

@@ -1,5 +1,6 @@
 /** What the engine's CUDA kernels do not take: runs on GPUs that could not start. */
 import { hardwareById } from '../estimate/hardware.js';
+import { MOST_STATES } from '../estimate/hyena-forms.js';
 import type { Finding } from '../layout/finding.js';
 import { revalued } from '../layout/fixes.js';
 import type { ModelLayout } from '../layout/layout.js';
@@ -11,7 +12,7 @@ import { runClusterUse, type RunLayout } from '../layout/resolve-run.js';
 /** As in `native/src/cuda`. */
 export const CUDA_LIMITS = {
   /** Exponentials of an LI filter whose states go from one context rank to the next. */
-  order: 32,
+  order: MOST_STATES,
   /** Channels of a head. */
   headDim: 256,
   /** Widths of the norm: any up to the first, multiples of 8 up to the second. */

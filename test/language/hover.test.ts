@@ -76,6 +76,15 @@ const CASES: [title: string, text: string, says: RegExp[]][] = [
     ],
   ],
   [
+    'a run over context ranks: how operators are spread and why',
+    `${MODEL} run |r { model M sequence 1K parallel { context 2 spread contiguous(SE: p2p) } data bytes("a") }`,
+    [
+      /over context ranks in contiguous order, a micro-batch: MHA all-to-all \(ring: [\d.]+ ms \w+/,
+      /MR p2p \(fft: [\d.]+ ms more, all-to-all/,
+      /^(?!.*SE p2p)/m,
+    ],
+  ],
+  [
     'a cluster',
     'cluster |c { node gpu h100-sxm x 8 nodes 4 link infiniband(400) }',
     [/32 × h100-sxm/, /infiniband 400 Gb\/s/],

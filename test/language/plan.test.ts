@@ -112,6 +112,25 @@ describe('plans', () => {
     });
   });
 
+  it('spread over context ranks as the estimate has it best, and as it is written', async () => {
+    const cluster = 'cluster c { node gpu h200-sxm x 4 nodes 1 link nvlink4 }';
+    const spreadOf = async (spread: string, operators = '') => {
+      const run = `run r { model M on c data bytes("a.fa") sequence 256K
+        parallel { context 4 ${spread} data 1 recompute blocks } }`;
+      const { plan, errors } = await compile(
+        `${cluster} ${model(`${operators} layout SE MR LI MHA`)} ${run}`,
+      );
+      assert.deepEqual(errors, []);
+      return plan!.run.parallel.spread;
+    };
+    const usual = { order: 'contiguous', SE: 'p2p', MR: 'p2p', LI: 'state', MHA: 'all-to-all' };
+    assert.deepEqual(await spreadOf(''), usual);
+    assert.deepEqual(await spreadOf('spread zig-zag(LI: fft)'), { ...usual, order: 'zig-zag', LI: 'fft' });
+    assert.deepEqual(await spreadOf('spread contiguous(MHA: ring)'), { ...usual, MHA: 'ring' });
+    // States of so many exponentials cannot be passed on.
+    assert.deepEqual(await spreadOf('', 'LI { order 64 }'), { ...usual, LI: 'all-to-all' });
+  });
+
   it('read every setting of a run', async () => {
     const run = await runOf(`sequence 2K precision fp32 recompute blocks steps 20K checkpoint every 200
       evaluate every 0 seed 7 init-std 0.01 hardware cpu
