@@ -39,13 +39,13 @@ function headsScratch(device: Device, mixer: PlanAttention, { rows, tensor }: Sh
 }
 
 /**
- * Round a ring: queries, own keys and those of two others in turn; in fp32 outputs and the gradients of own and others'
- * keys; and the keys of a piece by head.
+ * Round a ring: queries, own keys, those of two others in turn and gradients that come home; in fp32 outputs and the
+ * gradients of own and others' keys; and the keys of a piece by head.
  */
 function ringScratch(device: Device, mixer: PlanAttention, { rows, tensor, pieces }: Shard): number {
   const output = mixer.heads * mixer.headDim;
   const keys = 2 * mixer.kvHeads * mixer.headDim;
-  const values = output + 3 * keys + keys / pieces;
+  const values = output + 4 * keys + keys / pieces;
   return (rows * (values * device.valueBytes + (output + 2 * keys) * 4)) / tensor;
 }
 
@@ -60,20 +60,24 @@ export function leftForBackward(device: Device, mixer: PlanMixer, shard: Shard):
 /** Slices of channels, at most, that are exchanged one after the other. */
 const MOST_SLICES = 4;
 
+/** Slices in which Hyena is exchanged. */
+export function slicesOf({ groups }: PlanHyena, { tensor, context }: Shard): number {
+  let slices = MOST_SLICES;
+  while (slices > 1 && (groups / tensor / context) % slices !== 0) slices /= 2;
+  return slices;
+}
+
 /** Of a Hyena operator whose convolution is shared out over context ranks. */
-function spreadScratch(
-  device: Device,
-  mixer: PlanHyena,
-  { rows, width, tensor, context, spread }: Shard,
-): number {
+function spreadScratch(device: Device, mixer: PlanHyena, shard: Shard): number {
+  const { rows, width, tensor, spread } = shard;
   const values = (rows * width) / tensor;
   // What is convolved, passed on and received, and two complex spectra in fp32.
   if (spread?.[mixer.operator] === 'fft') return values * (3 * device.valueBytes + 2 * 2 * 4);
   if (spread?.[mixer.operator] !== 'all-to-all') return 0;
-  let slices = MOST_SLICES;
-  while (slices > 1 && (mixer.groups / tensor / context) % slices !== 0) slices /= 2;
-  // Both gradients' sides, and of a slice: as sent, as received, both packed between queries and values.
-  return values * (2 + 9 / slices) * device.valueBytes;
+  const slices = slicesOf(mixer, shard);
+  // Both gradients' sides, and of a slice: both as sent and as received, what is made of them, and both packed between
+  // queries and values; of several slices gradients as received once more.
+  return values * (2 + (slices > 1 ? 12 : 11) / slices) * device.valueBytes;
 }
 
 /** Scratch of an inner operator; that of SE and MR is a few megabytes at most, but for the longest filters. */

@@ -57,12 +57,14 @@ inline Named over_ranks(const Setting& setting, const AttentionCase& c, const At
   {
     const Scratch workspace(backend, context->workspace_bytes());
     context->forward(ranks, qkv.data(), y.data(), statistics.data(), {kept.data(), workspace.data()});
+    ranks.barrier();  // what was left aside comes now, too late
   }
   const std::int64_t forward = ranks.sent();
   ranks.reset();
   const Scratch workspace(backend, context->workspace_bytes());
   context->backward(ranks, qkv.data(), y.data(), statistics.data(), dy.data(), dqkv.data(),
                     {kept.data(), workspace.data()});
+  ranks.barrier();
   if (traffic != nullptr) *traffic = {total(world, forward), total(world, ranks.sent())};
   return {{"y", gather(world, y.read(), sharding, s.batch, c.output())},
           {"dqkv", gather(world, dqkv.read(), sharding, s.batch, c.row())}};

@@ -120,12 +120,14 @@ inline Named over_ranks(const Setting& setting, const HyenaCase& c, const HyenaI
   {
     const Scratch workspace(backend, context->workspace_bytes());
     context->forward(ranks, arrays.weights(), z.data(), y.data(), {kept.data(), workspace.data()});
+    ranks.barrier();  // what was left aside comes now, too late
   }
   const std::int64_t forward = ranks.sent();
   ranks.reset();
   const Scratch workspace(backend, context->workspace_bytes());
   context->backward(ranks, arrays.weights(), z.data(), dy.data(), dz.data(), arrays.gradients(),
                     {kept.data(), workspace.data()});
+  ranks.barrier();
   if (traffic != nullptr) *traffic = {total(world, forward), total(world, ranks.sent())};
   Named results = arrays.read();
   for (auto& [name, values] : results)

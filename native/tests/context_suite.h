@@ -48,15 +48,35 @@ inline const std::vector<ContextCheck>& context_suite() {
   return all;
 }
 
-// On the CPU backend in both its precisions. Throws Error "check" for the first thing that was wrong.
-inline void check_on_cpu(const ContextCheck& check, Communicator& ranks) {
+using SmallCheck = std::function<void(const Setting&)>;
+
+// One of every strategy, with pieces longer and shorter than what reaches over their ends.
+inline std::vector<SmallCheck> small_checks(int size, SequenceOrder order) {
+  using S = ContextStrategy;
+  std::vector<SmallCheck> all;
+  for (const int piece : {7, 3})
+    for (const S strategy : {S::point_to_point, S::all_to_all, S::fourier})
+      all.push_back([=](const Setting& s) {
+        check_case(s, fir_case(size, order, piece, 5, 3, 2, false, strategy), 1);
+      });
+  for (const S strategy : {S::state, S::all_to_all, S::fourier})
+    all.push_back([=](const Setting& s) { check_case(s, modal_case(size, order, 5, 3, 3, 2, strategy), 1); });
+  for (const S strategy : {S::ring, S::all_to_all})
+    all.push_back(
+        [=](const Setting& s) { check_case(s, attention_case(size, order, 5, 2, 0, strategy), 1); });
+  return all;
+}
+
+// On the CPU backend in both its precisions; `ranks` are those of `world`. Throws Error "check" for the first
+// thing that was wrong.
+inline void check_on_cpu(const ContextCheck& check, Communicator& world, Communicator& ranks) {
   const auto reference = make_cpu_backend("fp64", 1);
   for (const char* precision : {"fp64", "fp32"}) {
     const auto backend = make_cpu_backend(precision, 1);
     for (const ContextStrategy strategy : check.strategies) {
       for (const SequenceOrder order : kOrders) {
         Findings findings;
-        check.run({ranks, ranks, *backend, *reference, findings}, strategy, order);
+        check.run({world, ranks, *backend, *reference, findings}, strategy, order);
         if (!findings.wrong.empty())
           throw Error("check", check.name + " over " + std::to_string(ranks.size()) + " ranks in " +
                                    precision + ", " + findings.wrong);

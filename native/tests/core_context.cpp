@@ -1,16 +1,69 @@
 #include <doctest/doctest.h>
 
 #include "context_suite.h"
+#include "deferring_communicator.h"
 #include "parallel/thread_communicator.h"
 
 using namespace context_checks;
+using fixture::DeferringCommunicator;
+
+namespace {
+
+// What a check comes to when all that is made aside comes as late as it may, and one call later than that.
+struct Late {
+  std::vector<std::uint64_t> calls;  // those made aside
+  std::string wrong;                 // the first thing that was
+};
+
+Late check_late(int size, const SmallCheck& check, std::uint64_t forgotten) {
+  Late late;
+  run_ranks(size, [&](Communicator& world) {
+    const auto backend = make_cpu_backend("fp64", 1);
+    DeferringCommunicator ranks(world.split(0, world.rank()), forgotten);
+    Findings findings;
+    check({world, ranks, *backend, *backend, findings});
+    if (world.rank() == 0) late = {ranks.made_aside(), findings.wrong};
+  });
+  return late;
+}
+
+}  // namespace
 
 TEST_CASE("context: operators over ranks are those of one device, and send what the formulas say") {
   for (const ContextCheck& check : context_suite()) {
     CAPTURE(check.name);
     for (const int size : {1, 2, 3, 4, 8})
-      CHECK_NOTHROW(run_ranks(size, [&](Communicator& ranks) { check_on_cpu(check, ranks); }));
+      CHECK_NOTHROW(run_ranks(size, [&](Communicator& ranks) { check_on_cpu(check, ranks, ranks); }));
   }
+}
+
+TEST_CASE("context: the same, when all that is made aside comes as late as it may") {
+  for (const ContextCheck& check : context_suite()) {
+    CAPTURE(check.name);
+    for (const int size : {2, 3, 4})
+      CHECK_NOTHROW(run_ranks(size, [&](Communicator& ranks) {
+        DeferringCommunicator late(ranks.split(0, ranks.rank()));
+        check_on_cpu(check, ranks, late);
+      }));
+  }
+}
+
+TEST_CASE("context: what comes later than it may is found") {
+  int found = 0;
+  for (const int size : {2, 3, 4}) {
+    for (const SequenceOrder order : kOrders) {
+      for (const SmallCheck& check : small_checks(size, order)) {
+        const Late right = check_late(size, check, DeferringCommunicator::kNone);
+        CHECK(right.wrong.empty());
+        for (const std::uint64_t call : right.calls) {
+          const bool is_found = !check_late(size, check, call).wrong.empty();
+          CHECK_MESSAGE(is_found, "call ", call, " of ", size, " ranks");
+          ++found;
+        }
+      }
+    }
+  }
+  CHECK(found > 500);
 }
 
 TEST_CASE("context: the test for leaks passes right overlaps and finds wrong ones") {

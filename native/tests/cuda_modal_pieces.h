@@ -34,7 +34,6 @@ class ModalPieceTrial : public PieceArrays {
     cuda::hyena_piece(
         shape_, weights(), type_, around(),
         [&] {
-          bring_projections();
           bring_states(true, before_);
           arrivals_ += 1;
         },
@@ -46,7 +45,6 @@ class ModalPieceTrial : public PieceArrays {
     cuda::hyena_piece_backward(
         shape_, weights(), type_, around(),
         [&] {
-          bring_projections();
           Values again = before;
           before_.put(again);
           bring_states(false, after_);
@@ -73,8 +71,7 @@ class ModalPieceTrial : public PieceArrays {
     cuda::modal_states(shape_, weights(), type_, around().projections, in_.z.data(), dy, alone_.data(),
                        workspace_.data(), nullptr);
     check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
-    for (DeviceArray* array : {&projections_, dy == nullptr ? &before_ : &after_, &workspace_})
-      array->poison();
+    for (DeviceArray* array : {dy == nullptr ? &before_ : &after_, &workspace_}) array->poison();
   }
   // From the states of pieces alone to those that enter them.
   void bring_states(bool before, DeviceArray& to) {

@@ -15,7 +15,8 @@ int main(int argc, char** argv) {
   try {
     const auto world = striped::parallel::MpiCommunicator::world();
     if (argc > 1 && std::strcmp(argv[1], "context") == 0) {
-      for (const auto& check : context_checks::context_suite()) context_checks::check_on_cpu(check, *world);
+      for (const auto& check : context_checks::context_suite())
+        context_checks::check_on_cpu(check, *world, *world);
     } else {
       communicator_checks::check(*world);
       communicator_checks::check_split(*world);

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "communicator_checks.h"
+#include "context_suite.h"
 #include "nccl.h"
 #include "nccl_communicator.h"
 #include "parallel/thread_communicator.h"
@@ -296,8 +297,30 @@ TEST_CASE("nccl: ranks train as one, with what is made aside really aside") {
     return first;
   };
   const Trained expected = train_on({1, 1, 0, false, false});
-  for (const Degrees& degrees : layouts()) {
-    CAPTURE(degrees);
-    CHECK(largest_error(train_on(degrees), expected) < kExact);
+  for (const auto* list : {&layouts(), &context_layouts()}) {
+    for (const Degrees& degrees : *list) {
+      CAPTURE(degrees);
+      CHECK(largest_error(train_on(degrees), expected) < kExact);
+    }
+  }
+}
+
+TEST_CASE("nccl: operators over context ranks, with what is made aside really aside") {
+  using namespace context_checks;
+  for (const int size : {2, 3, 4}) {
+    for (const SequenceOrder order : kOrders) {
+      for (const SmallCheck& check : small_checks(size, order)) {
+        std::string wrong;
+        parallel::run_ranks(size, [&](Communicator& world) {
+          const Queue stream;
+          const auto backend = make_cpu_backend("fp64", 1);
+          Awaited ranks(join(world, stream), stream);
+          Findings findings;
+          check({world, ranks, *backend, *backend, findings});
+          if (world.rank() == 0) wrong = findings.wrong;
+        });
+        CHECK(wrong == "");
+      }
+    }
   }
 }

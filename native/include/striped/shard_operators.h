@@ -45,11 +45,11 @@ class ShardOperators {
  public:
   virtual ~ShardOperators() = default;
 
-  // Backend::hyena and hyena_backward on pieces. `arrived` is called once, before anything in `around` is
-  // read, and after what can be done without it was started. The backward pass leaves out of dz what the
-  // featurizers of later pieces add to its last rows (featurizer_reach does it), and writes to `reach` what
-  // earlier pieces miss: the gradients of the featurized projections of its first min(featurizer_taps - 1,
-  // length) rows, [batch, rows, 3·width].
+  // Backend::hyena and hyena_backward on pieces. `arrived` is called once, after what can be done without it
+  // was started, and before anything in `around` is read; only LI reads the projections from the start. The
+  // backward pass leaves out of dz what the featurizers of later pieces add to its last rows
+  // (featurizer_reach does it), and writes to `reach` what earlier pieces miss: the gradients of the
+  // featurized projections of its first min(featurizer_taps - 1, length) rows, [batch, rows, 3·width].
   // `kept`, of hyena_piece_kept() bytes, is what hyena_piece leaves for hyena_piece_backward; `workspace`,
   // here and in the calls below that have the same shape, is of hyena_piece_workspace() bytes.
   using Arrived = std::function<void()>;

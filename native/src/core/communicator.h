@@ -49,6 +49,13 @@ class Communicator {
   virtual void fork() {}
   virtual std::uint64_t mark() { return 0; }
   virtual void join(std::uint64_t) {}
+  // The mark behind `calls`, made aside.
+  template <typename Calls>
+  std::uint64_t aside(const Calls& calls) {
+    fork();
+    calls();
+    return mark();
+  }
 
   // Seconds that the backend's queue waited for other ranks since this was last asked.
   virtual double waited() { return 0; }

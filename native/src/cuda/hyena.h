@@ -12,6 +12,7 @@
 namespace striped::cuda {
 
 class FourierPlans;
+using Arrived = ShardOperators::Arrived;
 
 // Of the activations; weights and gradients of weights are always fp32.
 enum class ElementType { f32, bf16 };
@@ -30,11 +31,10 @@ void hyena_backward(const HyenaShape&, const HyenaWeights&, ElementType, const v
 std::size_t hyena_piece_kept(const HyenaShape&, ElementType);
 std::size_t hyena_piece_workspace(const HyenaShape&, ElementType, FourierPlans&);
 void hyena_piece(const HyenaShape&, const HyenaWeights&, ElementType, const HyenaSurroundings&,
-                 const ShardOperators::Arrived&, const void* z, void* y, void* kept, void* workspace,
-                 FourierPlans&, cudaStream_t);
+                 const Arrived&, const void* z, void* y, void* kept, void* workspace, FourierPlans&,
+                 cudaStream_t);
 void hyena_piece_backward(const HyenaShape&, const HyenaWeights&, ElementType, const HyenaSurroundings&,
-                          const ShardOperators::Arrived&, const void* z, const void* kept, const void* dy,
-                          void* dz, void* reach, const HyenaGradients&, void* workspace, FourierPlans&,
-                          cudaStream_t);
+                          const Arrived&, const void* z, const void* kept, const void* dy, void* dz,
+                          void* reach, const HyenaGradients&, void* workspace, FourierPlans&, cudaStream_t);
 
 }  // namespace striped::cuda

@@ -59,7 +59,7 @@ void hyena_forward(const HyenaShape& shape, const HyenaWeights& weights, Element
     case Form::direct:
       return direct_forward(shape, weights, type, {}, shape.length, z, y, stream);
     case Form::modal:
-      return modal_forward(shape, weights, type, nullptr, z, y, kept, workspace, stream);
+      return modal_forward(shape, weights, type, nullptr, [] {}, z, y, kept, workspace, stream);
     default:
       fourier_forward(shape, weights, type, z, y, workspace, plans, stream);
   }
@@ -74,8 +74,8 @@ void hyena_backward(const HyenaShape& shape, const HyenaWeights& weights, Elemen
     case Form::direct:
       return direct_backward(shape, weights, type, z, dy, dz, gradients, workspace, stream);
     case Form::modal:
-      return modal_backward(shape, weights, type, nullptr, z, kept, dy, dz, nullptr, gradients, workspace,
-                            stream);
+      return modal_backward(
+          shape, weights, type, nullptr, [] {}, z, kept, dy, dz, nullptr, gradients, workspace, stream);
     default:
       fourier_backward(shape, weights, type, z, dy, dz, gradients, workspace, plans, stream);
   }
@@ -94,27 +94,23 @@ std::size_t hyena_piece_workspace(const HyenaShape& shape, ElementType type, Fou
 }
 
 void hyena_piece(const HyenaShape& shape, const HyenaWeights& weights, ElementType type,
-                 const HyenaSurroundings& around, const ShardOperators::Arrived& arrived, const void* z,
-                 void* y, void* kept, void* workspace, FourierPlans& plans, cudaStream_t stream) {
-  if (shape.kind == HyenaKind::long_implicit) {
-    arrived();
-    return modal_forward(shape, weights, type, &around, z, y, kept, workspace, stream);
-  }
+                 const HyenaSurroundings& around, const Arrived& arrived, const void* z, void* y, void* kept,
+                 void* workspace, FourierPlans& plans, cudaStream_t stream) {
+  if (shape.kind == HyenaKind::long_implicit)
+    return modal_forward(shape, weights, type, &around, arrived, z, y, kept, workspace, stream);
   hyena_forward(shape, weights, type, z, y, nullptr, workspace, plans, stream);
   arrived();
   edges_forward(shape, weights, type, around, z, y, stream);
 }
 
 void hyena_piece_backward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type,
-                          const HyenaSurroundings& around, const ShardOperators::Arrived& arrived,
-                          const void* z, const void* kept, const void* dy, void* dz, void* reach,
+                          const HyenaSurroundings& around, const Arrived& arrived, const void* z,
+                          const void* kept, const void* dy, void* dz, void* reach,
                           const HyenaGradients& gradients, void* workspace, FourierPlans& plans,
                           cudaStream_t stream) {
-  if (shape.kind == HyenaKind::long_implicit) {
-    arrived();
-    return modal_backward(shape, weights, type, &around, z, kept, dy, dz, reach, gradients, workspace,
-                          stream);
-  }
+  if (shape.kind == HyenaKind::long_implicit)
+    return modal_backward(shape, weights, type, &around, arrived, z, kept, dy, dz, reach, gradients,
+                          workspace, stream);
   hyena_backward(shape, weights, type, z, nullptr, dy, dz, gradients, workspace, plans, stream);
   arrived();
   edges_backward(shape, weights, type, around, z, dy, dz, reach, gradients, workspace, stream);

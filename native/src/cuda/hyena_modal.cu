@@ -72,23 +72,23 @@ std::size_t modal_workspace(const HyenaShape& shape, ElementType type, bool piec
 }
 
 void modal_forward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type,
-                   const HyenaSurroundings* around, const void* z, void* y, void* kept, void* workspace,
-                   cudaStream_t stream) {
+                   const HyenaSurroundings* around, const Arrived& arrived, const void* z, void* y,
+                   void* kept, void* workspace, cudaStream_t stream) {
   if (modal::use_tensor(shape, type, around != nullptr)) {
-    return modal::tensor_forward(shape, weights, around, z, y, kept, workspace, stream);
+    return modal::tensor_forward(shape, weights, around, arrived, z, y, kept, workspace, stream);
   }
-  modal::scan_forward(shape, weights, type, around, z, y, workspace, stream);
+  modal::scan_forward(shape, weights, type, around, arrived, z, y, workspace, stream);
 }
 
 void modal_backward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type,
-                    const HyenaSurroundings* around, const void* z, const void* kept, const void* dy,
-                    void* dz, void* reach, const HyenaGradients& gradients, void* workspace,
+                    const HyenaSurroundings* around, const Arrived& arrived, const void* z, const void* kept,
+                    const void* dy, void* dz, void* reach, const HyenaGradients& gradients, void* workspace,
                     cudaStream_t stream) {
   if (modal::use_tensor(shape, type, around != nullptr)) {
-    return modal::tensor_backward(shape, weights, around, z, kept, dy, dz, reach, gradients, workspace,
-                                  stream);
+    return modal::tensor_backward(shape, weights, around, arrived, z, kept, dy, dz, reach, gradients,
+                                  workspace, stream);
   }
-  modal::scan_backward(shape, weights, type, around, z, dy, dz, reach, gradients, workspace, stream);
+  modal::scan_backward(shape, weights, type, around, arrived, z, dy, dz, reach, gradients, workspace, stream);
 }
 
 void modal_states(const HyenaShape& shape, const HyenaWeights& weights, ElementType type,
@@ -97,8 +97,9 @@ void modal_states(const HyenaShape& shape, const HyenaWeights& weights, ElementT
   float* const out = static_cast<float*>(states);
   if (modal::use_tensor(shape, type, true)) {
     const HyenaSurroundings around{projections, nullptr, nullptr};
-    return modal::launch_states(shape, weights, &around, z, dy, dy != nullptr,
-                                {nullptr, static_cast<float*>(workspace)}, out, stream);
+    return modal::launch_states(
+        shape, weights, &around, [] {}, z, dy, dy != nullptr, {nullptr, static_cast<float*>(workspace)}, out,
+        stream);
   }
   modal::scan_states(shape, weights, type, projections, z, dy, out, workspace, stream);
 }

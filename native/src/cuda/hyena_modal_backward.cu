@@ -238,8 +238,8 @@ std::size_t tensor_workspace(const HyenaShape& shape, bool piece) {
 }
 
 void tensor_backward(const HyenaShape& shape, const HyenaWeights& weights, const HyenaSurroundings* around,
-                     const void* z, const void* kept, const void* dy, void* dz, void* reach,
-                     const HyenaGradients& gradients, void* workspace, cudaStream_t stream) {
+                     const Arrived& arrived, const void* z, const void* kept, const void* dy, void* dz,
+                     void* reach, const HyenaGradients& gradients, void* workspace, cudaStream_t stream) {
   BackwardArguments b{};
   b.common = arguments_of(shape, weights, around, z, dy);
   b.kept = static_cast<const float*>(kept);
@@ -252,7 +252,7 @@ void tensor_backward(const HyenaShape& shape, const HyenaWeights& weights, const
   if (l.strips > 1) b.reversed.tiles = take(shape.batch * l.tiles * state);
   if (l.strips > 1 || around != nullptr) {
     b.reversed.ends = take(parts * state);
-    launch_states(shape, weights, around, z, dy, true, b.reversed, nullptr, stream);
+    launch_states(shape, weights, around, arrived, z, dy, true, b.reversed, nullptr, stream);
   }
 
   // A gradient with one summand goes where it belongs; the others are added up in a fixed order.

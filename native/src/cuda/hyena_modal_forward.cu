@@ -278,8 +278,8 @@ void run_forward(const HyenaShape& shape, const Arguments& a, const float* entri
 }  // namespace
 
 void launch_states(const HyenaShape& shape, const HyenaWeights& weights, const HyenaSurroundings* around,
-                   const void* z, const void* dy, bool reversed, const States& states, float* leaving,
-                   cudaStream_t stream) {
+                   const Arrived& arrived, const void* z, const void* dy, bool reversed, const States& states,
+                   float* leaving, cudaStream_t stream) {
   const Arguments a = arguments_of(shape, weights, around, z, dy);
   if (a.layout.strips > 1 || leaving != nullptr) {
     const auto run = reversed ? around != nullptr ? run_states<true, true> : run_states<true, false>
@@ -287,6 +287,7 @@ void launch_states(const HyenaShape& shape, const HyenaWeights& weights, const H
                                          : run_states<false, false>;
     run(shape, a, states, stream);
   }
+  arrived();
   const dim3 blocks(static_cast<unsigned>((shape.width * kModes + 255) / 256),
                     static_cast<unsigned>(shape.batch));
   const void* entering = around == nullptr ? nullptr : reversed ? around->after : around->before;
@@ -295,12 +296,13 @@ void launch_states(const HyenaShape& shape, const HyenaWeights& weights, const H
 }
 
 void tensor_forward(const HyenaShape& shape, const HyenaWeights& weights, const HyenaSurroundings* around,
-                    const void* z, void* y, void* kept, void* workspace, cudaStream_t stream) {
+                    const Arrived& arrived, const void* z, void* y, void* kept, void* workspace,
+                    cudaStream_t stream) {
   const Arguments a = arguments_of(shape, weights, around, z, nullptr);
   const bool piece = around != nullptr;
   float* entries = piece || a.layout.strips > 1 ? static_cast<float*>(workspace) : nullptr;
   if (entries != nullptr) {
-    launch_states(shape, weights, around, z, nullptr, false, {nullptr, entries}, nullptr, stream);
+    launch_states(shape, weights, around, arrived, z, nullptr, false, {nullptr, entries}, nullptr, stream);
   }
   (piece ? run_forward<true> : run_forward<false>)(shape, a, entries, y, kept, stream);
 }

@@ -295,10 +295,11 @@ Arguments<T> arguments_of(const HyenaShape& shape, const HyenaWeights& weights,
 enum class Direction { forwards, backwards, both };
 
 template <class T, int N, bool piece>
-void find_states(const HyenaShape& shape, const Arguments<T>& a, const Ends& ends, Direction direction,
-                 cudaStream_t stream) {
+void find_states(const HyenaShape& shape, const Arguments<T>& a, const Ends& ends, const Arrived& arrived,
+                 Direction direction, cudaStream_t stream) {
   const dim3 grid = grid_of(shape);
   launch<states_kernel<T, N, piece>>(grid, kLanes, 0, stream, a, direction != Direction::forwards);
+  arrived();
   const dim3 combine(static_cast<unsigned>(ceil_div(shape.width * shape.order, 128)),
                      static_cast<unsigned>(shape.batch), direction == Direction::both ? 2 : 1);
   launch<combine_kernel<T>>(combine, 128, 0, stream, a, ends, static_cast<int>(grid.y),
@@ -312,16 +313,16 @@ Ends ends_of(const HyenaSurroundings* around) {
 
 template <class T, int N, bool piece>
 void forward(const HyenaShape& shape, const HyenaWeights& weights, const HyenaSurroundings* around,
-             const void* z, void* y, void* workspace, cudaStream_t stream) {
+             const Arrived& arrived, const void* z, void* y, void* workspace, cudaStream_t stream) {
   const Arguments<T> a = arguments_of<T>(shape, weights, around, z, nullptr, workspace);
-  find_states<T, N, piece>(shape, a, ends_of(around), Direction::forwards, stream);
+  find_states<T, N, piece>(shape, a, ends_of(around), arrived, Direction::forwards, stream);
   launch<forward_kernel<T, N, piece>>(grid_of(shape), kLanes, 0, stream, a, static_cast<T*>(y));
 }
 
 template <class T, int N, bool piece>
 void backward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type,
-              const HyenaSurroundings* around, const void* z, const void* dy, void* dz, void* reach,
-              const HyenaGradients& gradients, void* workspace, cudaStream_t stream) {
+              const HyenaSurroundings* around, const Arrived& arrived, const void* z, const void* dy,
+              void* dz, void* reach, const HyenaGradients& gradients, void* workspace, cudaStream_t stream) {
   const Sizes sizes(shape);
   const Arguments<T> a = arguments_of<T>(shape, weights, around, z, dy, workspace);
   float* next = a.leaving + sizes.states;
@@ -329,7 +330,7 @@ void backward(const HyenaShape& shape, const HyenaWeights& weights, ElementType 
   const FeaturizerScratch scratch{take(sizes.reach), take(sizes.featurizer)};
   float* skip = shape.has_skip ? take(sizes.skip) : nullptr;
 
-  find_states<T, N, piece>(shape, a, ends_of(around), Direction::both, stream);
+  find_states<T, N, piece>(shape, a, ends_of(around), arrived, Direction::both, stream);
   launch<backward_kernel<T, N, piece>>(grid_of(shape), kLanes, 0, stream, a,
                                        projection_gradient<T>(shape, dz, scratch.reach, kChunk),
                                        static_cast<T*>(reach), skip);
@@ -366,18 +367,20 @@ std::size_t scan_workspace(const HyenaShape& shape) {
 }
 
 void scan_forward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type,
-                  const HyenaSurroundings* around, const void* z, void* y, void* workspace,
-                  cudaStream_t stream) {
+                  const HyenaSurroundings* around, const Arrived& arrived, const void* z, void* y,
+                  void* workspace, cudaStream_t stream) {
   with_types(shape, type, around != nullptr, [&]<class T, int N, bool piece>() {
-    forward<T, N, piece>(shape, weights, around, z, y, workspace, stream);
+    forward<T, N, piece>(shape, weights, around, arrived, z, y, workspace, stream);
   });
 }
 
 void scan_backward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type,
-                   const HyenaSurroundings* around, const void* z, const void* dy, void* dz, void* reach,
-                   const HyenaGradients& gradients, void* workspace, cudaStream_t stream) {
+                   const HyenaSurroundings* around, const Arrived& arrived, const void* z, const void* dy,
+                   void* dz, void* reach, const HyenaGradients& gradients, void* workspace,
+                   cudaStream_t stream) {
   with_types(shape, type, around != nullptr, [&]<class T, int N, bool piece>() {
-    backward<T, N, piece>(shape, weights, type, around, z, dy, dz, reach, gradients, workspace, stream);
+    backward<T, N, piece>(shape, weights, type, around, arrived, z, dy, dz, reach, gradients, workspace,
+                          stream);
   });
 }
 
@@ -386,9 +389,9 @@ void scan_states(const HyenaShape& shape, const HyenaWeights& weights, ElementTy
                  cudaStream_t stream) {
   const HyenaSurroundings around{projections, nullptr, nullptr};
   with_types<true>(shape, type, [&]<class T, int N, bool piece>() {
-    find_states<T, N, piece>(shape, arguments_of<T>(shape, weights, &around, z, dy, workspace),
-                             {nullptr, nullptr, states},
-                             dy == nullptr ? Direction::forwards : Direction::backwards, stream);
+    find_states<T, N, piece>(
+        shape, arguments_of<T>(shape, weights, &around, z, dy, workspace), {nullptr, nullptr, states}, [] {},
+        dy == nullptr ? Direction::forwards : Direction::backwards, stream);
   });
 }
 

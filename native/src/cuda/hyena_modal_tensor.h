@@ -6,7 +6,7 @@
 
 #include <cstddef>
 
-#include "striped/shard_operators.h"
+#include "hyena.h"
 
 namespace striped::cuda::modal {
 
@@ -31,16 +31,19 @@ bool tensor_supports(const HyenaShape&);
 bool tensor_supports_piece(const HyenaShape&);
 std::size_t tensor_kept(const HyenaShape&);
 std::size_t tensor_workspace(const HyenaShape&, bool piece);
-// `around` null: whole sequences; `reach` is for pieces.
-void tensor_forward(const HyenaShape&, const HyenaWeights&, const HyenaSurroundings* around, const void* z,
-                    void* y, void* kept, void* workspace, cudaStream_t);
-void tensor_backward(const HyenaShape&, const HyenaWeights&, const HyenaSurroundings* around, const void* z,
-                     const void* kept, const void* dy, void* dz, void* reach, const HyenaGradients&,
-                     void* workspace, cudaStream_t);
+// `around` null: whole sequences; `reach` is for pieces, and `arrived` is called behind what needs no states
+// from around them.
+void tensor_forward(const HyenaShape&, const HyenaWeights&, const HyenaSurroundings* around,
+                    const Arrived& arrived, const void* z, void* y, void* kept, void* workspace,
+                    cudaStream_t);
+void tensor_backward(const HyenaShape&, const HyenaWeights&, const HyenaSurroundings* around,
+                     const Arrived& arrived, const void* z, const void* kept, const void* dy, void* dz,
+                     void* reach, const HyenaGradients&, void* workspace, cudaStream_t);
 
 // First pass over strips: u = k' ⊙ v' forwards in time, or g = dy ⊙ q' backwards (`reversed`, dy not null).
 // `leaving` [batch, order, width], which may be null, becomes the states at the sequence's other end.
-void launch_states(const HyenaShape&, const HyenaWeights&, const HyenaSurroundings* around, const void* z,
-                   const void* dy, bool reversed, const States&, float* leaving, cudaStream_t);
+void launch_states(const HyenaShape&, const HyenaWeights&, const HyenaSurroundings* around,
+                   const Arrived& arrived, const void* z, const void* dy, bool reversed, const States&,
+                   float* leaving, cudaStream_t);
 
 }  // namespace striped::cuda::modal

@@ -1,6 +1,7 @@
 #include "parallel/context_channels.h"
 
 #include <algorithm>
+#include <array>
 #include <vector>
 
 #include "parallel/carver.h"
@@ -69,27 +70,32 @@ struct AllToAll::Kept : Carver {
 };
 
 struct AllToAll::Scratch : Carver {
-  Scratch(const PieceWork& w, const HyenaShape& slice, std::int64_t part, void* base)
+  Scratch(const PieceWork& w, const HyenaShape& slice, int slices, std::int64_t part, void* base)
       : Carver(base),
         u(take(w.rows() * w.piece.width, w.value)),
         g(take(w.rows() * w.piece.width, w.value)),
         staging(take(part, w.value)),
+        staging_g(take(part, w.value)),
         whole(take(part, w.value)),
-        whole_g(take(part, w.value)),
+        whole_g{take(part, w.value), take(slices > 1 ? part : 0, w.value)},
+        made(take(part, w.value)),
         packed(take(3 * part, w.value)),
         d_packed(take(3 * part, w.value)),
         d_identity(take(3 * slice.width * slice.featurizer_taps, w.real)),
+        first(take(w.piece.batch * w.reach_rows() * w.piece.width, w.value)),
         reach(take(w.piece.batch * w.reach_rows() * 3 * w.piece.width, w.value)),
         beyond(take(w.reach().values(w.sharding), w.value)),
         inner(take_bytes(
             std::max(w.backend.hyena_workspace(slice), w.operators.hyena_piece_workspace(w.piece)))) {}
-  void *u, *g, *staging, *whole, *whole_g, *packed, *d_packed, *d_identity, *reach, *beyond, *inner;
+  void *u, *g, *staging, *staging_g, *whole;
+  std::array<void*, 2> whole_g;  // in turn: the next comes while one is worked on
+  void *made, *packed, *d_packed, *d_identity, *first, *reach, *beyond, *inner;
 };
 
 std::size_t AllToAll::kept_bytes() const { return Kept(work_, slice_, slices_, nullptr).used(); }
 
 std::size_t AllToAll::workspace_bytes() const {
-  return Scratch(work_, slice_, slice(0).values(), nullptr).used();
+  return Scratch(work_, slice_, slices_, slice(0).values(), nullptr).used();
 }
 
 Slices AllToAll::slice(int index) const {
@@ -127,49 +133,97 @@ void AllToAll::pack(const void* u, void* z) const {
   work_.operators.copy_rows(rows, bytes, ones_.at(), 0, to + 2 * bytes, 3 * bytes);
 }
 
+// What comes and goes beside the convolution of a slice.
+class AllToAll::Passing {
+ public:
+  struct Coming {
+    const void* rows;
+    void* staging;
+    std::array<void*, 2> whole;  // of the slices in turn
+  };
+  // What goes back takes the first staging area when the next slice has left it.
+  Passing(const AllToAll& all, Communicator& ranks, std::vector<Coming> coming, std::array<void*, 2> going,
+          void* back)
+      : all_(all), ranks_(ranks), coming_(std::move(coming)), going_(going), back_(back) {}
+
+  // `work` on slice i, from -1 on, where the first one comes, to the number of slices, where the last one
+  // goes.
+  template <class Work>
+  void beside(int i, const Work& work) const {
+    const int next = i + 1, last = i - 1;
+    const bool comes = next < all_.slices_, goes = last >= 0;
+    if (comes)
+      for (const Coming& each : coming_) all_.slice(next).stage(operators(), each.rows, each.staging);
+    const std::uint64_t passing = ranks_.aside([&] {
+      if (comes)
+        for (const Coming& each : coming_)
+          all_.slice(next).gather(ranks_, each.staging, each.whole[next % 2]);
+      if (goes) all_.slice(last).scatter(ranks_, going_[last % 2], coming_[0].staging);
+    });
+    work();
+    ranks_.join(passing);
+    if (goes) all_.slice(last).unstage(operators(), coming_[0].staging, back_);
+  }
+
+ private:
+  ShardOperators& operators() const { return all_.work_.operators; }
+  const AllToAll& all_;
+  Communicator& ranks_;
+  std::vector<Coming> coming_;
+  std::array<void*, 2> going_;
+  void* back_;
+};
+
 void AllToAll::forward(Communicator& ranks, const HyenaWeights& weights, const void* z, void* y,
                        const ContextBuffers& buffers) {
   const Kept kept(work_, slice_, slices_, buffers.kept);
-  const Scratch scratch(work_, slice_, slice(0).values(), buffers.workspace);
-  const RowRange all{0, work_.piece.length};
-  work_.exchange(ranks, work_.projections(), z, kept.projections);
-  work_.operators.hyena_gate(work_.piece, weights, kept.projections, z, all, scratch.u);
+  const Scratch scratch(work_, slice_, slices_, slice(0).values(), buffers.workspace);
+  work_.gate(ranks, weights, z, kept.projections, scratch.first, scratch.u);
+  const std::array<void*, 2> made = scratch.whole_g;
+  const Passing passing(*this, ranks, {{scratch.u, scratch.staging, {scratch.whole, scratch.whole}}}, made,
+                        kept.convolved);
+  passing.beside(-1, [] {});
   for (int i = 0; i < slices_; ++i) {
-    const Slices part = slice(i);
-    part.to_sequences(ranks, work_.operators, scratch.u, scratch.staging, scratch.whole);
     pack(scratch.whole, scratch.packed);
-    work_.backend.hyena(slice_, weights_of(weights, first_group(ranks.rank(), i)), scratch.packed,
-                        scratch.whole, kept.of_slice[i], scratch.inner);
-    part.to_rows(ranks, work_.operators, scratch.whole, scratch.staging, kept.convolved);
+    passing.beside(i, [&] {
+      work_.backend.hyena(slice_, weights_of(weights, first_group(ranks.rank(), i)), scratch.packed,
+                          made[i % 2], kept.of_slice[i], scratch.inner);
+    });
   }
-  work_.operators.hyena_query(work_.piece, weights, kept.projections, z, kept.convolved, all, y);
+  passing.beside(slices_, [] {});
+  work_.operators.hyena_query(work_.piece, weights, kept.projections, z, kept.convolved,
+                              {0, work_.piece.length}, y);
 }
 
 void AllToAll::backward(Communicator& ranks, const HyenaWeights& weights, const void* z, const void* dy,
                         void* dz, const HyenaGradients& gradients, const ContextBuffers& buffers) {
   const Kept kept(work_, slice_, slices_, buffers.kept);
-  const Scratch scratch(work_, slice_, slice(0).values(), buffers.workspace);
+  const Scratch scratch(work_, slice_, slices_, slice(0).values(), buffers.workspace);
   const RowRange all{0, work_.piece.length};
   const auto bytes = slice_.width * static_cast<std::int64_t>(size_of(work_.value));
   work_.operators.hyena_gate(work_.piece, weights, kept.projections, z, all, scratch.u);
   work_.operators.hyena_query(work_.piece, weights, kept.projections, z, dy, all, scratch.g);
+  const Passing passing(*this, ranks,
+                        {{scratch.u, scratch.staging, {scratch.whole, scratch.whole}},
+                         {scratch.g, scratch.staging_g, scratch.whole_g}},
+                        {scratch.made, scratch.made}, scratch.u);
+  passing.beside(-1, [] {});
   for (int i = 0; i < slices_; ++i) {
-    const Slices part = slice(i);
     const std::int64_t group = first_group(ranks.rank(), i);
-    part.to_sequences(ranks, work_.operators, scratch.u, scratch.staging, scratch.whole);
-    part.to_sequences(ranks, work_.operators, scratch.g, scratch.staging, scratch.whole_g);
     pack(scratch.whole, scratch.packed);
-    work_.backend.zero(
-        scratch.d_identity,
-        static_cast<std::size_t>(3 * slice_.width * slice_.featurizer_taps) * size_of(work_.real));
-    work_.backend.hyena_backward(slice_, weights_of(weights, group), scratch.packed, kept.of_slice[i],
-                                 scratch.whole_g, scratch.d_packed,
-                                 gradients_of(gradients, group, scratch.d_identity), scratch.inner);
+    passing.beside(i, [&] {
+      work_.backend.zero(
+          scratch.d_identity,
+          static_cast<std::size_t>(3 * slice_.width * slice_.featurizer_taps) * size_of(work_.real));
+      work_.backend.hyena_backward(slice_, weights_of(weights, group), scratch.packed, kept.of_slice[i],
+                                   scratch.whole_g[i % 2], scratch.d_packed,
+                                   gradients_of(gradients, group, scratch.d_identity), scratch.inner);
+    });
     work_.operators.copy_rows(slice_.batch * slice_.length, bytes,
                               static_cast<const std::byte*>(scratch.d_packed) + bytes, 3 * bytes,
-                              scratch.whole, bytes);
-    part.to_rows(ranks, work_.operators, scratch.whole, scratch.staging, scratch.u);
+                              scratch.made, bytes);
   }
+  passing.beside(slices_, [] {});
   work_.operators.hyena_gate_backward(work_.piece, weights, kept.projections, z, kept.convolved, dy,
                                       scratch.u, dz, scratch.reach, gradients.featurizer, scratch.inner);
   work_.finish_projections(ranks, weights, scratch.reach, scratch.beyond, dz);

@@ -1,5 +1,6 @@
 // The strategy of ContextHyena that exchanges channels for sequence: gates where the sequence lies, the
-// convolution over whole sequences of this rank's channels, a slice of channels at a time.
+// convolution over whole sequences of this rank's channels, a slice of channels at a time. While one slice is
+// convolved, the next one comes and the one before goes back.
 #pragma once
 
 #include "core/device_buffer.h"
@@ -23,6 +24,7 @@ class AllToAll final : public ContextHyena {
  private:
   struct Kept;
   struct Scratch;
+  class Passing;
   // Column ranges are [slice][rank]: a rank's groups of one slice lie together.
   Slices slice(int index) const;
   std::int64_t first_group(int rank, int index) const;

@@ -43,10 +43,8 @@ class StatePassing final : public ContextHyena {
  private:
   struct Kept;
   struct Scratch;
+  class Hops;
   std::int64_t state_values() const { return work_.piece.order * work_.piece.width; }
-  // From the states that each piece alone leaves to those that enter it; `leaving` is used up.
-  void pass_on(Communicator& ranks, const HyenaWeights& weights, Side side, void* leaving,
-               void* entering) const;
 
   PieceWork work_;
 };

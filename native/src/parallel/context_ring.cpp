@@ -26,13 +26,15 @@ struct Ring::Scratch : Carver {
         q(take(pieces * ring.queries_, ring.value_)),
         own(take(pieces * ring.keys_, ring.value_)),
         others{take(pieces * ring.keys_, ring.value_), take(pieces * ring.keys_, ring.value_)},
+        returned(take(pieces * ring.keys_, ring.value_)),
         y(take(pieces * ring.output_, ring.real_)),
         d_own(take(pieces * ring.keys_, ring.real_)),
         d_others(take(pieces * ring.keys_, ring.real_)),
         inner(take_bytes(ring.operators_.attention_part_workspace(ring.part(0, 0)))) {}
   std::int64_t pieces;
   void *q, *own;
-  std::array<void*, 2> others;  // in turn, so that the next keys can come while the last are worked on
+  std::array<void*, 2> others;  // in turn: the next keys come while these are worked on
+  void* returned;               // gradients of own keys
   void* y;                      // forward; backward the gradients of q
   void *d_own, *d_others;
   void* inner;
@@ -131,7 +133,9 @@ void Ring::forward(Communicator& ranks, const void* qkv, void* y, void* statisti
   split(here, qkv, scratch);
   for (int step = 0; step < size; ++step) {
     const void* const keys = step == 0 ? scratch.own : scratch.others[step % 2];
-    if (step + 1 < size) send_keys(ranks, step + 1, scratch.own, scratch.others[(step + 1) % 2]);
+    const std::uint64_t coming = ranks.aside([&] {
+      if (step + 1 < size) send_keys(ranks, step + 1, scratch.own, scratch.others[(step + 1) % 2]);
+    });
     for_parts(here, (here + size - step) % size,
               [&](const Place& mine, const Place& its, const AttentionPart& part) {
                 const bool first = step == 0 && part.offset == 0;
@@ -139,6 +143,7 @@ void Ring::forward(Communicator& ranks, const void* qkv, void* y, void* statisti
                                           at(keys, keys_, value_, its), first, at(sum, output_, real_, mine),
                                           at(statistics, rows_ * shape_.heads, real_, mine), scratch.inner);
               });
+    ranks.join(coming);
   }
   if (sum != y) operators_.to_activations(scratch.pieces * output_, sum, y);
 }
@@ -151,26 +156,35 @@ void Ring::backward(Communicator& ranks, const void* qkv, const void* y, const v
   split(here, qkv, scratch);
   backend_.zero(scratch.y, bytes(scratch.pieces * queries_));
   backend_.zero(scratch.d_own, bytes(scratch.pieces * keys_));
-  for (int step = 0; step < size; ++step) {
-    const int rank = (here + size - step) % size;
-    if (step > 0) {
-      send_keys(ranks, step, scratch.own, scratch.others[0]);
-      backend_.zero(scratch.d_others, bytes(scratch.pieces * keys_));
-    }
+  const auto work_on = [&](int step) {
+    if (step > 0) backend_.zero(scratch.d_others, bytes(scratch.pieces * keys_));
+    void* const keys = step == 0 ? scratch.own : scratch.others[step % 2];
     void* const gradients = step == 0 ? scratch.d_own : scratch.d_others;
-    for_parts(here, rank, [&](const Place& mine, const Place& its, const AttentionPart& part) {
-      operators_.attention_part_backward(
-          part, at(scratch.q, queries_, value_, mine),
-          at(step == 0 ? scratch.own : scratch.others[0], keys_, value_, its), at(y, output_, value_, mine),
-          at(statistics, rows_ * shape_.heads, real_, mine), at(dy, output_, value_, mine),
-          at(scratch.y, queries_, real_, mine), at(gradients, keys_, real_, its), scratch.inner);
+    for_parts(here, (here + size - step) % size,
+              [&](const Place& mine, const Place& its, const AttentionPart& part) {
+                operators_.attention_part_backward(
+                    part, at(scratch.q, queries_, value_, mine), at(keys, keys_, value_, its),
+                    at(y, output_, value_, mine), at(statistics, rows_ * shape_.heads, real_, mine),
+                    at(dy, output_, value_, mine), at(scratch.y, queries_, real_, mine),
+                    at(gradients, keys_, real_, its), scratch.inner);
+              });
+  };
+  // One step more than keys: in it the last gradients come home.
+  for (int step = 0; step <= size; ++step) {
+    const bool returns = step > 1;
+    void* const others = scratch.others[(step + 1) % 2];
+    if (returns)
+      backend_.zero(scratch.returned, static_cast<std::size_t>(scratch.pieces * keys_) * size_of(value_));
+    const std::uint64_t passing = ranks.aside([&] {
+      if (returns) send_gradients(ranks, step - 1, others, scratch.returned);
+      if (step + 1 < size) send_keys(ranks, step + 1, scratch.own, others);
     });
-    if (step == 0) continue;
+    if (step < size) work_on(step);
+    ranks.join(passing);
+    if (returns) operators_.add_to_real(scratch.pieces * keys_, scratch.returned, scratch.d_own);
     // The keys here are needed no more: their places take the gradients on the way.
-    operators_.to_activations(scratch.pieces * keys_, scratch.d_others, scratch.others[0]);
-    backend_.zero(scratch.others[1], static_cast<std::size_t>(scratch.pieces * keys_) * size_of(value_));
-    send_gradients(ranks, step, scratch.others[0], scratch.others[1]);
-    operators_.add_to_real(scratch.pieces * keys_, scratch.others[1], scratch.d_own);
+    if (step > 0 && step < size)
+      operators_.to_activations(scratch.pieces * keys_, scratch.d_others, scratch.others[step % 2]);
   }
   for (std::int64_t b = 0; b < shape_.batch; ++b) {
     for (int slot = 0; slot < sharding_.pieces_a_rank(); ++slot) {

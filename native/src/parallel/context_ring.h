@@ -1,6 +1,7 @@
 // Attention where queries stay and keys and values travel: in step s every rank works on the keys of the rank
 // s places before it, and its own are with the rank s places behind. Results for the keys seen so far are
-// merged by their log-sum-exp. Keys that no query of a rank may see are not sent to it.
+// merged by their log-sum-exp. Keys that no query of a rank may see are not sent to it. The next step's keys
+// come, and the last one's gradients go home, while those of this one are worked on.
 #pragma once
 
 #include "parallel/context_attention.h"

@@ -43,6 +43,10 @@ class CountingCommunicator final : public Communicator {
       if (send.to != rank()) add(send.count, type);
     ranks_.exchange(sends, receives, type);
   }
+  void fork() override { ranks_.fork(); }
+  std::uint64_t mark() override { return ranks_.mark(); }
+  void join(std::uint64_t mark) override { ranks_.join(mark); }
+  double waited() override { return ranks_.waited(); }
   std::unique_ptr<Communicator> split(int color, int key) override { return ranks_.split(color, key); }
 
  private:

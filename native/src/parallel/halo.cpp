@@ -15,23 +15,28 @@ Span wanted(const Sharding& s, const Halo& h, int piece) {
   return {from, from + h.rows};
 }
 
-class Exchange {
+struct Messages {
+  std::vector<Communicator::Send> sends;
+  std::vector<Communicator::Receive> receives;
+};
+
+class Passing {
  public:
-  Exchange(const Sharding& sharding, const Halo& what, int rank, const void* source, void* halo)
+  Passing(const Sharding& sharding, const HaloPassing& passing, int rank)
       : sharding_(sharding),
-        what_(what),
+        what_(passing.what),
         rank_(rank),
-        source_(static_cast<const std::byte*>(source)),
-        halo_(static_cast<std::byte*>(halo)) {}
+        source_(static_cast<const std::byte*>(passing.source)),
+        halo_(static_cast<std::byte*>(passing.halo)) {}
 
   // In one order on all ranks, so that the messages between two ranks meet their places.
-  void list_messages() {
+  void list(Messages& messages) const {
     for (int piece = 0; piece < sharding_.pieces(); ++piece) {
       const Span want = wanted(sharding_, what_, piece);
       for (int from = 0; from < sharding_.pieces(); ++from) {
         const Span part{std::max(want.first, sharding_.start(from)),
                         std::min(want.end, sharding_.start(from + 1))};
-        if (part.first < part.end) list(piece, want.first, from, part);
+        if (part.first < part.end) list_part(messages, piece, want.first, from, part);
       }
     }
   }
@@ -49,15 +54,13 @@ class Exchange {
     }
   }
 
-  void run(Communicator& ranks) const { ranks.exchange(sends_, receives_, what_.type); }
-
  private:
   std::int64_t slots() const { return sharding_.pieces_a_rank(); }
   std::size_t bytes(std::int64_t rows) const {
     return static_cast<std::size_t>(rows * what_.width) * size_of(what_.type);
   }
 
-  void list(int piece, std::int64_t halo_start, int from, Span part) {
+  void list_part(Messages& messages, int piece, std::int64_t halo_start, int from, Span part) const {
     const int to_rank = sharding_.owner(piece), from_rank = sharding_.owner(from);
     const std::int64_t count = (part.end - part.first) * what_.width;
     // The row of the source that is the piece's first one.
@@ -65,12 +68,12 @@ class Exchange {
     for (std::int64_t b = 0; b < what_.batch; ++b) {
       if (from_rank == rank_) {
         const std::int64_t row = part.first - sharding_.start(from) - skipped;
-        sends_.push_back(
+        messages.sends.push_back(
             {to_rank, source_ + bytes((b * slots() + sharding_.slot(from)) * what_.source + row), count});
       }
       if (to_rank == rank_) {
         const std::int64_t row = (b * slots() + sharding_.slot(piece)) * what_.rows + part.first - halo_start;
-        receives_.push_back({from_rank, halo_ + bytes(row), count});
+        messages.receives.push_back({from_rank, halo_ + bytes(row), count});
       }
     }
   }
@@ -80,19 +83,19 @@ class Exchange {
   int rank_;
   const std::byte* source_;
   std::byte* halo_;
-  std::vector<Communicator::Send> sends_;
-  std::vector<Communicator::Receive> receives_;
 };
 
 }  // namespace
 
-void exchange_halo(Backend& backend, Communicator& ranks, const Sharding& sharding, const Halo& what,
-                   const void* source, void* halo) {
-  if (what.rows == 0) return;
-  Exchange exchange(sharding, what, ranks.rank(), source, halo);
-  exchange.list_messages();
-  exchange.clear_outside(backend);
-  exchange.run(ranks);
+void exchange_halos(Backend& backend, Communicator& ranks, const Sharding& sharding,
+                    std::initializer_list<HaloPassing> halos) {
+  Messages messages;
+  for (const HaloPassing& halo : halos) {
+    const Passing passing(sharding, halo, ranks.rank());
+    passing.clear_outside(backend);
+    passing.list(messages);
+  }
+  ranks.exchange(messages.sends, messages.receives, halos.begin()->what.type);
 }
 
 }  // namespace striped::parallel

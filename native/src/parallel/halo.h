@@ -2,6 +2,8 @@
 // pieces as it takes when these are shorter than what is wanted.
 #pragma once
 
+#include <initializer_list>
+
 #include "core/communicator.h"
 #include "parallel/sharding.h"
 
@@ -22,8 +24,15 @@ struct Halo {
 };
 
 // halo[batch, pieces, rows, width], in the order of time, from source[batch, pieces, source, width] of all
-// ranks. Rows outside the whole sequence become zero. Every rank must call.
-void exchange_halo(Backend& backend, Communicator& ranks, const Sharding& sharding, const Halo& what,
-                   const void* source, void* halo);
+// ranks.
+struct HaloPassing {
+  Halo what;
+  const void* source;
+  void* halo;
+};
+
+// All of them at once, of one type. Rows outside the whole sequence become zero. Every rank must call.
+void exchange_halos(Backend& backend, Communicator& ranks, const Sharding& sharding,
+                    std::initializer_list<HaloPassing> halos);
 
 }  // namespace striped::parallel

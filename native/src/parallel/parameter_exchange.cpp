@@ -24,9 +24,7 @@ void ParameterExchange::gather(int unit) {
 void ParameterExchange::fetch(int unit) {
   const std::size_t slot = slot_of(unit);
   if (resident_[slot] == unit) return;
-  ranks_.replicas->fork();
-  gather(unit);
-  fetched_[slot] = ranks_.replicas->mark();
+  fetched_[slot] = ranks_.replicas->aside([&] { gather(unit); });
   resident_[slot] = unit;
 }
 
@@ -67,14 +65,14 @@ void ParameterExchange::end_gradients(int unit) {
     for (const ParameterStore::Share& share : shares)
       if (!share.split) ranks_.tensor->all_reduce(share.whole, share.count * sharing.part.count, share.type);
   if (ranks_.replicas->size() == 1) return;
-  ranks_.replicas->fork();
-  for (const ParameterStore::Share& share : shares) {
-    if (sharing.zero == 0)
-      ranks_.replicas->all_reduce(share.whole, share.count, share.type);
-    else
-      ranks_.replicas->reduce_scatter(share.whole, share.own, share.count, share.type);
-  }
-  summed_[slot_of(unit)] = ranks_.replicas->mark();
+  summed_[slot_of(unit)] = ranks_.replicas->aside([&] {
+    for (const ParameterStore::Share& share : shares) {
+      if (sharing.zero == 0)
+        ranks_.replicas->all_reduce(share.whole, share.count, share.type);
+      else
+        ranks_.replicas->reduce_scatter(share.whole, share.own, share.count, share.type);
+    }
+  });
 }
 
 void ParameterExchange::finish_gradients() { ranks_.replicas->join(ranks_.replicas->mark()); }

@@ -44,26 +44,34 @@ void Slices::exchange(Communicator& ranks, void* staging, void* whole, bool to_w
   ranks.exchange(sends, receives, type_);
 }
 
-void Slices::to_sequences(Communicator& ranks, ShardOperators& operators, const void* local, void* staging,
-                          void* whole) const {
+void Slices::stage(ShardOperators& operators, const void* local, void* staging) const {
   for_ranges([&](std::int64_t staged, std::int64_t column, std::int64_t count) {
     operators.copy_rows(
         local_rows(), static_cast<std::int64_t>(bytes(count)),
         static_cast<const std::byte*>(local) + bytes(column), static_cast<std::int64_t>(bytes(width_)),
         static_cast<std::byte*>(staging) + bytes(staged), static_cast<std::int64_t>(bytes(part())));
   });
-  exchange(ranks, staging, whole, true);
 }
 
-void Slices::to_rows(Communicator& ranks, ShardOperators& operators, const void* whole, void* staging,
-                     void* local) const {
-  exchange(ranks, staging, const_cast<void*>(whole), false);
+void Slices::unstage(ShardOperators& operators, const void* staging, void* local) const {
   for_ranges([&](std::int64_t staged, std::int64_t column, std::int64_t count) {
     operators.copy_rows(
         local_rows(), static_cast<std::int64_t>(bytes(count)),
         static_cast<const std::byte*>(staging) + bytes(staged), static_cast<std::int64_t>(bytes(part())),
         static_cast<std::byte*>(local) + bytes(column), static_cast<std::int64_t>(bytes(width_)));
   });
+}
+
+void Slices::to_sequences(Communicator& ranks, ShardOperators& operators, const void* local, void* staging,
+                          void* whole) const {
+  stage(operators, local, staging);
+  gather(ranks, staging, whole);
+}
+
+void Slices::to_rows(Communicator& ranks, ShardOperators& operators, void* whole, void* staging,
+                     void* local) const {
+  scatter(ranks, whole, staging);
+  unstage(operators, staging, local);
 }
 
 }  // namespace striped::parallel

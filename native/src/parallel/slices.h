@@ -30,8 +30,18 @@ class Slices {
   // whole[batch, length, part] from the local rows of all ranks.
   void to_sequences(Communicator& ranks, ShardOperators& operators, const void* local, void* staging,
                     void* whole) const;
-  void to_rows(Communicator& ranks, ShardOperators& operators, const void* whole, void* staging,
-               void* local) const;
+  void to_rows(Communicator& ranks, ShardOperators& operators, void* whole, void* staging, void* local) const;
+
+  // The same in two steps, of which the ranks' may run aside: local rows to the staging area, from all of
+  // those to whole sequences, and back.
+  void stage(ShardOperators& operators, const void* local, void* staging) const;
+  void gather(Communicator& ranks, void* staging, void* whole) const {
+    exchange(ranks, staging, whole, true);
+  }
+  void scatter(Communicator& ranks, void* whole, void* staging) const {
+    exchange(ranks, staging, whole, false);
+  }
+  void unstage(ShardOperators& operators, const void* staging, void* local) const;
 
  private:
   std::int64_t local_rows() const { return batch_ * sharding_.local_length(); }

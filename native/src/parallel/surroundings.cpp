@@ -28,10 +28,23 @@ std::int64_t PieceWork::reach_rows() const {
   return std::min<std::int64_t>(piece.featurizer_taps - 1, piece.length);
 }
 
+void PieceWork::gate(Communicator& ranks, const HyenaWeights& weights, const void* z, void* before,
+                     void* first, void* u) const {
+  // What comes changes the first rows alone, which are made again.
+  const std::uint64_t coming = ranks.aside([&] { exchange(ranks, {{projections(), z, before}}); });
+  operators.hyena_gate(piece, weights, nullptr, z, {0, piece.length}, u);
+  ranks.join(coming);
+  const std::int64_t rows = reach_rows();
+  if (rows == 0) return;
+  operators.hyena_gate(piece, weights, before, z, {0, rows}, first);
+  const auto bytes = piece.width * static_cast<std::int64_t>(size_of(value));
+  operators.copy_rows(piece.batch, rows * bytes, first, rows * bytes, u, piece.length * bytes);
+}
+
 void PieceWork::finish_projections(Communicator& ranks, const HyenaWeights& weights, const void* reach_out,
                                    void* beyond, void* dz) const {
   if (piece.featurizer_taps == 1) return;
-  exchange(ranks, reach(), reach_out, beyond);
+  exchange(ranks, {{reach(), reach_out, beyond}});
   operators.featurizer_reach(piece, weights, beyond, dz);
 }
 

@@ -33,9 +33,13 @@ struct PieceWork {
   std::int64_t reach_rows() const;
   Halo reach() const { return halo(Side::after, piece.featurizer_taps - 1, 3 * piece.width, reach_rows()); }
 
-  void exchange(Communicator& ranks, const Halo& what, const void* source, void* to) const {
-    exchange_halo(backend, ranks, sharding, what, source, to);
+  void exchange(Communicator& ranks, std::initializer_list<HaloPassing> halos) const {
+    exchange_halos(backend, ranks, sharding, halos);
   }
+  // u of all rows, from z, whose rows before the pieces are brought to `before`. `first` is scratch: u of
+  // reach_rows() of every piece.
+  void gate(Communicator& ranks, const HyenaWeights& weights, const void* z, void* before, void* first,
+            void* u) const;
   // dz += what later pieces' featurizers add.
   void finish_projections(Communicator& ranks, const HyenaWeights& weights, const void* reach, void* beyond,
                           void* dz) const;

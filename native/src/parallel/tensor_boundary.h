@@ -42,10 +42,10 @@ class TensorBoundary {
 
   // The same beside the backend's queue, which may do other work until meet().
   void enter_aside(const Execution& run, Buffer stream, Buffer whole) {
-    aside(run, [&] { enter(run, stream, whole); });
+    mark_ = run.ranks.tensor->aside([&] { enter(run, stream, whole); });
   }
   void leave_aside(const Execution& run, Buffer whole, Buffer stream) {
-    aside(run, [&] { leave(run, whole, stream); });
+    mark_ = run.ranks.tensor->aside([&] { leave(run, whole, stream); });
   }
   // Ends what was begun aside last, with these buffers.
   void meet(const Execution& run, Buffer whole, Buffer stream) const {
@@ -57,13 +57,6 @@ class TensorBoundary {
   }
 
  private:
-  template <typename Work>
-  void aside(const Execution& run, const Work& work) {
-    run.ranks.tensor->fork();
-    work();
-    mark_ = run.ranks.tensor->mark();
-  }
-
   std::int64_t share_ = 0;  // values of the stream on this rank
   DType type_ = DType::f32;
   bool gathers_ = false, sums_ = false;
