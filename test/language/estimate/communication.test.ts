@@ -6,7 +6,7 @@ import {
   linkSpanning,
 } from '../../../language/estimate/links.js';
 import { engineById, estimatePlan, hardwareById, stepMs } from '../../../language/estimate/index.js';
-import type { PlanCluster, PlanParallel } from '../../../language/plan/plan.js';
+import type { PlanCluster, PlanParallel, PlanSpread } from '../../../language/plan/plan.js';
 import { LI, makePlan, MHA, MR, SE } from './plans.js';
 
 const NONE: PlanParallel = { tensor: 1, context: 1, data: 1, sequence: false, zero: 0 };
@@ -102,6 +102,39 @@ describe('communication', () => {
     assert.equal(bytes(SE), 2 * (2 * 3 * 4096 * 2 + 6 * 4096 * 2));
     assert.equal(bytes(LI), 2 * (2 * 3 * 4096 * 2 + 16 * 4096 * 4));
     assert.equal(bytes(MHA), 2 * (8192 / 2) * 4 * 4096 * 2);
+  });
+
+  it('between context ranks hides behind the operators, but for what nothing is left to hide', () => {
+    const context = (mixer: typeof SE, spread: Partial<PlanSpread>) => {
+      const whole: PlanSpread = {
+        order: 'contiguous',
+        SE: 'p2p',
+        MR: 'p2p',
+        LI: 'state',
+        MHA: 'ring',
+        ...spread,
+      };
+      const parallel = { ...NONE, context: 4, spread: whole };
+      const run = { sequence: 262144, parallel, cluster: CLUSTER };
+      const { communication } = estimatePlan(makePlan({ mixers: [mixer], run }));
+      const { forwardMs, backwardMs, hiddenMs = 0, bytes } = communication[0]!;
+      return { forwardMs, backwardMs, hiddenMs, bytes };
+    };
+    const overlaps = context(SE, {});
+    assert.equal(overlaps.forwardMs, 0);
+    assert.ok(overlaps.backwardMs > 0 && overlaps.hiddenMs > overlaps.backwardMs);
+    // Keys three times, gradients three times, of which the last are waited for.
+    const ring = context(MHA, {});
+    assert.equal(ring.forwardMs, 0);
+    assert.ok(Math.abs(ring.hiddenMs / ring.backwardMs - 8) < 1e-9);
+    // Five arrays, which take longer than the convolutions that they hide behind, and the featurizer's rows.
+    const slices = context(MR, { MR: 'all-to-all' });
+    assert.ok(slices.forwardMs > 0 && slices.hiddenMs > 0);
+    assert.equal(slices.bytes, 2 * 2 * 3 * 4096 * 2 + 5 * 65536 * 4096 * 2);
+    const transforms = context(MR, { MR: 'fft' });
+    assert.equal(transforms.bytes, 2 * 2 * 3 * 4096 * 2 + 5 * 3 * 65536 * 4096 * 2);
+    const states = context(LI, {});
+    assert.equal(states.hiddenMs, 0);
   });
 
   it('of the paper’s program: whole projections of MR and LI, overlaps of SE, keys behind attention', () => {
