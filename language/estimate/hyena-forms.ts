@@ -48,14 +48,21 @@ export function hyenaForm(device: Device, mixer: PlanHyena, shard: Shard): Hyena
 /** Of longer ones, and of what is no length, nobody makes transforms. */
 const LONGEST = 2 ** 31;
 
-/** A length without prime factors above 7. */
+/** The least length without prime factors above 7. */
 export function fourierLength(least: number): number {
   if (!(least >= 1 && least <= LONGEST)) return least;
-  for (let length = Math.ceil(least); ; length++) {
-    let rest = length;
-    for (const factor of [2, 3, 5, 7]) while (rest % factor === 0) rest /= factor;
-    if (rest === 1) return length;
+  const doubled = (factor: number) => {
+    let length = factor;
+    while (length < least) length *= 2;
+    return length;
+  };
+  let best = doubled(1);
+  for (let sevens = 1; sevens < best; sevens *= 7) {
+    for (let fives = sevens; fives < best; fives *= 5) {
+      for (let threes = fives; threes < best; threes *= 3) best = Math.min(best, doubled(threes));
+    }
   }
+  return best;
 }
 
 type Passes = Record<Direction, Pass>;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { estimatePlan, hardwareById, stepMs } from '../../../language/estimate/index.js';
 import type { Kernel } from '../../../language/estimate/hardware.js';
-import { hyenaForm, type HyenaForm } from '../../../language/estimate/hyena-forms.js';
+import { fourierLength, hyenaForm, type HyenaForm } from '../../../language/estimate/hyena-forms.js';
 import { deviceFor } from '../../../language/estimate/roofline.js';
 import { shardOf } from '../../../language/estimate/shard.js';
 import type { PlanHyena, PlanMixer, PlanRun } from '../../../language/plan/plan.js';
@@ -93,6 +93,22 @@ describe('forms of Hyena operators that no measured training step has', () => {
     assert.ok(innerMs(long(128), run) > innerMs(long(64), run));
     assert.ok(innerMs(long(32), run) > innerMs(long(20), run));
     assert.ok(innerMs(taps(512), run) > 3 * innerMs(taps(512), { sequence: 8192 }));
+  });
+
+  it('transform at the least length without prime factors above 7', () => {
+    const isSmooth = (length: number) => {
+      let rest = length;
+      for (const factor of [2, 3, 5, 7]) while (rest % factor === 0) rest /= factor;
+      return rest === 1;
+    };
+    for (let round = 0; round < 200; round++) {
+      const least = Math.ceil(10 ** (6 * Math.random()));
+      const length = fourierLength(least);
+      assert.ok(isSmooth(length), String(length));
+      for (let shorter = least; shorter < length; shorter++) assert.ok(!isSmooth(shorter), String(shorter));
+    }
+    assert.equal(fourierLength(32768), 32768);
+    assert.equal(fourierLength(2730.5), 2744);
   });
 
   it('are this engine’s on GPUs: others and processors have their own', () => {
