@@ -27,8 +27,8 @@ function packagesAreCurrent() {
   );
 }
 
-/** Everything that the demo and the editor need; with `tests`, the native tests too. */
-export async function setup({ tests = false } = {}) {
+/** Everything that the demo and the editor need. */
+export async function setup() {
   checkNode();
   if (!packagesAreCurrent()) {
     console.log('installing npm packages ...');
@@ -40,7 +40,7 @@ export async function setup({ tests = false } = {}) {
   await generateLanguage();
   await build();
   ensureNativeTools();
-  buildNative({ tests });
+  buildNative();
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) await script(() => setup());

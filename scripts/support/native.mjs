@@ -68,8 +68,14 @@ export function ensureNativeTools() {
 /** What runs need; the rest are tests and benchmarks. */
 const ENGINE = ['--target', 'striped-runner', 'striped_addon'];
 
-/** Configures once, then builds what changed, into build/native; with `tests`, tests and benchmarks too. */
-export function buildNative({ tests = false } = {}) {
+/** The command that builds what changed, into build/native; with `tests`, tests and benchmarks too. */
+export function nativeBuild({ tests = false } = {}) {
+  const parallel = ['--parallel', String(availableParallelism())];
+  return ['cmake', ['--build', NATIVE_BUILD, ...parallel, ...(tests ? [] : ENGINE)]];
+}
+
+/** Configures once, then builds. */
+export function buildNative(what) {
   if (!existsSync(join(NATIVE_BUILD, 'CMakeCache.txt'))) {
     const generator = onPath('ninja') ? ['-G', 'Ninja'] : [];
     run('cmake', ['-S', SOURCE, '-B', NATIVE_BUILD, ...generator, '-DCMAKE_BUILD_TYPE=Release'], {
@@ -77,6 +83,5 @@ export function buildNative({ tests = false } = {}) {
     });
   }
   console.log('building the native engine ...');
-  const parallel = ['--parallel', String(availableParallelism())];
-  run('cmake', ['--build', NATIVE_BUILD, ...parallel, ...(tests ? [] : ENGINE)], { quiet: true });
+  run(...nativeBuild(what), { quiet: true });
 }
