@@ -50,7 +50,7 @@ describe('native benchmarks, at small sizes on the CPU', function () {
 
   it('operators: every size, forward and backward, each with a floor', async () => {
     const report = await measured('operators');
-    for (const operator of ['SE', 'MR', 'LI', 'MHA'])
+    for (const operator of ['SE', 'MR', 'LI', 'MHA', 'SE piece', 'MR piece', 'LI piece'])
       for (const pass of ['forward', 'backward']) assert.ok(names(report, 64).includes(`${operator} ${pass}`));
     assert.deepEqual(names(report, 64), names(report, 128));
     // Floors follow the rates of the run: SE forward moves 4·L·D values.

@@ -1,4 +1,5 @@
 #include "bench/subjects.h"
+#include "parallel/surroundings.h"
 
 namespace striped::bench {
 namespace {
@@ -72,10 +73,29 @@ class Operators {
     void *y = pool.activations(count()), *dy = pool.activations(count());
     void* workspace = pool.empty(backend_.hyena_workspace(shape));
     void* kept = pool.empty(backend_.hyena_kept(shape));
-    time(name + " forward", hyena_cost(shape, value_, false),
-         [&] { backend_.hyena(shape, weights, z, y, kept, workspace); });
-    time(name + " backward", hyena_cost(shape, value_, true),
+    const Cost forward = hyena_cost(shape, value_, false), backward = hyena_cost(shape, value_, true);
+    time(name + " forward", forward, [&] { backend_.hyena(shape, weights, z, y, kept, workspace); });
+    time(name + " backward", backward,
          [&] { backend_.hyena_backward(shape, weights, z, kept, dy, dz, gradients, workspace); });
+
+    // The same as one piece of a longer sequence (context parallelism), with what its neighbours send there
+    // already.
+    ShardOperators& shard = parallel::shard_operators_of(backend_);
+    const std::int64_t history = shape.featurizer_taps - 1;
+    const auto beyond = [&] {
+      return modal ? pool.reals(shape.order * width_) : pool.activations((shape.taps - 1) * width_);
+    };
+    const HyenaSurroundings around{pool.activations(history * 3 * width_), beyond(), beyond()};
+    void* reach = pool.activations(history * 3 * width_);
+    void* piece_workspace = pool.empty(shard.hyena_piece_workspace(shape));
+    void* piece_kept = pool.empty(shard.hyena_piece_kept(shape));
+    const auto arrived = [] {};
+    time(name + " piece forward", forward,
+         [&] { shard.hyena_piece(shape, weights, around, arrived, z, y, piece_kept, piece_workspace); });
+    time(name + " piece backward", backward, [&] {
+      shard.hyena_piece_backward(shape, weights, around, arrived, z, piece_kept, dy, dz, reach, gradients,
+                                 piece_workspace);
+    });
   }
 
   void attention() {
