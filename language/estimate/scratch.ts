@@ -8,6 +8,8 @@ import type { Shard } from './shard.js';
 
 /** Scratch of the vendor's matrix library, bytes. */
 const GEMM_SCRATCH = 64 * 2 ** 20;
+/** Parts of a sequence that filter gradients are summed over separately at most, and rows of the shortest. */
+const DIRECT = { strips: 32, rows: 128 };
 /** Rows of an MLP that go through at a time where blocks are recomputed. */
 const SLICE_ROWS = 16384;
 
@@ -80,6 +82,12 @@ function spreadScratch(device: Device, mixer: PlanHyena, shard: Shard): number {
   return values * (2 + (slices > 1 ? 12 : 11) / slices) * device.valueBytes;
 }
 
+/** Inputs and gradients of a convolution on CUDA cores, and partial sums of its filter's gradient: hyena_direct.cu. */
+function directScratch(device: Device, taps: number, { rows, batch, width, tensor }: Shard): number {
+  const strips = Math.min(DIRECT.strips, Math.ceil(rows / batch / DIRECT.rows));
+  return ((2 * rows * device.valueBytes + batch * strips * taps * 4) * width) / tensor;
+}
+
 /** Scratch of an inner operator; that of SE and MR is a few megabytes at most, but for the longest filters. */
 export function operatorScratch(device: Device, mixer: PlanMixer, shard: Shard): number {
   if (mixer.operator === 'MHA') {
@@ -90,7 +98,9 @@ export function operatorScratch(device: Device, mixer: PlanMixer, shard: Shard):
   const spread = spreadScratch(device, mixer, shard);
   if (device.profile.kind !== 'gpu') return spread;
   if (mixer.operator === 'LI') return longFilterMemory(device, mixer, shard).scratch + spread;
-  return hyenaForm(device, mixer, shard) === 'fourier' ? fourierScratch(mixer, shard) + spread : spread;
+  const form = hyenaForm(device, mixer, shard);
+  if (form === 'fourier') return fourierScratch(mixer, shard) + spread;
+  return form === 'direct' ? directScratch(device, mixer.taps, shard) + spread : spread;
 }
 
 /** The largest FP8 copies: of a weight, of an input, and of a gradient in two layouts. */

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "hyena_direct.cuh"
+#include "hyena_gates.h"
 #include "launch.h"
 
 namespace striped::cuda {
@@ -12,28 +13,32 @@ namespace {
 using namespace direct;
 
 constexpr int kStrips = 32;  // parts of a sequence that filter gradients are summed over separately, at most
+constexpr int kBlocks = 3;   // a multiprocessor
+constexpr int kVector = 8;   // values; arrays in the workspace begin at multiples of it
 
-// y of the first `rows` tokens.
+__device__ void scale(float (&x)[kRun], float factor) {
+#pragma unroll
+  for (int i = 0; i < kRun; ++i) x[i] *= factor;
+}
+
+// y of the first `rows` tokens, of which u holds the inputs.
 template <class T>
-__global__ __launch_bounds__(kLanes* kWarps) void forward_kernel(const Arguments<T> a, int rows, T* y) {
+__global__ __launch_bounds__(kLanes* kWarps, kBlocks) void forward_kernel(const Arguments<T> a, const T* u,
+                                                                          int rows, T* y) {
   __shared__ Window window;
   __shared__ float taps[kRows][kLanes];
   const Place p(a.tensors.width);
-  const Projection<T> k(a.tensors, p.batch, 1, p.channel), v(a.tensors, p.batch, 2, p.channel);
+  const Column<T> input(u, p, rows, a.tensors.width);
   const int first = p.first + p.warp * kRun;
-  float sum[kRun] = {};
-  if (a.skip != nullptr) {
-    const float skip = a.skip[p.channel];
-    load_gate(k, v, first, sum);
-#pragma unroll
-    for (int i = 0; i < kRun; ++i) sum[i] *= skip;
-  }
-  const auto fill = [&](int block, float(&u)[kRun]) {
+  float sum[kRun];
+  input.run(first, sum);
+  scale(sum, a.skip == nullptr ? 0.0f : a.skip[p.channel]);
+  const auto fill = [&](int block, float(&x)[kRun]) {
     const int token = first - block * kRows;
     if (token < 0) {
-      load_before(a, p, token, u);
+      load_before(a, p, token, x);
     } else {
-      load_gate(k, v, token, u);
+      input.run(token, x);
     }
   };
   convolve(window, taps, a.filter, p, false, fill, sum);
@@ -48,83 +53,89 @@ __global__ __launch_bounds__(kLanes* kWarps) void forward_kernel(const Arguments
   }
 }
 
-// d of all projections, and a partial sum of the skip's gradient a block of tokens.
+// d of the query, dy ⊙ (h ∗ u), and a partial sum of the skip's gradient a block of tokens.
 template <class T>
-__global__ __launch_bounds__(kLanes* kWarps) void gradient_kernel(const Arguments<T> a,
-                                                                  const ProjectionGradient<T> out,
-                                                                  float* skip_partials) {
+__global__ __launch_bounds__(kLanes* kWarps, kBlocks) void query_kernel(const Arguments<T> a, const T* u,
+                                                                        const T* g,
+                                                                        const ProjectionGradient<T> out,
+                                                                        float* skip_partials) {
   __shared__ Window window;
   __shared__ float taps[kRows][kLanes];
   const Place p(a.tensors.width);
-  const Projection<T> q(a.tensors, p.batch, 0, p.channel), k(a.tensors, p.batch, 1, p.channel),
-      v(a.tensors, p.batch, 2, p.channel);
-  const OutputGradient<T> dy(a.tensors, p.batch, p.channel);
-  const float skip = a.skip == nullptr ? 0.0f : a.skip[p.channel];
+  const Column<T> input(u, p, a.tensors.length, a.tensors.width);
   const int first = p.first + p.warp * kRun;
   float sum[kRun], x[kRun];
-
-  load_gate(k, v, first, sum);
-  load_gradient(q, dy, first, x);
+  input.run(first, sum);
+  Column<T>(g, p, a.tensors.length, a.tensors.width).run(first, x);
   float d_skip = 0;
 #pragma unroll
-  for (int i = 0; i < kRun; ++i) {
-    d_skip += sum[i] * x[i];
-    sum[i] *= skip;
-  }
+  for (int i = 0; i < kRun; ++i) d_skip += sum[i] * x[i];
+  scale(sum, a.skip == nullptr ? 0.0f : a.skip[p.channel]);
   convolve(
       window, taps, a.filter, p, false,
-      [&](int block, float(&u)[kRun]) { load_gate(k, v, first - block * kRows, u); }, sum);
+      [&](int block, float(&far)[kRun]) { input.run(first - block * kRows, far); }, sum);
   if (p.live) {
+    const OutputGradient<T> dy(a.tensors, p.batch, p.channel);
+#pragma unroll
     for (int i = 0; i < kRun; ++i) out.write(p.batch, first + i, 0, p.channel, dy(first + i) * sum[i]);
   }
-
-  // h ⋆ g: time runs backwards in the window, so warp w has the tokens of warp 7 - w, last one first.
-  const int mirrored = p.first + (kWarps - 1 - p.warp) * kRun;
-  load_gradient(q, dy, mirrored, x);
-#pragma unroll
-  for (int i = 0; i < kRun; ++i) sum[i] = skip * x[kRun - 1 - i];
-  convolve(
-      window, taps, a.filter, p, true,
-      [&](int block, float(&g)[kRun]) { load_gradient(q, dy, mirrored + block * kRows, g); }, sum);
-  if (p.live) {
-    float gate[kRun];
-    v.run(mirrored, gate);
-#pragma unroll
-    for (int i = 0; i < kRun; ++i)
-      out.write(p.batch, mirrored + i, 1, p.channel, sum[kRun - 1 - i] * gate[i]);
-    k.run(mirrored, gate);
-#pragma unroll
-    for (int i = 0; i < kRun; ++i)
-      out.write(p.batch, mirrored + i, 2, p.channel, sum[kRun - 1 - i] * gate[i]);
-  }
-
+  if (skip_partials == nullptr) return;
   taps[p.warp][p.lane] = d_skip;
   __syncthreads();
-  if (p.warp != 0 || !p.live || skip_partials == nullptr) return;
+  if (p.warp != 0 || !p.live) return;
   for (int w = 1; w < kWarps; ++w) d_skip += taps[w][p.lane];
   skip_partials[(static_cast<std::int64_t>(p.batch) * gridDim.y + blockIdx.y) * a.tensors.width + p.channel] =
       d_skip;
 }
 
+// d of key and value, from h ⋆ g: time runs backwards in the window, so warp w has the tokens of warp 7 - w,
+// last one first.
+template <class T>
+__global__ __launch_bounds__(kLanes* kWarps, kBlocks) void gate_kernel(const Arguments<T> a, const T* g,
+                                                                       const ProjectionGradient<T> out) {
+  __shared__ Window window;
+  __shared__ float taps[kRows][kLanes];
+  const Place p(a.tensors.width);
+  const Column<T> input(g, p, a.tensors.length, a.tensors.width);
+  const int mirrored = p.first + (kWarps - 1 - p.warp) * kRun;
+  float sum[kRun], x[kRun];
+  input.run(mirrored, x);
+#pragma unroll
+  for (int i = 0; i < kRun; ++i) sum[i] = x[kRun - 1 - i];
+  scale(sum, a.skip == nullptr ? 0.0f : a.skip[p.channel]);
+  convolve(
+      window, taps, a.filter, p, true,
+      [&](int block, float(&far)[kRun]) { input.run(mirrored + block * kRows, far); }, sum);
+  if (!p.live) return;
+  for (int part = 1; part < 3; ++part) {  // dk has the factor v, dv has k
+    Projection<T>(a.tensors, p.batch, 3 - part, p.channel).run(mirrored, x);
+#pragma unroll
+    for (int i = 0; i < kRun; ++i)
+      out.write(p.batch, mirrored + i, part, p.channel, sum[kRun - 1 - i] * x[i]);
+  }
+}
+
 // Σ_t g_t·u_{t-j} for 128 lags (blockIdx.y) over one strip of tokens (blockIdx.z: strip of a sequence), 16
 // lags a warp.
 template <class T>
-__global__ __launch_bounds__(kLanes* kWarps) void filter_kernel(const Arguments<T> a, int strips,
-                                                                int strip_rows, float* partials) {
+__global__ __launch_bounds__(kLanes* kWarps, kBlocks) void filter_kernel(const Arguments<T> a, const T* u,
+                                                                         const T* g, int strips,
+                                                                         int strip_rows, float* partials) {
   __shared__ Window window;
   __shared__ float gradients[kWarps][kRun][kLanes];
-  const Place p(a.tensors.width);
-  const int batch = blockIdx.z / strips, begin = blockIdx.z % strips * strip_rows, lag_block = blockIdx.y;
+  Place p(a.tensors.width);
+  p.batch = static_cast<int>(blockIdx.z) / strips;
+  const int begin = static_cast<int>(blockIdx.z) % strips * strip_rows, lag_block = blockIdx.y;
   const int end = min(begin + strip_rows, a.tensors.length);
-  const Projection<T> q(a.tensors, batch, 0, p.channel), k(a.tensors, batch, 1, p.channel),
-      v(a.tensors, batch, 2, p.channel);
-  const OutputGradient<T> dy(a.tensors, batch, p.channel);
+  const Column<T> input(u, p, a.tensors.length, a.tensors.width),
+      gradient(g, p, a.tensors.length, a.tensors.width);
   float sum[kRun] = {};
   correlate(
-      window, gradients, p, begin, end, lag_block,
-      [&](int first, float(&u)[kRun]) { load_gate(k, v, first, u); },
-      [&](int first, float(&g)[kRun]) { load_gradient(q, dy, first, g); }, sum);
+      window, gradients, p, begin, end, lag_block, a.filter.count,
+      [&](int first, float(&x)[kRun]) { input.run(first, x); },
+      [&](int first, float(&x)[kRun]) { gradient.run(first, x); }, sum);
   if (!p.live) return;
+#pragma unroll
   for (int j = 0; j < kRun; ++j) {
     const int lag = lag_block * kRows + p.warp * kRun + j;
     if (lag >= a.filter.count) break;
@@ -147,12 +158,15 @@ Strips strips_of(const HyenaShape& shape) {
   return {static_cast<int>(ceil_div(shape.length, rows)), static_cast<int>(rows)};
 }
 
+// Of the workspace: u and g, then what the backward pass sums up.
 struct Sizes {
+  std::int64_t inputs;                           // values of u, and of g; whole vectors
   std::int64_t reach, featurizer, skip, filter;  // floats
   explicit Sizes(const HyenaShape& s)
-      : reach(reach_size(s, kRows)),
+      : inputs(ceil_div(s.batch * s.length * s.width, kVector) * kVector),
+        reach(reach_size(s, kRows)),
         featurizer(featurizer_partials_size(s, kRows)),
-        skip(s.batch * ceil_div(s.length, kRows) * s.width),
+        skip(s.has_skip ? s.batch * ceil_div(s.length, kRows) * s.width : 0),
         filter(s.batch * strips_of(s).count * s.taps * s.width) {}
 };
 
@@ -161,20 +175,28 @@ void backward(const HyenaShape& shape, const HyenaWeights& weights, ElementType 
               const void* dy, void* dz, const HyenaGradients& gradients, void* workspace,
               cudaStream_t stream) {
   const Sizes sizes(shape);
-  float* next = static_cast<float*>(workspace);
+  T* const u = static_cast<T*>(workspace);
+  T* const g = u + sizes.inputs;
+  float* next = reinterpret_cast<float*>(g + sizes.inputs);
   const auto take = [&](std::int64_t count) { return std::exchange(next, next + count); };
   const FeaturizerScratch scratch{take(sizes.reach), take(sizes.featurizer)};
-  float* skip = shape.has_skip ? take(sizes.skip) : nullptr;
-  float* filter = take(sizes.filter);
+  float* const skip = shape.has_skip ? take(sizes.skip) : nullptr;
+  float* const filter = take(sizes.filter);
 
+  const RowRange all{0, shape.length};
+  hyena_gate(shape, weights, type, nullptr, z, all, u, stream);
+  hyena_query(shape, weights, type, nullptr, z, dy, all, g, stream);
   const Arguments<T> a = arguments_of<T>(shape, weights, {}, z, dy);
-  launch<gradient_kernel<T>>(grid_of(shape, shape.length), kLanes * kWarps, 0, stream, a,
-                             projection_gradient<T>(shape, dz, scratch.reach, kRows), skip);
+  const ProjectionGradient<T> d = projection_gradient<T>(shape, dz, scratch.reach, kRows);
+  const dim3 grid = grid_of(shape, shape.length);
+  launch<query_kernel<T>>(grid, kLanes * kWarps, 0, stream, a, u, g, d, skip);
+  launch<gate_kernel<T>>(grid, kLanes * kWarps, 0, stream, a, g, d);
   const Strips strips = strips_of(shape);
   const dim3 filter_grid(static_cast<unsigned>(ceil_div(shape.width, kLanes)),
                          static_cast<unsigned>(ceil_div(shape.taps, kRows)),
                          static_cast<unsigned>(shape.batch * strips.count));
-  launch<filter_kernel<T>>(filter_grid, kLanes * kWarps, 0, stream, a, strips.count, strips.rows, filter);
+  launch<filter_kernel<T>>(filter_grid, kLanes * kWarps, 0, stream, a, u, g, strips.count, strips.rows,
+                           filter);
 
   featurizer_backward(shape, weights, type, nullptr, z, dz, kRows, scratch, gradients.featurizer, stream);
   reduce(filter, shape.batch * strips.count, shape.taps, shape.width, shape.groups, weights.decay,
@@ -187,19 +209,22 @@ void backward(const HyenaShape& shape, const HyenaWeights& weights, ElementType 
 
 }  // namespace
 
-std::size_t direct_workspace(const HyenaShape& shape, ElementType) {
+std::size_t direct_workspace(const HyenaShape& shape, ElementType type) {
   const Sizes sizes(shape);
-  return static_cast<std::size_t>(sizes.reach + sizes.featurizer + sizes.skip + sizes.filter) * sizeof(float);
+  const std::size_t value = type == ElementType::bf16 ? sizeof(bf16) : sizeof(float);
+  return static_cast<std::size_t>(2 * sizes.inputs) * value +
+         static_cast<std::size_t>(sizes.reach + sizes.featurizer + sizes.skip + sizes.filter) * sizeof(float);
 }
 
 void direct_forward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type,
                     const HyenaSurroundings& around, std::int64_t rows, const void* z, void* y,
-                    cudaStream_t stream) {
+                    void* workspace, cudaStream_t stream) {
   if (rows == 0) return;
+  hyena_gate(shape, weights, type, around.projections, z, {0, rows}, workspace, stream);
   const auto call = [&]<class T>() {
     launch<forward_kernel<T>>(grid_of(shape, rows), kLanes * kWarps, 0, stream,
-                              arguments_of<T>(shape, weights, around, z, nullptr), static_cast<int>(rows),
-                              static_cast<T*>(y));
+                              arguments_of<T>(shape, weights, around, z, nullptr),
+                              static_cast<const T*>(workspace), static_cast<int>(rows), static_cast<T*>(y));
   };
   type == ElementType::bf16 ? call.template operator()<bf16>() : call.template operator()<float>();
 }

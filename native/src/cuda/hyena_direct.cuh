@@ -32,20 +32,6 @@ struct Arguments {
   const T *before, *after;
 };
 
-// Runs of 16 values a warp, [run][value][lane]; two blocks of tokens: `slot` alternates.
-struct Window {
-  float values[2][kWarps][kRun][kLanes];
-  __device__ void put(int slot, int run, int lane, const float (&x)[kRun], bool reversed) {
-#pragma unroll
-    for (int i = 0; i < kRun; ++i) values[slot][run][reversed ? kRun - 1 - i : i][lane] = x[i];
-  }
-  // Run -8 … 7 relative to block `b`; negative runs lie in block b + 1, that is before it.
-  __device__ void get(int b, int run, int lane, float (&x)[kRun]) const {
-#pragma unroll
-    for (int i = 0; i < kRun; ++i) x[i] = values[run < 0 ? (b + 1) % 2 : b % 2][run & 7][i][lane];
-  }
-};
-
 struct Place {
   int lane, warp, channel, first, batch;
   bool live;
@@ -57,6 +43,40 @@ struct Place {
         batch(blockIdx.z),
         live(channel < width) {
     if (!live) channel = width - 1;
+  }
+};
+
+// A channel of u or g as it lies in memory, [batch, rows, width]; zero beyond its rows.
+template <class T>
+struct Column {
+  const T* values;
+  std::int64_t stride;
+  int rows;
+  __device__ Column(const T* array, const Place& p, int rows, int width)
+      : values(array + static_cast<std::int64_t>(p.batch) * rows * width + p.channel),
+        stride(width),
+        rows(rows) {}
+  // Tokens first … first + 15.
+  __device__ void run(int first, float (&x)[kRun]) const {
+#pragma unroll
+    for (int i = 0; i < kRun; ++i) {
+      const int token = first + i;
+      x[i] = token >= 0 && token < rows ? to_float(values[token * stride]) : 0.0f;
+    }
+  }
+};
+
+// Runs of 16 values a warp, [run][value][lane]; two blocks of tokens: `slot` alternates.
+struct Window {
+  float values[2][kWarps][kRun][kLanes];
+  __device__ void put(int slot, int run, int lane, const float (&x)[kRun], bool reversed) {
+#pragma unroll
+    for (int i = 0; i < kRun; ++i) values[slot][run][reversed ? kRun - 1 - i : i][lane] = x[i];
+  }
+  // Run -8 … 7 relative to block `b`; negative runs lie in block b + 1, that is before it.
+  __device__ void get(int b, int run, int lane, float (&x)[kRun]) const {
+#pragma unroll
+    for (int i = 0; i < kRun; ++i) x[i] = values[run < 0 ? (b + 1) % 2 : b % 2][run & 7][i][lane];
   }
 };
 
@@ -96,11 +116,15 @@ __device__ void convolve(Window& window, float (&taps)[kRows][kLanes], const Fil
 }
 
 // sum[j] += Σ_t g_t·u_{t-j} over tokens [begin, end), j the 16 lags of this thread's warp in the lags' block
-// `block`. gate and gradient(first, out): 16 values of u and g; `begin` a multiple of 16.
+// `block`; where these are fewer than 16 a warp, the first warps have them, and all share out the tokens.
+// gate and gradient(first, out): 16 values of u and g; `begin` a multiple of 16.
 template <class Gate, class Gradient>
 __device__ void correlate(Window& window, float (&gradients)[kWarps][kRun][kLanes], const Place& p, int begin,
-                          int end, int block, const Gate& gate, const Gradient& gradient,
+                          int end, int block, int lags, const Gate& gate, const Gradient& gradient,
                           float (&sum)[kRun]) {
+  int lag_runs = 1;  // a power of two
+  while (lag_runs < kWarps && block * kRows + lag_runs * kRun < lags) lag_runs *= 2;
+  const int shares = kWarps / lag_runs, share = p.warp / lag_runs, lag_run = p.warp % lag_runs;
   float x[kRun];
   gate(begin - (block + 1) * kRows + p.warp * kRun, x);
   window.put(1, p.warp, p.lane, x, false);
@@ -113,9 +137,9 @@ __device__ void correlate(Window& window, float (&gradients)[kWarps][kRun][kLane
     for (int i = 0; i < kRun; ++i) gradients[p.warp][i][p.lane] = x[i];
     __syncthreads();
     float near[kRun], far[kRun];
-    window.get(tile, -p.warp - 1, p.lane, far);
-    for (int run = 0; run < kWarps; ++run) {
-      window.get(tile, run - p.warp, p.lane, near);
+    for (int run = share; run < kWarps; run += shares) {
+      if (run == share || shares > 1) window.get(tile, run - lag_run - 1, p.lane, far);
+      window.get(tile, run - lag_run, p.lane, near);
 #pragma unroll
       for (int i = 0; i < kRun; ++i) {
         const float g = gradients[run][i][p.lane];
@@ -126,6 +150,14 @@ __device__ void correlate(Window& window, float (&gradients)[kWarps][kRun][kLane
       for (int i = 0; i < kRun; ++i) far[i] = near[i];
     }
     __syncthreads();
+  }
+  if (shares == 1) return;
+#pragma unroll
+  for (int j = 0; j < kRun; ++j) gradients[p.warp][j][p.lane] = sum[j];
+  __syncthreads();
+  for (int other = p.warp + lag_runs; share == 0 && other < kWarps; other += lag_runs) {
+#pragma unroll
+    for (int j = 0; j < kRun; ++j) sum[j] += gradients[other][j][p.lane];
   }
 }
 

@@ -57,7 +57,7 @@ void hyena_forward(const HyenaShape& shape, const HyenaWeights& weights, Element
     case Form::fir:
       return fir_forward(shape, weights, z, y, stream);
     case Form::direct:
-      return direct_forward(shape, weights, type, {}, shape.length, z, y, stream);
+      return direct_forward(shape, weights, type, {}, shape.length, z, y, workspace, stream);
     case Form::modal:
       return modal_forward(shape, weights, type, nullptr, [] {}, z, y, kept, workspace, stream);
     default:
@@ -100,7 +100,7 @@ void hyena_piece(const HyenaShape& shape, const HyenaWeights& weights, ElementTy
     return modal_forward(shape, weights, type, &around, arrived, z, y, kept, workspace, stream);
   hyena_forward(shape, weights, type, z, y, nullptr, workspace, plans, stream);
   arrived();
-  edges_forward(shape, weights, type, around, z, y, stream);
+  edges_forward(shape, weights, type, around, z, y, workspace, stream);
 }
 
 void hyena_piece_backward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type,

@@ -236,7 +236,7 @@ __global__ __launch_bounds__(kLanes* kWarps) void filter_kernel(const EdgeArgume
   const Projection<T> q(a.direct.tensors, p.batch, 0, p.channel);
   float sum[kRun] = {};
   correlate(
-      window, gradients, p, begin, min(begin + kRows, a.edges.head), lags,
+      window, gradients, p, begin, min(begin + kRows, a.edges.head), lags, a.direct.filter.count,
       [&](int first, float(&u)[kRun]) { load_gate_change(a, p, first, u); },
       [&](int first, float(&g)[kRun]) { load_gradient(q, dy, first, g); }, sum);
   if (begin == 0 && lags == 0 && p.warp == 0 && a.edges.first > 0) {
@@ -377,8 +377,9 @@ std::size_t edges_workspace(const HyenaShape& shape) {
 }
 
 void edges_forward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type,
-                   const HyenaSurroundings& around, const void* z, void* y, cudaStream_t stream) {
-  direct_forward(shape, weights, type, around, Edges(shape).head, z, y, stream);
+                   const HyenaSurroundings& around, const void* z, void* y, void* workspace,
+                   cudaStream_t stream) {
+  direct_forward(shape, weights, type, around, Edges(shape).head, z, y, workspace, stream);
 }
 
 void edges_backward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type,

@@ -11,7 +11,7 @@ namespace striped::cuda {
 std::size_t edges_workspace(const HyenaShape&);
 // Writes y of the rows that what lies before a piece reaches.
 void edges_forward(const HyenaShape&, const HyenaWeights&, ElementType, const HyenaSurroundings&,
-                   const void* z, void* y, cudaStream_t);
+                   const void* z, void* y, void* workspace, cudaStream_t);
 // Adds to dz and the gradients what the piece alone leaves out, and writes `reach`
 // (ShardOperators::hyena_piece_backward).
 void edges_backward(const HyenaShape&, const HyenaWeights&, ElementType, const HyenaSurroundings&,
