@@ -8,6 +8,7 @@ import {
   budgetOf,
 } from '../../../language/estimate/index.js';
 import type { PlanCluster, PlanMixer, PlanRun } from '../../../language/plan/plan.js';
+import { processorClock } from '../../support/processor-clock.js';
 import { blocksOf40B, LI, makePlan, MHA, MR, SE } from './plans.js';
 
 function cluster(nodes: number): PlanCluster {
@@ -32,9 +33,9 @@ function plan40B(nodes: number, sequence: number) {
 describe('searchPlans', () => {
   it('finds a plan of a 40B model on 2,048 devices in less than 2 s', () => {
     const plan = plan40B(256, 16384);
-    const start = performance.now();
+    const clock = processorClock();
     const { best, devices, considered } = searchPlans(plan);
-    const taken = performance.now() - start;
+    const taken = clock();
     assert.equal(devices, 2048);
     assert.ok(considered > 50, String(considered));
     assert.ok(best);
@@ -83,9 +84,9 @@ describe('an estimate of 40B', () => {
   it('takes less than 5 ms', () => {
     const plan = plan40B(256, 16384);
     const times = Array.from({ length: 10 }, () => {
-      const start = performance.now();
+      const clock = processorClock();
       void estimatePlan(plan).breakdown;
-      return performance.now() - start;
+      return clock();
     });
     assert.ok(Math.min(...times) < 5, `${Math.min(...times)} ms`);
   });
