@@ -1,6 +1,6 @@
 import type { Plan, PlanParallel } from '../plan/plan.js';
 import { withDegrees } from './best-spread.js';
-import { deviceOf, estimatePlan, stepTimeMs, type EstimateOptions } from './estimate-plan.js';
+import { deviceOf, estimatePlan, stackCost, stepTimeMs, type EstimateOptions } from './estimate-plan.js';
 import { stepMs, type Estimate } from './estimate.js';
 import { refusal } from './legal.js';
 import { memoryOf, replicasOf } from './memory.js';
@@ -62,16 +62,21 @@ function gigabytes(bytes: number): string {
   return `${(bytes / 1e9).toFixed(1)} GB`;
 }
 
-/** Everything that tensor and context degrees leave open, costed where it fits. */
-function ofDegrees(on: Device, plan: Plan, base: PlanParallel, sequences: number) {
+/**
+ * Everything that tensor and context degrees leave open, costed where it fits and computation alone does not take
+ * longer than `worthMs`.
+ */
+function ofDegrees(on: Device, plan: Plan, base: PlanParallel, sequences: number, worthMs: number) {
   const limit = on.profile.kind === 'gpu' ? on.profile.memoryBytes.value * USABLE : Infinity;
-  const fitting: Candidate[] = [];
+  const costed: Candidate[] = [];
+  let fits = false;
   let least = Infinity;
   let considered = 0;
   const zeros = replicasOf(base) > 1 ? ([0, 1, 2, 3] as const) : ([0] as const);
   for (const microBatch of divisors(sequences / base.data).filter((each) => each <= MOST_SEQUENCES)) {
     const accumulation = sequences / base.data / microBatch;
     for (const recompute of ['none', 'blocks'] as const) {
+      let stack: ReturnType<typeof stackCost> | undefined;
       for (const zero of zeros) {
         const choice = { parallel: { ...base, zero }, recompute, microBatch, accumulation };
         const candidate = withCandidate(plan, choice);
@@ -79,11 +84,14 @@ function ofDegrees(on: Device, plan: Plan, base: PlanParallel, sequences: number
         considered++;
         least = Math.min(least, memoryBytes);
         if (memoryBytes > limit) continue;
-        fitting.push({ ...choice, memoryBytes, stepTimeMs: stepTimeMs(on, candidate) });
+        fits = true;
+        stack ??= stackCost(on, candidate);
+        if (accumulation * (stack.forwardMs + stack.backwardMs) > worthMs) continue;
+        costed.push({ ...choice, memoryBytes, stepTimeMs: stepTimeMs(on, candidate, stack) });
       }
     }
   }
-  return { fitting, least, considered };
+  return { costed, fits, least, considered };
 }
 
 /** Faster first; of equals the one with less ZeRO, which has less to go wrong. */
@@ -141,7 +149,7 @@ export function searchPlans(plan: Plan, options: EstimateOptions = {}): SearchRe
   const { cluster, sequence, globalBatchTokens } = plan.run;
   const devices = cluster ? cluster.nodes * cluster.gpusPerNode : 1;
   const sequences = Math.max(1, Math.round(globalBatchTokens / sequence));
-  const found: Candidate[] = [];
+  let ranking: Candidate[] = [];
   const refused: Refused[] = [];
   let considered = 0;
   for (const tensor of divisors(devices)) {
@@ -152,26 +160,33 @@ export function searchPlans(plan: Plan, options: EstimateOptions = {}): SearchRe
       const reasonOf = (parallel: PlanParallel) => refusal({ ...plan, run: { ...plan.run, parallel } });
       // What no spread mends is found out before one is looked for.
       const bare = reasonOf(degrees);
-      const parallel = bare ? degrees : withDegrees(on, plan, degrees);
-      const reason = bare ?? reasonOf(parallel);
-      if (reason) refuse(reason);
-      else if (sequences % data !== 0) {
+      if (bare) {
+        refuse(bare);
+        continue;
+      }
+      if (sequences % data !== 0) {
         refuse(`a batch of ${sequences} sequences does not divide by ${data} data ranks`);
-      } else {
-        const tried = ofDegrees(on, plan, parallel, sequences);
-        considered += tried.considered;
-        found.push(...tried.fitting);
-        if (tried.fitting.length === 0) {
-          refuse(
-            `needs ${gigabytes(tried.least)} of the ${gigabytes(on.profile.memoryBytes.value)} of a device`,
-          );
-        }
+        continue;
+      }
+      const parallel = withDegrees(on, plan, degrees);
+      const reason = reasonOf(parallel);
+      if (reason) {
+        refuse(reason);
+        continue;
+      }
+      const worthMs = ranking[RANKING - 1]?.stepTimeMs ?? Infinity;
+      const tried = ofDegrees(on, plan, parallel, sequences, worthMs);
+      considered += tried.considered;
+      ranking = [...ranking, ...tried.costed].sort(compare).slice(0, RANKING);
+      if (!tried.fits) {
+        refuse(
+          `needs ${gigabytes(tried.least)} of the ${gigabytes(on.profile.memoryBytes.value)} of a device`,
+        );
       }
     }
   }
-  found.sort(compare);
-  const best = found[0] ?? null;
-  const runnerUp = (best && found.find((each) => !sameButZero(best, each))) ?? null;
+  const best = ranking[0] ?? null;
+  const runnerUp = (best && ranking.find((each) => !sameButZero(best, each))) ?? null;
   const whyItLost = best && runnerUp ? lossesOf(plan, best, runnerUp, options) : [];
-  return { devices, considered, best, runnerUp, whyItLost, ranking: found.slice(0, RANKING), refused };
+  return { devices, considered, best, runnerUp, whyItLost, ranking, refused };
 }
