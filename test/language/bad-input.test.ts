@@ -1,6 +1,5 @@
 /** Texts no author means, and what must not happen on them: nothing crashes, hangs, or drowns the editor. */
 import assert from 'node:assert/strict';
-import { performance } from 'node:perf_hooks';
 import { describe, it } from 'mocha';
 import { modelsOf } from '../../language/server/compile.js';
 import { processorClock } from '../support/processor-clock.js';
