@@ -15,8 +15,10 @@ interface Sublayer {
   inner: number;
   /** Attention's log-sum-exp, or the states of LI: the inner operator leaves them for its backward pass. */
   left: number;
-  /** Attention reads its output again in the backward pass. */
+  /** Attention reads its output again in the backward pass, unless heads were exchanged: then what is kept of it. */
   readsInner: boolean;
+  /** The gradient of the hidden values takes their place. */
+  inPlace: boolean;
   scratch: number;
   /** All rows of the stream, where a rank holds a share of them outside: gathered, or summands before they are summed. */
   gathered: number;
@@ -42,6 +44,7 @@ function mixerSublayer(device: Device, mixer: PlanMixer, shard: Shard): Sublayer
   const { rows, normRows, width, tensor } = shard;
   const value = device.valueBytes;
   const attends = mixer.operator === 'MHA';
+  const inPlace = attends && shard.passes === 'heads';
   const inner = (rows * mixedWidth(mixer, width) * value) / tensor;
   return {
     stream: normRows * width * value,
@@ -50,7 +53,8 @@ function mixerSublayer(device: Device, mixer: PlanMixer, shard: Shard): Sublayer
     hidden: (rows * projectedWidth(mixer, width) * value) / tensor,
     inner,
     left: leftForBackward(device, mixer, shard),
-    readsInner: attends,
+    readsInner: attends && !inPlace,
+    inPlace,
     scratch: operatorScratch(device, mixer, shard),
     gathered: gatheredBytes(device, shard),
     exchanged: exchanges(mixer, shard) ? inner : 0,
@@ -66,7 +70,14 @@ function ffnSublayers(device: Device, ffn: PlanFfn, shard: Shard, recompute: boo
   const slice = rowsOfMlp(shard, recompute);
   const inner = (slice * ffn.inner * value) / tensor;
   const stream = normRows * width * value;
-  const nothing = { left: 0, readsInner: false, scratch: 0, exchanged: 0, sliced: slice < rows };
+  const nothing = {
+    left: 0,
+    readsInner: false,
+    inPlace: false,
+    scratch: 0,
+    exchanged: 0,
+    sliced: slice < rows,
+  };
   const gathered = gatheredBytes(device, shard);
   return [{ stream, norm: normRows * 4, normed: stream, hidden: 2 * inner, inner, gathered, ...nothing }];
 }
@@ -91,15 +102,13 @@ function forwardPeak(parts: Sublayer[], keeps: boolean): number {
   let peak = 0;
   for (const each of parts) {
     const normed = each.stream + each.norm + each.normed;
-    if (keeps && each.sliced) {
-      peak = Math.max(peak, before + each.stream + normed);
-      continue;
-    }
+    // The stream is summed in the place of the branch of the sublayer before.
+    peak = Math.max(peak, normed + (keeps ? before : each.stream));
+    if (keeps && each.sliced) continue;
     const own = normed + each.hidden;
     const made = own + each.inner + each.left + each.exchanged;
     peak = Math.max(
       peak,
-      before + each.stream + own, // the norm adds up the branch of the sublayer before
       before + own + each.gathered,
       before + made + each.scratch,
       before + made + each.gathered + each.stream,
@@ -114,12 +123,14 @@ function sublayerBackwardPeak(each: Sublayer): number {
   const base = each.stream + each.norm;
   const inner = each.readsInner ? each.inner : 0;
   const { gathered } = each;
-  if (each.sliced) return base + each.normed + each.stream + 2 * (each.hidden + each.inner) + 3 * gathered;
+  // Gradients of the normalised rows take their place, slice by slice.
+  if (each.sliced) return base + each.normed + 2 * (each.hidden + each.inner) + 2 * gathered;
+  const hidden = each.inPlace ? each.hidden : 2 * each.hidden;
   const kept = base + each.normed + each.left + each.exchanged;
   return Math.max(
     // Through the projection back, the operator, and the projection into it.
     kept + each.hidden + each.inner + inner + 2 * gathered,
-    kept + 2 * each.hidden + each.inner + inner + each.scratch + gathered,
+    kept + hidden + each.inner + inner + each.scratch + gathered,
     base + each.normed + each.hidden + each.stream + 2 * gathered,
   );
 }
@@ -145,7 +156,7 @@ function blockPeaks(parts: Sublayer[]): BlockPeaks {
     kept: before,
     input,
     forward: forwardPeak(parts, false),
-    again: forwardPeak(parts, true) - input,
+    again: forwardPeak(parts, true),
     backward,
   };
 }
@@ -169,12 +180,13 @@ export function activationPeak(device: Device, plan: Plan, shard: Shard, recompu
   const tokens = shard.rows * 12;
   let held = 0;
   let peak = 0;
-  for (const block of plan.model.blocks) {
+  for (const [index, block] of plan.model.blocks.entries()) {
     const peaks = peaksOf(block);
     const before = held + stream; // the branch behind the last block, or the gradient of the stream
     peak = Math.max(peak, before + peaks.backward);
     if (recompute) peak = Math.max(peak, before + peaks.again, held + peaks.forward);
-    held += recompute ? peaks.input : peaks.kept;
+    // What goes into the first block is looked up again.
+    held += !recompute ? peaks.kept : index > 0 ? peaks.input : 0;
   }
   return tokens + Math.max(peak, held + headPeak(device, plan, shard));
 }

@@ -4,7 +4,7 @@ import type { CostItem } from './estimate.js';
 import { allToAllSeconds, sendSeconds, trafficItem, type Link } from './links.js';
 import { blockWork, projectedWidth, type Shard } from './operators.js';
 import { passSeconds, type Device } from './roofline.js';
-import { slicesOf } from './scratch.js';
+import { headSlices, slicesOf } from './scratch.js';
 
 /** What passes between context ranks: bytes, seconds that are waited for, and seconds beside computation. */
 interface Passed {
@@ -50,6 +50,17 @@ function exchangedWhole(
 ): Passed {
   const bytes = (shard.rows * (projections + output) * device.valueBytes) / shard.tensor;
   return waited(bytes, 2 * allToAllSeconds(link, ranks, bytes / 2));
+}
+
+/** Attention by heads for sequence: the first slice to come and the last to go are waited for. */
+function heads(setting: Setting, mixer: PlanAttention): Passes {
+  const { device, shard, inner } = setting;
+  const { bytes, exposed } = exchangedWhole(setting, projectedWidth(mixer, shard.width), shard.width);
+  const first = 1 / headSlices(device, mixer, shard);
+  const rest = 1 - first;
+  const pass = (computation: number) =>
+    together(waited(first * bytes, first * exposed), beside(rest * bytes, rest * exposed, computation));
+  return { forward: pass(inner.forward), backward: pass(inner.backward) };
 }
 
 /** Attention to the keys that are here hides the next ones and gradients on their way, but for the last of these. */
@@ -158,9 +169,7 @@ function blockPasses(device: Device, block: PlanBlock, plan: Plan, shard: Shard,
     return { forward: pass, backward: pass };
   }
   if (mixer.operator !== 'MHA') return hyena(setting, mixer, spread?.[mixer.operator]);
-  if (spread?.MHA === 'ring') return ring(setting, mixer, spread);
-  const pass = exchangedWhole(setting, projectedWidth(mixer, shard.width), shard.width);
-  return { forward: pass, backward: pass };
+  return spread?.MHA === 'ring' ? ring(setting, mixer, spread) : heads(setting, mixer);
 }
 
 /** What operators pass on over the context ranks; `again`: forward once more before the backward pass. */

@@ -33,11 +33,30 @@ function attentionScratch(device: Device, mixer: PlanAttention, shard: Shard): n
   return rotated + sums + (ordered ? ordered.bytes : sums * mixer.headDim);
 }
 
-/** To exchange heads: what is sent, projections, their gradients, and that of the output. */
-function headsScratch(device: Device, mixer: PlanAttention, { rows, tensor }: Shard): number {
-  const output = mixer.heads * mixer.headDim;
-  const projections = output + 2 * mixer.kvHeads * mixer.headDim;
-  return (rows * (3 * projections + output) * device.valueBytes) / tensor;
+/** The projections of heads that are exchanged at a time take no more, if those of one head of keys do not. */
+const HEADS_AT_ONCE = 2 ** 31;
+
+/** Slices of a rank's heads, one exchanged beside the attention of another. */
+export function headSlices(device: Device, mixer: PlanAttention, shard: Shard): number {
+  const bytes = (shard.rows * projectedWidth(mixer, shard.width) * device.valueBytes) / shard.tensor;
+  const most = mixer.kvHeads / shard.tensor / shard.context;
+  let slices = 1;
+  while (slices < most && (most % slices !== 0 || bytes / slices > HEADS_AT_ONCE)) slices++;
+  return slices;
+}
+
+/** Attention to whole sequences by one slice of a rank's heads, and what is exchanged for it. */
+function headsScratch(device: Device, mixer: PlanAttention, shard: Shard): number {
+  const slices = headSlices(device, mixer, shard);
+  const parts = shard.context * slices;
+  const slice = { ...mixer, heads: mixer.heads / parts, kvHeads: mixer.kvHeads / parts };
+  const values = (shard.rows / shard.tensor / slices) * device.valueBytes;
+  const projections = projectedWidth(mixer, shard.width) * values;
+  const output = mixedWidth(mixer, shard.width) * values;
+  // Of a single slice: as sent and as received, gradients, and that of the output. Of several, what goes there and what
+  // comes back, and two of them as received and of their gradients.
+  const exchanged = slices === 1 ? 3 * projections + output : 6 * projections + 3 * output;
+  return attentionScratch(device, slice, { ...shard, rows: shard.rows * shard.context }) + exchanged;
 }
 
 /**
@@ -92,8 +111,8 @@ function directScratch(device: Device, taps: number, { rows, batch, width, tenso
 export function operatorScratch(device: Device, mixer: PlanMixer, shard: Shard): number {
   if (mixer.operator === 'MHA') {
     if (shard.passes === 'keys') return ringScratch(device, mixer, shard);
-    const exchange = shard.passes === 'heads' ? headsScratch(device, mixer, shard) : 0;
-    return attentionScratch(device, mixer, shard) + exchange;
+    const scratch = shard.passes === 'heads' ? headsScratch : attentionScratch;
+    return scratch(device, mixer, shard);
   }
   const spread = spreadScratch(device, mixer, shard);
   if (device.profile.kind !== 'gpu') return spread;

@@ -9,15 +9,22 @@ struct AttentionCase {
   AttentionShape shape;
   ContextStrategy strategy;
   SequenceOrder order;
+  int keys_at_once = 0;  // heads of keys that a rank exchanges at a time, at most; 0: as many as ever
 
   Sharding sharding(int ranks) const { return {ranks, order, shape.length}; }
   std::int64_t row() const { return (shape.heads + 2 * std::int64_t{shape.kv_heads}) * shape.head_dim; }
   std::int64_t output() const { return std::int64_t{shape.heads} * shape.head_dim; }
+  std::size_t heads_at_once(DType type) const {
+    if (keys_at_once == 0) return kHeadsAtOnce;
+    const std::int64_t of_all = shape.batch * shape.length * row();
+    return static_cast<std::size_t>(of_all / shape.kv_heads * keys_at_once) * size_of(type);
+  }
   std::string text() const {
     return name_of(strategy) + ", " + name_of(order) + ", batch " + std::to_string(shape.batch) +
            ", length " + std::to_string(shape.length) + ", heads " + std::to_string(shape.heads) + "/" +
            std::to_string(shape.kv_heads) + ", window " + std::to_string(shape.window) + ", rope " +
-           std::to_string(shape.rope_base);
+           std::to_string(shape.rope_base) +
+           (keys_at_once > 0 ? ", heads of " + std::to_string(keys_at_once) + " keys at once" : "");
   }
 };
 
@@ -47,12 +54,14 @@ inline Named over_ranks(const Setting& setting, const AttentionCase& c, const At
   CountingCommunicator ranks(setting.ranks);
   const AttentionShape& s = c.shape;
   const Sharding sharding = c.sharding(ranks.size());
-  const auto context = make_context_attention(c.strategy, s, sharding, backend);
+  const auto context =
+      make_context_attention(c.strategy, s, sharding, backend, c.heads_at_once(setting.type()));
   const std::int64_t rows = s.batch * sharding.local_length();
   const Array qkv(backend, shard(in.qkv, sharding, s.batch, c.row(), ranks.rank()));
   const Array dy(backend, shard(in.dy, sharding, s.batch, c.output(), ranks.rank()));
-  const Array y(backend, rows * c.output()), dqkv(backend, rows * c.row()),
+  const Array y(backend, rows * c.output()), elsewhere(backend, rows * c.row()),
       statistics(backend, rows * s.heads, real_type(setting.type()));
+  const Array& dqkv = context->in_place() ? qkv : elsewhere;
   const Scratch kept(backend, context->kept_bytes());
   {
     const Scratch workspace(backend, context->workspace_bytes());
@@ -62,8 +71,8 @@ inline Named over_ranks(const Setting& setting, const AttentionCase& c, const At
   const std::int64_t forward = ranks.sent();
   ranks.reset();
   const Scratch workspace(backend, context->workspace_bytes());
-  context->backward(ranks, qkv.data(), y.data(), statistics.data(), dy.data(), dqkv.data(),
-                    {kept.data(), workspace.data()});
+  context->backward(ranks, qkv.data(), context->in_place() ? nullptr : y.data(), statistics.data(), dy.data(),
+                    dqkv.data(), {kept.data(), workspace.data()});
   ranks.barrier();
   if (traffic != nullptr) *traffic = {total(world, forward), total(world, ranks.sent())};
   return {{"y", gather(world, y.read(), sharding, s.batch, c.output())},
@@ -100,10 +109,35 @@ inline void check_attention(const Setting& s, ContextStrategy strategy, Sequence
   }
 }
 
+// Six heads of keys a rank.
+inline AttentionCase sliced_case(int ranks, SequenceOrder order, std::int64_t piece, int shared,
+                                 std::int64_t window, int keys_at_once) {
+  AttentionCase c = attention_case(ranks, order, piece, shared, window, ContextStrategy::all_to_all);
+  c.shape.kv_heads *= 6;
+  c.shape.heads *= 6;
+  c.keys_at_once = keys_at_once;
+  return c;
+}
+
+// In six slices, three, and two, since six heads do not go four at a time.
+inline void check_sliced_attention(const Setting& s, ContextStrategy, SequenceOrder order) {
+  unsigned seed = 700;
+  for (const int piece : {1, 5, 33}) {
+    if (piece > 5 && s.ranks.size() > 3) continue;  // long enough as it is
+    for (const int at_once : {1, 2, 4}) {
+      const std::int64_t window = seed % 2 == 0 ? 0 : 4;
+      check_case(s,
+                 sliced_case(s.ranks.size(), order, piece, 1 + static_cast<int>(seed % 2), window, at_once),
+                 seed);
+      ++seed;
+    }
+  }
+}
+
 // Keys go only where a query may see one of them; their gradients take the same way back.
-inline void check_attention_traffic(const Setting& s, ContextStrategy strategy, SequenceOrder order) {
+inline void check_ring_traffic(const Setting& s, SequenceOrder order) {
   const int size = s.ranks.size();
-  const auto c = attention_case(size, order, 10, 2, 0, strategy);
+  const auto c = attention_case(size, order, 10, 2, 0, ContextStrategy::ring);
   // Contiguous: a rank's keys go to all behind it. Zig-zag: its first piece to every other rank, which all
   // have a later one; its second to the ranks before it, whose second pieces come later.
   const std::int64_t later = size * (size - 1) / 2;
@@ -112,6 +146,29 @@ inline void check_attention_traffic(const Setting& s, ContextStrategy strategy, 
   Traffic traffic;
   over_ranks(s, c, AttentionInputs(c, 7, s.type()), &traffic);
   expect_traffic(s, traffic, {bytes_of(s, keys), bytes_of(s, 2 * keys)}, c.text());
+}
+
+// Projections there and outputs back; projections and gradients of outputs there, and those of projections
+// back. In slices it is the same in all.
+inline void check_heads_traffic(const Setting& s, SequenceOrder order) {
+  const int size = s.ranks.size();
+  for (const int at_once : {1, 6}) {
+    const auto c = sliced_case(size, order, 10, 2, 0, at_once);
+    const std::int64_t rows = c.shape.batch * c.sharding(size).local_length() * (size - 1);
+    Traffic traffic;
+    over_ranks(s, c, AttentionInputs(c, 9, s.type()), &traffic);
+    expect_traffic(
+        s, traffic,
+        {bytes_of(s, rows * (c.row() + c.output())), bytes_of(s, rows * (2 * c.row() + c.output()))},
+        c.text());
+  }
+}
+
+inline void check_attention_traffic(const Setting& s, ContextStrategy strategy, SequenceOrder order) {
+  if (strategy == ContextStrategy::ring)
+    check_ring_traffic(s, order);
+  else
+    check_heads_traffic(s, order);
 }
 
 }  // namespace context_checks

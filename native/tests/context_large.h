@@ -38,6 +38,10 @@ inline void check_large_attention(const Setting& s, ContextStrategy strategy, Se
         s,
         AttentionCase{{1, 2 * large_rows(), 2 * kv_heads, kv_heads, 128, window, 1e6, 16}, strategy, order},
         930);
+  if (strategy != ContextStrategy::all_to_all) return;
+  AttentionCase slices{{1, 2 * large_rows(), 2 * kv_heads, 2 * kv_heads, 128, 0, 1e6, 16}, strategy, order};
+  slices.keys_at_once = 1;
+  check_case(s, slices, 940);
 }
 
 inline const std::vector<ContextCheck>& large_suite() {

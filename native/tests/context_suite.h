@@ -39,9 +39,10 @@ inline const std::vector<ContextCheck>& context_suite() {
       {"explicit filters", explicit_filters, check_explicit_filters, try_explicit},
       {"implicit filters", implicit_filters, check_implicit_filters, try_implicit},
       {"attention", attention, check_attention, try_attention},
+      {"attention in slices", {S::all_to_all}, check_sliced_attention, try_attention},
       {"bytes sent by explicit filters", {S::point_to_point, S::all_to_all}, check_traffic, try_explicit},
       {"bytes sent by implicit filters", {S::state, S::fourier}, check_traffic, try_implicit},
-      {"bytes sent by attention", {S::ring}, check_attention_traffic, try_attention},
+      {"bytes sent by attention", attention, check_attention_traffic, try_attention},
       {"leaks of explicit filters", explicit_filters, check_explicit_leaks, try_explicit},
       {"leaks of implicit filters", implicit_filters, check_implicit_leaks, try_implicit},
       {"leaks of attention", attention, check_attention_leaks, try_attention}};
@@ -64,6 +65,7 @@ inline std::vector<SmallCheck> small_checks(int size, SequenceOrder order) {
   for (const S strategy : {S::ring, S::all_to_all})
     all.push_back(
         [=](const Setting& s) { check_case(s, attention_case(size, order, 5, 2, 0, strategy), 1); });
+  all.push_back([=](const Setting& s) { check_case(s, sliced_case(size, order, 5, 1, 0, 2), 1); });
   return all;
 }
 

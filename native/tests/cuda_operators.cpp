@@ -101,18 +101,26 @@ void Suite::embedding(std::int64_t rows, std::int64_t width, std::int64_t vocab,
 
 void Suite::rms_norm(std::int64_t rows, std::int64_t width) {
   Pair x = activations(uniform(rows * width)), branch = activations(uniform(rows * width)),
-       w = reals(uniform(width));
+       w = reals(uniform(width)), replaced = activations(rows * width);
   Pair sum = activations(rows * width), y = activations(rows * width), alone = activations(rows * width);
   Pair rms = reals(rows), dy = activations(uniform(rows * width)), dx = activations(uniform(rows * width));
   Pair dw = reals(uniform(width));
   const auto run = [&](Backend& b, auto get) {
     b.rms_norm(rows, width, 1e-6, get(x), nullptr, get(w), nullptr, get(alone), get(rms));
+    b.copy(get(replaced), get(branch), static_cast<std::size_t>(rows * width) * size_of(b.activation_type()));
+    b.rms_norm(rows, width, 1e-6, get(x), get(replaced), get(w), get(replaced), get(y), get(rms));
     b.rms_norm(rows, width, 1e-6, get(x), get(branch), get(w), get(sum), get(y), get(rms));
     b.rms_norm_backward(rows, width, get(sum), get(w), get(rms), get(dy), get(dx), get(dw));
   };
   check(
       "rms_norm " + sizes({rows, width}), limit_,
-      {{"y alone", &alone}, {"sum", &sum}, {"y", &y}, {"rms", &rms}, {"dx", &dx}, {"dw", &dw}},
+      {{"y alone", &alone},
+       {"sum", &sum},
+       {"sum in place", &replaced},
+       {"y", &y},
+       {"rms", &rms},
+       {"dx", &dx},
+       {"dw", &dw}},
       [&] { run(*cpu_, [](Pair& p) -> void* { return p.reference; }); },
       [&] { run(*gpu_, [](Pair& p) { return p.device; }); });
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { estimatePlan, hardwareById } from '../../language/estimate/index.js';
 import { longFilterMemory } from '../../language/estimate/long-filter.js';
 import type { MeasuredCalls } from '../../language/estimate/parts.js';
@@ -18,11 +19,15 @@ const WITHIN = 0.02;
 /** What a rank holds of so small a model is as little as the scratch that is not counted. */
 const WITHIN_OF_RANKS = 0.05;
 const TIMEOUT_MS = 120_000;
+const COMMAND = fileURLToPath(new URL('../../dist/striped.mjs', import.meta.url));
+const TWO_GPUS = fileURLToPath(new URL('../../native/bench/two_gpus.striped', import.meta.url));
 
 function drawn(count: number): StepConfiguration[] {
   const left = [...STEP_CONFIGURATIONS];
   return Array.from({ length: count }, () => left.splice(Math.floor(Math.random() * left.length), 1)[0]!);
 }
+
+const draw = <T>(...from: T[]): T => from[Math.floor(Math.random() * from.length)]!;
 
 describe('estimated memory is what the engine plans to allocate', function () {
   this.timeout(TIMEOUT_MS);
@@ -56,7 +61,6 @@ describe('estimated memory is what the engine plans to allocate', function () {
   });
 
   it('of one rank of many: tensor, sequence, context and data ranks with ZeRO, drawn anew each time', async () => {
-    const draw = <T>(...from: T[]): T => from[Math.floor(Math.random() * from.length)]!;
     for (let round = 0; round < 12; round++) {
       const layout = draw('SE MR LI MHA', 'LI MHA SE', 'SE SE LI');
       const shape = { width: 256, sequence: 2048, layout, head: 32, precision: 'fp32' as const };
@@ -74,6 +78,34 @@ describe('estimated memory is what the engine plans to allocate', function () {
         assert.ok(Math.abs(off) < WITHIN_OF_RANKS, `${name}: ${part} ${(100 * off).toFixed(2)}% off`);
       }
     }
+  });
+
+  async function expectPlanned(plan: Plan): Promise<void> {
+    const engine = await planned(plan);
+    const { memoryBytes } = estimatePlan(plan, { hardware: 'cpu' });
+    const off = memoryBytes.total / engine.total! - 1;
+    assert.ok(Math.abs(off) < WITHIN, `${plan.name}: ${(100 * off).toFixed(2)}% off`);
+  }
+
+  it('of attention to sequences so long that heads are exchanged in slices', async () => {
+    for (let round = 0; round < 6; round++) {
+      const layout = draw('SE MHA', 'MHA(kv-heads: 4)');
+      const plan = await planOf({ width: 256, sequence: 4096, layout, head: 32, precision: 'fp32', recompute: draw(true, false) });
+      plan.run.sequence = draw(1, 2, 4, 8) * 2 ** 20;
+      const parallel = { ...plan.run.parallel, context: draw(2, 4) };
+      plan.run.parallel = { ...parallel, spread: spreadOf(plan.model.blocks, plan.run.sequence, parallel, { MHA: 'all-to-all' }) };
+      await expectPlanned({ ...plan, name: `${plan.name}, ${JSON.stringify(plan.run.parallel)}, ${plan.run.sequence}` });
+    }
+  });
+
+  it('2M tokens at width 4096 over two H200 are planned within the memory of each', async () => {
+    const file = folder.file('plan.json');
+    execFileSync(process.execPath, [COMMAND, 'compile', TWO_GPUS, '--run', 'two_million_wide', '-o', file]);
+    const plan = JSON.parse(readFileSync(file, 'utf8')) as Plan;
+    const { total } = estimatePlan(plan).memoryBytes;
+    assert.ok(total < 125 * 2 ** 30, String(total));
+    plan.run.precision = 'fp32';
+    await expectPlanned(plan);
   });
 
   const exchanged = { order: 'contiguous', SE: 'all-to-all', MR: 'all-to-all', LI: 'all-to-all', MHA: 'all-to-all' } as const;

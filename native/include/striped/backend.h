@@ -150,8 +150,8 @@ class Backend {
                                   const std::int32_t* tokens, const void* dx, void* dtable) = 0;
 
   // RMSNorm fused with the residual add: s = x + branch (branch may be null: s = x), written to `sum` (may be
-  // x; may be null when branch is null); y = s / rms(s) · w; reciprocal_rms[rows] is kept for the backward
-  // pass.
+  // x or branch; may be null when branch is null); y = s / rms(s) · w; reciprocal_rms[rows] is kept for the
+  // backward pass.
   virtual void rms_norm(std::int64_t rows, std::int64_t width, double eps, const void* x, const void* branch,
                         const void* w, void* sum, void* y, void* reciprocal_rms) = 0;
   // dx += gradient through the norm (dx already holds the gradient of the residual stream); dw += .

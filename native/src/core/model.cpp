@@ -30,7 +30,7 @@ Model::Model(const PlanModel& plan, const Options& options, const ParameterTable
   tokens_ = train_arena_.add("tokens", rows * sizeof(std::int32_t));
   targets_ = train_arena_.add("targets", rows * sizeof(std::int32_t));
   weights_ = train_arena_.add("weights", rows * sizeof(float));
-  embedded_ = train_arena_.add("embedded", stream);
+  for (Arena::Buffer& embedded : embedded_) embedded = train_arena_.add("embedded", stream);
   gradient_ = train_arena_.add("gradient", stream);
   make_blocks(plan, table);
   make_head(plan, table);
@@ -64,7 +64,6 @@ void Model::make_head(const PlanModel& plan, const ParameterTable& table) {
   const std::int64_t rows = shape_.stream_rows();
   const std::int64_t chunk = std::min(rows, std::max(kFewestRows, kLogitsAtOnce / vocab_));
   const auto stream = static_cast<std::size_t>(rows * plan.width) * value_;
-  head_.sum = train_arena_.add("norm.sum", stream);
   head_.reciprocal_rms = train_arena_.add("norm.reciprocal_rms", static_cast<std::size_t>(rows) * real_);
   head_.normed = train_arena_.add("norm.normed", stream);
   head_.logits = train_arena_.add("logits", static_cast<std::size_t>(chunk * vocab_) * value_);
@@ -155,12 +154,17 @@ void Model::upload_on(const Execution& run, const MicroBatch& batch) {
   run.backend.upload(run.at(weights_), batch.weights, rows * sizeof *batch.weights);
 }
 
+Stream Model::embed(const Execution& run, int pass) {
+  const Arena::Buffer embedded = embedded_[pass];
+  run.backend.embedding(shape_.stream_rows(), shape_.width, static_cast<const std::int32_t*>(run.at(tokens_)),
+                        run.weight(embedding_), run.at(embedded));
+  return {embedded, -1};
+}
+
 // From tokens to the stream behind the last block.
 Stream Model::forward(const Execution& run) {
   run.need(0);
-  run.backend.embedding(shape_.stream_rows(), shape_.width, static_cast<const std::int32_t*>(run.at(tokens_)),
-                        run.weight(embedding_), run.at(embedded_));
-  Stream stream{embedded_, -1};
+  Stream stream = embed(run, Sublayer::kForward);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     run.need(unit_of(i));
     for (Sublayer& sublayer : blocks_[i]) stream = sublayer.forward(run, Sublayer::kForward, stream);
@@ -169,6 +173,7 @@ Stream Model::forward(const Execution& run) {
 }
 
 void Model::normalise(const Execution& run, const Stream& stream) {
+  head_.sum = stream.branch;
   run.backend.rms_norm(shape_.stream_rows(), shape_.width, shape_.norm_eps, run.at(stream.sum),
                        run.at(stream.branch), run.weight(head_.norm), run.at(head_.sum), run.at(head_.normed),
                        run.at(head_.reciprocal_rms));
@@ -240,7 +245,7 @@ void Model::backward(const Execution& run) {
   for (std::size_t i = blocks_.size(); i-- > 0;) {
     run.need(unit_of(i));
     run.begin_gradients(unit_of(i));
-    block_backward(run, blocks_[i]);
+    block_backward(run, i);
     run.end_gradients(unit_of(i));
   }
   run.backend.embedding_gradient(shape_.stream_rows(), shape_.width, vocab_,
@@ -249,9 +254,10 @@ void Model::backward(const Execution& run) {
   run.end_gradients(0);
 }
 
-void Model::block_backward(const Execution& run, std::vector<Sublayer>& block) {
+void Model::block_backward(const Execution& run, std::size_t index) {
+  std::vector<Sublayer>& block = blocks_[index];
   if (options_.recompute_blocks) {
-    Stream stream = block.front().kept_input();
+    Stream stream = index == 0 ? embed(run, Sublayer::kAgain) : block.front().kept_input();
     for (Sublayer& sublayer : block)
       stream = sublayer.forward(run, Sublayer::kAgain, stream, &sublayer != &block.back());
   }

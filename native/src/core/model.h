@@ -66,6 +66,7 @@ class Model {
   void make_blocks(const PlanModel& plan, const ParameterTable& table);
   void make_head(const PlanModel& plan, const ParameterTable& table);
   void trace();
+  Stream embed(const Execution& run, int pass);
   Stream forward(const Execution& run);
   void normalise(const Execution& run, const Stream& stream);
   DenseShape head_chunk(std::int64_t first) const;
@@ -78,7 +79,7 @@ class Model {
   void logits_on(const Execution& run, const std::int32_t* tokens, const LogitsSink& sink);
   void head_training(const Execution& run, float total_weight);
   void backward(const Execution& run);
-  void block_backward(const Execution& run, std::vector<Sublayer>& block);
+  void block_backward(const Execution& run, std::size_t index);
 
   Backend& backend_;
   const RankGroups& ranks_;
@@ -89,8 +90,8 @@ class Model {
   int embedding_;
   std::vector<std::vector<Sublayer>> blocks_;
   Head head_{};
-  Arena train_arena_, forward_arena_;  // the same buffers; places differ
-  Arena::Buffer tokens_, targets_, weights_, embedded_, gradient_;
+  Arena train_arena_, forward_arena_;                                  // the same buffers; places differ
+  Arena::Buffer tokens_, targets_, weights_, embedded_[2], gradient_;  // embedded: of each pass
   std::size_t workspace_bytes_ = 0;
   DeviceBuffer memory_, loss_;
 };

@@ -145,21 +145,27 @@ void Sublayer::make_buffers(const SublayerPlan& plan, Backend& backend, Arena& a
   }
   const std::string& prefix = plan.prefix;
   for (int pass = 0; pass < 2; ++pass) {
-    saved_[pass] = {
-        arena.add(prefix + "sum", stream),    arena.add(prefix + "reciprocal_rms", stream_rows * real),
-        arena.add(prefix + "normed", stream), arena.add(prefix + "entered", whole),
-        arena.add(prefix + "hidden", hidden), arena.add(prefix + "inner", inner),
-        arena.add(prefix + "kept", kept),     arena.add(prefix + "context", context),
-        arena.add(prefix + "partial", whole), arena.add(prefix + "branch", stream)};
+    saved_[pass] = {-1,  // where the stream is summed
+                    arena.add(prefix + "reciprocal_rms", stream_rows * real),
+                    arena.add(prefix + "normed", stream),
+                    arena.add(prefix + "entered", whole),
+                    arena.add(prefix + "hidden", hidden),
+                    arena.add(prefix + "inner", inner),
+                    arena.add(prefix + "kept", kept),
+                    arena.add(prefix + "context", context),
+                    arena.add(prefix + "partial", whole),
+                    arena.add(prefix + "branch", stream)};
     forward_workspace_[pass] = arena.add(prefix + "workspace", workspace_bytes_);
   }
+  const Saved& saved = saved_[kept_pass_];
   d_inner_ = arena.add(prefix + "d_inner", inner);
-  d_hidden_ = arena.add(prefix + "d_hidden", hidden);
-  d_normed_ = arena.add(prefix + "d_normed", stream);
+  d_hidden_ = gradient_in_place() ? saved.hidden : arena.add(prefix + "d_hidden", hidden);
   backward_workspace_ = arena.add(prefix + "workspace", workspace_bytes_);
   all_gradient_ = arena.add(prefix + "all_gradient", whole);
   all_normed_ = arena.add(prefix + "all_normed", whole);
-  all_d_normed_ = arena.add(prefix + "all_d_normed", whole);
+  // Slices that are done with leave their places to their gradients.
+  d_normed_ = sliced() ? saved.normed : arena.add(prefix + "d_normed", stream);
+  all_d_normed_ = sliced() ? all_normed_ : arena.add(prefix + "all_d_normed", whole);
 }
 
 void Sublayer::upload_decay(const PlanHyena& hyena, const Parameter& filter, Backend& backend) {
@@ -236,9 +242,15 @@ void Sublayer::attention_forward(const Execution& run, const Attention& attentio
   run.call([&] { attention.context->forward(*run.ranks.context, qkv, y, statistics, buffers); });
 }
 
+bool Sublayer::gradient_in_place() const {
+  const auto* const attention = std::get_if<Attention>(&body_);
+  return attention && attention->context && attention->context->in_place();
+}
+
 void Sublayer::attention_backward(const Execution& run, const Attention& attention,
                                   const Saved& saved) const {
-  const void *const qkv = run.at(saved.hidden), *const y = run.at(saved.inner);
+  const void* const qkv = run.at(saved.hidden);
+  const void* const y = gradient_in_place() ? nullptr : run.at(saved.inner);
   const void *const statistics = run.at(saved.kept), *const dy = run.at(d_inner_);
   void *const dqkv = run.at(d_hidden_), *const workspace = run.at(backward_workspace_);
   if (!attention.context)
@@ -279,6 +291,7 @@ Stream Sublayer::forward(const Execution& run, int pass, const Stream& in, bool 
     backend.rms_norm(rows, shape_.width, shape_.norm_eps, run.at(in.sum), nullptr, run.weight(norm_), nullptr,
                      run.at(saved.normed), run.at(saved.reciprocal_rms));
   } else {
+    saved.sum = in.branch;
     backend.rms_norm(rows, shape_.width, shape_.norm_eps, run.at(in.sum), run.at(in.branch),
                      run.weight(norm_), run.at(saved.sum), run.at(saved.normed),
                      run.at(saved.reciprocal_rms));
@@ -315,14 +328,17 @@ void Sublayer::backward(const Execution& run, Arena::Buffer gradient) {
                                   run.gradient(out_bias_gradient_));
     backend.dense_input_gradient(out, run.at(d_out, byte), run.weight(out_weight_), run.at(d_inner_), false);
     inner_backward(run, saved, rows);
+    const auto weight_gradient = [&] {
+      backend.dense_weight_gradient(in, run.at(d_hidden_), run.at(normed, byte), run.gradient(in_weight_),
+                                    nullptr);
+    };
+    if (sliced()) weight_gradient();
     backend.dense_input_gradient(in, run.at(d_hidden_), run.weight(in_weight_), run.at(d_normed, byte),
                                  false);
-    if (!sliced()) {
-      boundary_.meet(run, all_normed_, saved.normed);
-      boundary_.leave_aside(run, all_d_normed_, d_normed_);
-    }
-    backend.dense_weight_gradient(in, run.at(d_hidden_), run.at(normed, byte), run.gradient(in_weight_),
-                                  nullptr);
+    if (sliced()) return;
+    boundary_.meet(run, all_normed_, saved.normed);
+    boundary_.leave_aside(run, all_d_normed_, d_normed_);
+    weight_gradient();
   });
   if (sliced()) boundary_.leave_aside(run, all_d_normed_, d_normed_);
   boundary_.meet(run, all_d_normed_, d_normed_);

@@ -16,7 +16,8 @@
 
 namespace striped {
 
-// The residual stream on its way: `sum` plus a branch that was not added yet (-1: none).
+// The residual stream on its way: `sum` plus a branch that was not added yet (-1: none), whose place their
+// sum takes.
 struct Stream {
   Arena::Buffer sum, branch;
 };
@@ -50,8 +51,8 @@ class Sublayer {
   std::size_t constant_bytes() const { return decay_.bytes(); }
 
  private:
-  // Of one pass; `context` is what the context ranks keep of one another. `entered` and `partial` have all
-  // rows where the residual stream has a share of them.
+  // Of one pass; `sum` is the summed stream, `context` is what the context ranks keep of one another.
+  // `entered` and `partial` have all rows where the residual stream has a share of them.
   struct Saved {
     Arena::Buffer sum, reciprocal_rms, normed, entered, hidden, inner, kept, context, partial, branch;
   };
@@ -73,6 +74,8 @@ class Sublayer {
   template <typename Visit>
   void for_each_slice(const Visit& visit) const;
   bool sliced() const { return slice_ < shape_.rows(); }
+  // Whether the gradient of the hidden values takes their place (ContextAttention::in_place).
+  bool gradient_in_place() const;
   // Of a row of [rows, width].
   std::size_t row_byte(std::int64_t row) const;
 

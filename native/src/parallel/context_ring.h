@@ -13,6 +13,7 @@ class Ring final : public ContextAttention {
   Ring(const AttentionShape& shape, const Sharding& sharding, Backend& backend);
   std::size_t kept_bytes() const override { return 0; }
   std::size_t workspace_bytes() const override;
+  bool in_place() const override { return false; }
   void forward(Communicator& ranks, const void* qkv, void* y, void* statistics,
                const ContextBuffers& buffers) override;
   void backward(Communicator& ranks, const void* qkv, const void* y, const void* statistics, const void* dy,

@@ -137,6 +137,27 @@ describe('communication', () => {
     assert.equal(states.hiddenMs, 0);
   });
 
+  it('exchanges heads of long sequences in slices: all but the first and the last behind attention', () => {
+    const network = (tokens: number) =>
+      estimatePlan(
+        makePlan({
+          mixers: [MHA],
+          run: { sequence: tokens, parallel: { ...NONE, context: 2 }, cluster: CLUSTER },
+        }),
+      ).communication[0]!;
+    // Projections of so many tokens and 12288 values, in slices of 2 GiB: up to 85K tokens a rank in one.
+    assert.equal(network(2 * 85 * 1024).hiddenMs, undefined);
+    for (const [tokens, slices] of [
+      [2 * 86 * 1024, 2],
+      [2 ** 20, 8],
+      [2 ** 21, 16],
+    ] as const) {
+      const { forwardMs, backwardMs, hiddenMs } = network(tokens);
+      const share = hiddenMs! / (forwardMs + backwardMs + hiddenMs!);
+      assert.ok(Math.abs(share - (1 - 1 / slices)) < 1e-9, `${tokens}: ${share}`);
+    }
+  });
+
   it('of the paper’s program: whole projections of MR and LI, overlaps of SE, keys behind attention', () => {
     const network = (mixer: typeof SE, gbps: number) => {
       const links = [{ kind: 'infiniband', gbps }];
