@@ -62,16 +62,4 @@ void Slices::unstage(ShardOperators& operators, const void* staging, void* local
   });
 }
 
-void Slices::to_sequences(Communicator& ranks, ShardOperators& operators, const void* local, void* staging,
-                          void* whole) const {
-  stage(operators, local, staging);
-  gather(ranks, staging, whole);
-}
-
-void Slices::to_rows(Communicator& ranks, ShardOperators& operators, void* whole, void* staging,
-                     void* local) const {
-  scatter(ranks, whole, staging);
-  unstage(operators, staging, local);
-}
-
 }  // namespace striped::parallel

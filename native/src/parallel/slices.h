@@ -27,13 +27,8 @@ class Slices {
   // Values of the staging area, and of whole sequences of a part (as many).
   std::int64_t values() const { return batch_ * sharding_.length * part(); }
 
-  // whole[batch, length, part] from the local rows of all ranks.
-  void to_sequences(Communicator& ranks, ShardOperators& operators, const void* local, void* staging,
-                    void* whole) const;
-  void to_rows(Communicator& ranks, ShardOperators& operators, void* whole, void* staging, void* local) const;
-
-  // The same in two steps, of which the ranks' may run aside: local rows to the staging area, from all of
-  // those to whole sequences, and back.
+  // Columns of the local rows to the staging area, from all of those to whole[batch, length, part], and back.
+  // What the ranks do may run aside.
   void stage(ShardOperators& operators, const void* local, void* staging) const;
   void gather(Communicator& ranks, void* staging, void* whole) const {
     exchange(ranks, staging, whole, true);
