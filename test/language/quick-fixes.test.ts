@@ -217,7 +217,11 @@ const CASES: Record<string, Case> = {
     mends: [['zero 0', 'zero 2']],
   },
   'exponentials beyond the kernels': {
-    text: C('node gpu h100-sxm x 2', 'parallel { context 2 }', 'LI { order 64 } layout LI MHA'),
+    text: C(
+      'node gpu h100-sxm x 2',
+      'parallel { context 2 spread contiguous(LI: state) }',
+      'LI { order 64 } layout LI MHA',
+    ),
     code: 'striped/unsupported',
     mends: [['order 64', 'order 32']],
   },

@@ -85,13 +85,13 @@ class TimingBackend final : public Backend {
   }
   void embedding(std::int64_t rows, std::int64_t width, const std::int32_t* tokens, const void* table,
                  void* x) override {
-    backward_ = false;
     timed({"embedding", forward()}, [&] { real_.embedding(rows, width, tokens, table, x); });
   }
   void embedding_gradient(std::int64_t rows, std::int64_t width, std::int64_t vocab,
                           const std::int32_t* tokens, const void* dx, void* dtable) override {
     timed({"embedding", "backward"},
           [&] { real_.embedding_gradient(rows, width, vocab, tokens, dx, dtable); });
+    backward_ = false;  // it is the last one's
   }
   void rms_norm(std::int64_t rows, std::int64_t width, double eps, const void* x, const void* branch,
                 const void* w, void* sum, void* y, void* rms) override {
