@@ -144,10 +144,13 @@ describe('runs over ssh', function () {
   });
 
   it('is asked to stop before the engine listens, and several times: it ends with a checkpoint', async () => {
-    // Steps long enough that all who ask are heard before the first of them has had its way.
+    // Steps long enough that most who ask are heard before the first of them has had its way.
     const slow = desk.plan(({ model }) => (model.vocab = 50_000));
     const { directory } = await launchRun({ ...CPU, plan: slow, on: 'box', sendData: true, steps: ENDLESS });
-    await Promise.all([stopRun(directory), stopRun(directory), stopRun(directory)]);
+    const asked = await Promise.allSettled([1, 2, 3].map(() => stopRun(directory)));
+    assert.ok(asked.some(({ status }) => status === 'fulfilled'));
+    for (const each of asked)
+      if (each.status === 'rejected') assert.match(String(each.reason), /has ended already \(stopped\)/);
     const status = await waitForEnd(directory, WAIT_MS);
     assert.equal(status?.state, 'stopped', status?.exitReason);
     const checkpoint = eventsOf(directory).findLast(({ type }) => type === 'checkpoint');

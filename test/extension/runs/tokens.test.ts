@@ -27,9 +27,8 @@ import { trainBpe, trainOnDna, type BpeFile } from '../../support/train-bpe.js';
 const PROSE = ['README.md', 'docs/kernels.md', 'docs/language.md']
   .map((name) => readFileSync(new URL(`../../../${name}`, import.meta.url), 'utf8'))
   .join('\n\n')
-  // So that pieces of 40 characters have a place to be cut.
-  .replaceAll(/\S{15,}/g, 'word')
-  .replaceAll(/ {3,}/g, '  ');
+  // So that pieces of 40 characters have a place to be cut: every dozen characters a word ends.
+  .replaceAll(/(?:(?![\p{L}\p{N}]\s|\S[^\S\r\n])[^]){12}/gu, '$& so ');
 
 const EXAMPLES = new URL('../../../examples/', import.meta.url);
 
