@@ -16,6 +16,8 @@ import type { Shell } from './shell.js';
 import type { Meaning, Starter } from './starter.js';
 
 const POLL_TIMEOUT_MS = 15_000;
+/** Times that a garbled answer is asked for. */
+const MOST_ASKED = 3;
 /** A file that is rewound again and again is left for the next time. */
 const MOST_ROUNDS = 64;
 const STATUS_LIMIT = 1 << 16;
@@ -56,6 +58,18 @@ export async function observeRuns(
   }
 }
 
+/** The answers; asked again where a file was cut while it was read, as a run does that resumes. */
+async function ask(shell: Shell, script: string, count: number, signal?: AbortSignal): Promise<Exchange> {
+  for (let left = MOST_ASKED; ;) {
+    const { stdout } = await shell.run(script, { timeoutMs: POLL_TIMEOUT_MS, signal });
+    try {
+      return readExchange(stdout, count);
+    } catch (error) {
+      if (--left === 0) throw error;
+    }
+  }
+}
+
 /** One exchange; returns the runs of which more is to be asked. */
 async function exchange(
   shell: Shell,
@@ -66,8 +80,7 @@ async function exchange(
 ): Promise<Watched[]> {
   const questions = await Promise.all(watched.map((run) => question(run, starter)));
   const script = `${setup}\n${pollScript(starter.pollPreamble(), questions)}`;
-  const { stdout } = await shell.run(script, { timeoutMs: POLL_TIMEOUT_MS, signal });
-  const told = readExchange(stdout, watched.length);
+  const told = await ask(shell, script, watched.length, signal);
   const again: Watched[] = [];
   for (const [index, run] of watched.entries()) {
     const behind = await write(run, questions[index]!, told, told.answers[index]!, starter, shell.where);
