@@ -18,6 +18,7 @@ import {
 } from 'vscode-languageserver-protocol/node';
 import { createStripedServices, type StripedHost } from '../language/index.js';
 import { modelsOf } from '../language/server/compile.js';
+import { processorClock } from './support/processor-clock.js';
 
 /** Files by name, and the keystrokes: each replaces `text` (which occurs once in `file`) and puts it back. */
 export interface Workload {
@@ -159,7 +160,7 @@ async function keystroke(host: StripedHost, document: LangiumDocument, before: s
   };
   const times = {} as Record<Phase, number>;
   const start = performance.now();
-  const cpu = process.cpuUsage();
+  const clock = processorClock();
   let last = start;
   const lap = (phase: Phase) => {
     const time = performance.now();
@@ -187,8 +188,7 @@ async function keystroke(host: StripedHost, document: LangiumDocument, before: s
   for (const model of modelsOf(document)) host.striped.layout.Previews.preview(model, document);
   lap('preview');
   times.total = performance.now() - start;
-  const { user, system } = process.cpuUsage(cpu);
-  times.cpu = (user + system) / 1e3;
+  times.cpu = clock();
   return times;
 }
 

@@ -11,9 +11,9 @@ import { installWorkbench } from './workbench/install.mjs';
 
 const BROWSERS = ['chromium', 'chromium-browser', 'google-chrome'];
 
-const REMOTE_PACKAGES = ['openssh-server', 'rsync', 'slurmctld', 'slurmd', 'slurm-client', 'munge'];
-
 const TESTS = 'test/**/*.test.ts';
+
+const REMOTE_PACKAGES = ['openssh-server', 'rsync', 'slurmctld', 'slurmd', 'slurm-client', 'munge'];
 
 const bin = (name) => join(ROOT, 'node_modules', '.bin', name);
 

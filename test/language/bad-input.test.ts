@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { modelsOf } from '../../language/server/compile.js';
-import { processorClock } from '../support/processor-clock.js';
+import { processorClock } from '../../scripts/support/processor-clock.js';
 import { checkDiagnostics, exercise, random } from './fuzz.js';
 import { check, memoryHost, model } from './support.js';
 

@@ -19,7 +19,7 @@ import { messageOf } from '../../language/server/messages.js';
 import { selectionRanges } from '../../language/server/selection-ranges.js';
 import { treeOf } from '../../language/server/tree.js';
 import type { FindingData } from '../../language/validation/accept.js';
-import { processorClock } from '../support/processor-clock.js';
+import { processorClock } from '../../scripts/support/processor-clock.js';
 import { EXAMPLES, memoryHost } from './support.js';
 
 export type Random = () => number;

@@ -6,10 +6,13 @@ import { RunError } from '../../../extension/runs/index.js';
 import { describeRemote } from '../../../extension/runs/remote-words.js';
 import { readTargets, resolveTarget } from '../../../extension/runs/targets/config.js';
 import { dataFiles } from '../../../extension/runs/targets/data.js';
+import { DirectStarter } from '../../../extension/runs/targets/direct.js';
 import { mirrored, writeAnswer } from '../../../extension/runs/targets/mirror.js';
+import { observeRuns } from '../../../extension/runs/targets/observe.js';
 import { readExchange } from '../../../extension/runs/targets/poll.js';
 import { fileName, quote, quoteAll } from '../../../extension/runs/targets/quote.js';
-import { LocalShell } from '../../../extension/runs/targets/shell.js';
+import { readNews, writeRecord } from '../../../extension/runs/targets/record.js';
+import { LocalShell, type Shell } from '../../../extension/runs/targets/shell.js';
 import { describeJob, readJob } from '../../../extension/runs/targets/slurm-words.js';
 import { sshTrouble } from '../../../extension/runs/targets/ssh-shell.js';
 import { hostileWords } from '../../support/hostile.js';
@@ -161,6 +164,31 @@ describe('targets', () => {
         /cut short/,
       );
       assert.throws(() => readExchange(Buffer.from('time 1\n'), 1), /cut short/);
+    });
+
+    it('are asked for again when an answer was cut short, and say so when it always is', async () => {
+      const record = {
+        target: 'box',
+        directory: join(root, 'gone'),
+        job: null,
+        startedAt: '2026-01-01T00:00:00Z',
+      };
+      await writeRecord(root, { version: 1, id: '0'.repeat(32), ...record });
+      const looked = async (cut: number) => {
+        const shell = new LocalShell('rsync');
+        let asked = 0;
+        const run: Shell['run'] = async (script, options) => {
+          const result = await shell.run(script, options);
+          return ++asked > cut ? result : { ...result, stdout: Buffer.from('time 1\n') };
+        };
+        const { where, route } = shell;
+        await observeRuns({ where, route, run }, new DirectStarter(), '', [root]);
+        return asked;
+      };
+      assert.equal(await looked(0), 1);
+      assert.equal(await looked(2), 3);
+      await assert.rejects(looked(Infinity), refused('target/lost', /cut short/));
+      assert.match((await readNews(root)).trouble, /cut short/);
     });
   });
 

@@ -10,7 +10,7 @@ import {
 } from '../../../language/estimate/index.js';
 import type { PlanCluster, PlanMixer, PlanParallel, PlanSpread } from '../../../language/plan/plan.js';
 import { spreadOf } from '../../../language/plan/spread.js';
-import { processorClock } from '../../support/processor-clock.js';
+import { processorClock } from '../../../scripts/support/processor-clock.js';
 import { LI, makePlan, MHA, MR, SE } from './plans.js';
 
 const K = 1024;

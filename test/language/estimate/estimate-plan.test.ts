@@ -7,7 +7,7 @@ import {
   UnknownHardwareError,
 } from '../../../language/estimate/index.js';
 import type { CostItem } from '../../../language/estimate/index.js';
-import { processorClock } from '../../support/processor-clock.js';
+import { processorClock } from '../../../scripts/support/processor-clock.js';
 import { LI, makePlan, MHA, MR, SE } from './plans.js';
 
 function sum(items: CostItem[]): number {

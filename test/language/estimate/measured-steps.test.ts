@@ -30,13 +30,11 @@ for (const name of readdirSync(FOLDER).filter((file) => file.endsWith(SUFFIX))) 
     let file: StepsFile;
     const all = () => [...file.fit, ...file.judge];
     const estimateOf = ({ plan }: MeasuredRecord) => estimatePlan(plan, { hardware: id });
-    /** Where blocks are recomputed, the engine plans up to two arrays of the stream less than when they were measured. */
+    /** What goes into the first of recomputed blocks is looked up again since they were measured; then it was kept. */
     const memoryError = (step: MeasuredRecord) => {
       const { model, run } = step.plan;
-      const { total } = estimateOf(step).memoryBytes;
-      const used = step.record.memoryBytes.used!;
-      const less = run.recompute === 'none' ? 0 : 2 * run.microBatch * run.sequence * model.width * 2;
-      return total / Math.min(Math.max(total, used - less), used) - 1;
+      const keptThen = run.recompute === 'none' ? 0 : run.microBatch * run.sequence * model.width * 2;
+      return (estimateOf(step).memoryBytes.total + keptThen) / step.record.memoryBytes.used! - 1;
     };
     const errorsOf = (steps: MeasuredRecord[]) =>
       steps.map((step) => ({

@@ -8,7 +8,7 @@ import {
   budgetOf,
 } from '../../../language/estimate/index.js';
 import type { PlanCluster, PlanMixer, PlanRun } from '../../../language/plan/plan.js';
-import { processorClock } from '../../support/processor-clock.js';
+import { processorClock } from '../../../scripts/support/processor-clock.js';
 import { blocksOf40B, LI, makePlan, MHA, MR, SE } from './plans.js';
 
 function cluster(nodes: number): PlanCluster {
