@@ -29,7 +29,7 @@ const NO_VSCODE = {
 /** Archived upstream: whatever takes its place goes into one module. */
 const NO_TOOLKIT = {
   name: '@vscode/webview-ui-toolkit',
-  message: 'Only webview/shared/controls.ts makes controls.',
+  message: 'Only webview/common/controls.ts makes controls.',
 };
 
 export default tseslint.config(
@@ -64,7 +64,7 @@ export default tseslint.config(
   },
   {
     files: ['language/**/*.ts', 'webview/**/*.ts', 'extension/runs/**/*.ts', 'extension/cli/**/*.ts'],
-    ignores: ['webview/shared/controls.ts'],
+    ignores: ['webview/common/controls.ts'],
     rules: { 'no-restricted-imports': ['error', { paths: [NO_VSCODE, NO_TOOLKIT] }] },
   },
   {

@@ -2,7 +2,7 @@ import * as vscode from 'vscode';
 import type { Estimate } from '../language/estimate/estimate.js';
 import type { Plan } from '../language/plan/plan.js';
 import type { CompileResult } from '../language/server/protocol.js';
-import { formatCount, formatLength } from '../webview/shared/format.js';
+import { formatCount, formatLength } from '../webview/common/format.js';
 import type { StripedClient } from './language-client.js';
 import { choosePlace, describePlace, type LaunchPlace } from './launch-place.js';
 import { launchRun, LOCAL, type Backend } from './runs/index.js';

@@ -1,7 +1,7 @@
 import * as path from 'node:path';
 import * as vscode from 'vscode';
 import type { Plan } from '../language/plan/plan.js';
-import { formatBytes } from '../webview/shared/format.js';
+import { formatBytes } from '../webview/common/format.js';
 import {
   dataFiles,
   defaultParent,

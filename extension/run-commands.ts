@@ -1,6 +1,6 @@
 import * as path from 'node:path';
 import * as vscode from 'vscode';
-import { formatBytes } from '../webview/shared/format.js';
+import { formatBytes } from '../webview/common/format.js';
 import { branchRun } from './branch-command.js';
 import type { CommandTable } from './command-table.js';
 import { launchFromEditor, type LaunchParts } from './launch-command.js';

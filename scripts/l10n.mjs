@@ -8,7 +8,7 @@ import { ROOT, script, ScriptError } from './support/process.mjs';
 export const BUNDLE = join(ROOT, 'l10n', 'bundle.l10n.json');
 
 const FOLDERS = ['extension', 'webview'];
-/** `vscode.l10n.t('…')` in the extension, `t('…')` of webview/shared/l10n.ts in pages. */
+/** `vscode.l10n.t('…')` in the extension, `t('…')` of webview/common/l10n.ts in pages. */
 const CALLS = new Set(['vscode.l10n.t', 't']);
 
 function textsOf(file) {

@@ -9,7 +9,7 @@ import {
   type EstimateOptions,
 } from '../../language/estimate/index.js';
 import type { Plan } from '../../language/plan/plan.js';
-import { formatBytes, formatMs } from '../../webview/shared/format.js';
+import { formatBytes, formatMs } from '../../webview/common/format.js';
 import { fileError } from '../runs/errors.js';
 import type { RunEvent } from '../runs/run-directory.js';
 import { CommandError, table } from './output.js';

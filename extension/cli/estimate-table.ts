@@ -6,7 +6,7 @@ import {
   type Estimate,
   type Generation,
 } from '../../language/estimate/index.js';
-import { formatBytes, formatCount, formatLength, formatMs } from '../../webview/shared/format.js';
+import { formatBytes, formatCount, formatLength, formatMs } from '../../webview/common/format.js';
 import type { Point, Sweep } from './estimate-sweep.js';
 import { table } from './output.js';
 

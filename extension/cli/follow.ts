@@ -9,7 +9,7 @@ import {
   watchRuns,
   type RunHandle,
 } from '../runs/index.js';
-import { formatCount } from '../../webview/shared/format.js';
+import { formatCount } from '../../webview/common/format.js';
 import { CommandError, print, printJson, tell } from './output.js';
 import { shortPath } from './paths.js';
 import { Progress } from './progress.js';

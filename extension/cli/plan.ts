@@ -7,7 +7,7 @@ import {
   type SearchResult,
 } from '../../language/estimate/index.js';
 import type { Plan } from '../../language/plan/plan.js';
-import { formatBytes, formatMs } from '../../webview/shared/format.js';
+import { formatBytes, formatMs } from '../../webview/common/format.js';
 import { compileRun } from './layout-files.js';
 import { EXIT, print, printJson, table, usageError } from './output.js';
 

@@ -1,5 +1,5 @@
 import type { StepEvent } from '../runs/run-directory.js';
-import { formatCount, formatDuration } from '../../webview/shared/format.js';
+import { formatCount, formatDuration } from '../../webview/common/format.js';
 
 const BAR_WIDTH = { least: 8, most: 30 };
 /** Plain output says something at least this often, seconds of the run's own clock. */

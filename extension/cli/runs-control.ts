@@ -12,7 +12,7 @@ import {
   waitForEnd,
   type ObservedStatus,
 } from '../runs/index.js';
-import { formatBytes } from '../../webview/shared/format.js';
+import { formatBytes } from '../../webview/common/format.js';
 import { findRun } from './find-run.js';
 import { CommandError, EXIT, print, printJson, table, tell } from './output.js';
 import { shortPath } from './paths.js';

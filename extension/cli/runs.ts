@@ -15,7 +15,7 @@ import {
   type RunInfo,
 } from '../runs/index.js';
 import { RUN_FILES } from '../runs/run-directory.js';
-import { formatBytes, formatCount } from '../../webview/shared/format.js';
+import { formatBytes, formatCount } from '../../webview/common/format.js';
 import { print, printJson, table } from './output.js';
 import { findRun } from './find-run.js';
 import { shortPath } from './paths.js';

@@ -1,6 +1,6 @@
 /** The throughput of a sweep as a picture: the last dimension to the right, a line for each combination of the others. */
 import type { Estimate } from '../../language/estimate/index.js';
-import { formatCount, formatLength } from '../../webview/shared/format.js';
+import { formatCount, formatLength } from '../../webview/common/format.js';
 import type { Point, Sweep } from './estimate-sweep.js';
 import { atText } from './estimate-table.js';
 

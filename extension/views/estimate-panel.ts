@@ -5,7 +5,7 @@ import {
   type EstimateRequest,
   type EstimateState,
   type EstimateUpdate,
-} from '../../webview/shared/messages.js';
+} from '../../webview/common/messages.js';
 import type { StripedClient } from '../language-client.js';
 import { ESTIMATE_BODY } from './page-html.js';
 import { closeWithoutDocument, documentKey, fileNameOf } from './documents.js';

@@ -6,7 +6,7 @@ import {
   type MonitorRequest,
   type MonitorState,
   type MonitorUpdate,
-} from '../../webview/shared/messages.js';
+} from '../../webview/common/messages.js';
 import { fileChange, listRuns } from '../runs/index.js';
 import { MONITOR_BODY } from './page-html.js';
 import { fillPanel, type Post } from './page.js';

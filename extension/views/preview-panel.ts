@@ -5,9 +5,9 @@ import {
   type DiagramRequest,
   type DiagramState,
   type DiagramUpdate,
-} from '../../webview/shared/messages.js';
+} from '../../webview/common/messages.js';
 import type { PreviewModel } from '../../language/server/protocol.js';
-import { changesOf, EditRefused, type DiagramEdit } from '../../webview/shared/diagram-edits.js';
+import { changesOf, EditRefused, type DiagramEdit } from '../../webview/common/diagram-edits.js';
 import type { StripedClient } from '../language-client.js';
 import { DIAGRAM_BODY } from './page-html.js';
 import { closeWithoutDocument, documentKey, fileNameOf } from './documents.js';

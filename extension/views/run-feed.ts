@@ -1,9 +1,9 @@
 import * as path from 'node:path';
 import { estimatePlan, hardwareById, predictedParts } from '../../language/estimate/index.js';
 import type { Plan } from '../../language/plan/plan.js';
-import { packEvents } from '../../webview/shared/event-batch.js';
-import { isBadLine } from '../../webview/shared/log-lines.js';
-import type { Expected, MonitorUpdate, PlanFacts, RunSummary } from '../../webview/shared/messages.js';
+import { packEvents } from '../../webview/common/event-batch.js';
+import { isBadLine } from '../../webview/common/log-lines.js';
+import type { Expected, MonitorUpdate, PlanFacts, RunSummary } from '../../webview/common/messages.js';
 import {
   EventTail,
   LineTail,

@@ -1,5 +1,5 @@
 import * as vscode from 'vscode';
-import { formatDuration } from '../../webview/shared/format.js';
+import { formatDuration } from '../../webview/common/format.js';
 import { describeRemote, isFinished, type RunInfo } from '../runs/index.js';
 
 /** Seconds until the last step, at the pace of the newest ones; null where that is not known. */

@@ -4,7 +4,7 @@ import {
   EditRefused,
   type DiagramEdit,
   type TextChange,
-} from '../../webview/shared/diagram-edits.js';
+} from '../../webview/common/diagram-edits.js';
 
 const TEXT = 'model A {\n  layout SE(filter: 4) MR x 3 (SE MR) x 4 LI LI LI\n}\n';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { Page } from 'playwright-core';
-import type { DiagramUpdate } from '../../webview/shared/messages.js';
+import type { DiagramUpdate } from '../../webview/common/messages.js';
 import { renderDiagramSvg } from '../../webview/diagram/svg.js';
 import { eventually } from '../support/eventually.js';
 import { PageHarness, type OpenOptions } from './page-harness.js';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Page } from 'playwright-core';
-import { packEvents, STEP_COLUMNS } from '../../webview/shared/event-batch.js';
-import type { RunEvent, RunSummary } from '../../webview/shared/messages.js';
+import { packEvents, STEP_COLUMNS } from '../../webview/common/event-batch.js';
+import type { RunEvent, RunSummary } from '../../webview/common/messages.js';
 import { eventually } from '../support/eventually.js';
 import { PageHarness, type OpenOptions } from './page-harness.js';
 

@@ -6,7 +6,7 @@ import { createRequire } from 'node:module';
 import * as esbuild from 'esbuild';
 import { chromium, type Browser, type Page } from 'playwright-core';
 import { DIAGRAM_BODY, ESTIMATE_BODY, MONITOR_BODY, pageDocument } from '../../extension/views/page-html.js';
-import type { DiagramUpdate, EstimateUpdate, MonitorUpdate } from '../../webview/shared/messages.js';
+import type { DiagramUpdate, EstimateUpdate, MonitorUpdate } from '../../webview/common/messages.js';
 import { BROWSER_FLAGS, findBrowser } from '../support/browser.js';
 import { eventually } from '../support/eventually.js';
 import { THEMES, type ThemeName } from './themes.js';

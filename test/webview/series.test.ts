@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { extremes, logRange, robustRange } from '../../webview/monitor/sampling.js';
 import { COLUMNS, fallsWithTime, RunSeries, type Column } from '../../webview/monitor/series.js';
-import { packEvents } from '../../webview/shared/event-batch.js';
-import type { RunEvent } from '../../webview/shared/messages.js';
+import { packEvents } from '../../webview/common/event-batch.js';
+import type { RunEvent } from '../../webview/common/messages.js';
 
 function stepEvent(step: number, loss = 1): RunEvent {
   return {

@@ -1,5 +1,5 @@
-import { formatBytes, formatCount, formatMs } from '../shared/format.js';
-import { t } from '../shared/l10n.js';
+import { formatBytes, formatCount, formatMs } from '../common/format.js';
+import { t } from '../common/l10n.js';
 import { MEASURES, hasFfn, type Box } from './geometry.js';
 import { MEASURE_OF, opacityOf, type Heat } from './heat.js';
 import type { OperatorName } from './palette.js';

@@ -1,6 +1,6 @@
 import type { PreviewBlock } from '../../language/server/protocol.js';
-import { t } from '../shared/l10n.js';
-import { formatBytes, formatCount, formatMs } from '../shared/format.js';
+import { t } from '../common/l10n.js';
+import { formatBytes, formatCount, formatMs } from '../common/format.js';
 
 /** What the blocks are coloured by. */
 export const HEATS = ['none', 'time', 'memory', 'parameters'] as const;

@@ -1,14 +1,14 @@
 import type { PreviewBlock, PreviewModel, SourceRange, TextRange } from '../../language/server/protocol.js';
-import { button, chooser, numberField } from '../shared/controls.js';
+import { button, chooser, numberField } from '../common/controls.js';
 import {
   EDIT_OPERATORS,
   MOST_REPEATS,
   type DiagramEdit,
   type EditOperator,
-} from '../shared/diagram-edits.js';
-import { make } from '../shared/dom.js';
-import { t } from '../shared/l10n.js';
-import { formatBytes, formatCount, formatMs } from '../shared/format.js';
+} from '../common/diagram-edits.js';
+import { make } from '../common/dom.js';
+import { t } from '../common/l10n.js';
+import { formatBytes, formatCount, formatMs } from '../common/format.js';
 import { parseRange } from './xml.js';
 
 export interface InspectorActions {

@@ -1,15 +1,15 @@
 /** The preview page: draws what the extension sends, keeps the viewport and the last good picture. */
 import type { PreviewModel, SourceRange } from '../../language/server/protocol.js';
-import { button, chooser, registerControls } from '../shared/controls.js';
-import { adoptStyle, byId, make } from '../shared/dom.js';
-import { connectHost, initialState } from '../shared/host.js';
-import { t } from '../shared/l10n.js';
+import { button, chooser, registerControls } from '../common/controls.js';
+import { adoptStyle, byId, make } from '../common/dom.js';
+import { connectHost, initialState } from '../common/host.js';
+import { t } from '../common/l10n.js';
 import {
   isDiagramUpdate,
   type DiagramRequest,
   type DiagramState,
   type DiagramUpdate,
-} from '../shared/messages.js';
+} from '../common/messages.js';
 import { HEAT_NAMES, HEATS } from './heat.js';
 import { highlight } from './highlight.js';
 import { Inspector } from './inspector.js';

@@ -1,4 +1,4 @@
-import type { DiagramEdit } from '../shared/diagram-edits.js';
+import type { DiagramEdit } from '../common/diagram-edits.js';
 import type { TextRange } from '../../language/server/protocol.js';
 import { parseRange } from './xml.js';
 

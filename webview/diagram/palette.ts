@@ -1,6 +1,6 @@
 /** How the diagram looks: operators by colour, pattern and letters at once, and the themes. */
 
-import { t } from '../shared/l10n.js';
+import { t } from '../common/l10n.js';
 
 export type OperatorName = 'SE' | 'MR' | 'LI' | 'MHA';
 

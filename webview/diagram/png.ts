@@ -1,4 +1,4 @@
-import { t } from '../shared/l10n.js';
+import { t } from '../common/l10n.js';
 
 /** Twice the pixels, for screens and slides. */
 const SCALE = 2;

@@ -1,5 +1,5 @@
 import type { PreviewModel } from '../../language/server/protocol.js';
-import { t } from '../shared/l10n.js';
+import { t } from '../common/l10n.js';
 import { MEASURE_OF, most, type Heat } from './heat.js';
 import { rangeAttributes, text } from './xml.js';
 

@@ -1,6 +1,6 @@
 import type { PreviewModel } from '../../language/server/protocol.js';
-import { formatCount, formatLength, formatMs } from '../shared/format.js';
-import { t } from '../shared/l10n.js';
+import { formatCount, formatLength, formatMs } from '../common/format.js';
+import { t } from '../common/l10n.js';
 import { drawBlock, isHyenaFfn, type DrawingContext } from './block-svg.js';
 import { MEASURES, type Box, type DiagramLayout, type Placed, type Point } from './geometry.js';
 import { HEAT_NAMES, MEASURE_OF, most, type Heat } from './heat.js';

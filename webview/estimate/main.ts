@@ -1,17 +1,17 @@
 /** The estimate page: what a run or a model costs, and where it goes. Follows the text. */
 import type { EstimateView } from '../../language/server/protocol.js';
 import { attribute, text } from '../diagram/xml.js';
-import { chooser, registerControls } from '../shared/controls.js';
-import { byId } from '../shared/dom.js';
-import { formatCount, formatLength, formatMs } from '../shared/format.js';
-import { t } from '../shared/l10n.js';
-import { connectHost, initialState } from '../shared/host.js';
+import { chooser, registerControls } from '../common/controls.js';
+import { byId } from '../common/dom.js';
+import { formatCount, formatLength, formatMs } from '../common/format.js';
+import { t } from '../common/l10n.js';
+import { connectHost, initialState } from '../common/host.js';
 import {
   isEstimateUpdate,
   type EstimateRequest,
   type EstimateState,
   type EstimateUpdate,
-} from '../shared/messages.js';
+} from '../common/messages.js';
 import { memoryBar, plansTable, roofline, sweepChart, timeTable } from './pictures.js';
 import './main.css';
 

@@ -1,8 +1,8 @@
 /** The pictures of the estimate panel as SVG and HTML text, for a page that has `main.css`. */
 import type { EstimateView } from '../../language/server/protocol.js';
 import { attribute, text } from '../diagram/xml.js';
-import { t } from '../shared/l10n.js';
-import { formatBytes, formatCount, formatLength, formatMs } from '../shared/format.js';
+import { t } from '../common/l10n.js';
+import { formatBytes, formatCount, formatLength, formatMs } from '../common/format.js';
 
 const WIDTH = 560;
 const PLOT = { left: 64, right: 130, top: 12, bottom: 34 };

@@ -1,6 +1,6 @@
-import { formatBytes, formatCount, formatMs } from '../shared/format.js';
-import { t } from '../shared/l10n.js';
-import type { Expected } from '../shared/messages.js';
+import { formatBytes, formatCount, formatMs } from '../common/format.js';
+import { t } from '../common/l10n.js';
+import type { Expected } from '../common/messages.js';
 import type { Column, RunSeries } from './series.js';
 
 export interface Curve {

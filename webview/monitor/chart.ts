@@ -1,7 +1,7 @@
 import uPlot from 'uplot';
-import { formatTick } from '../shared/format.js';
-import { t } from '../shared/l10n.js';
-import { chartTheme, type ChartTheme } from '../shared/theme.js';
+import { formatTick } from '../common/format.js';
+import { t } from '../common/l10n.js';
+import { chartTheme, type ChartTheme } from '../common/theme.js';
 import type { ChartSpec, Curve, Level } from './chart-specs.js';
 import type { ChartSettings, ShownRun } from './charts.js';
 import { extremes, logRange, lowerBound, merge, padded, robustRange } from './sampling.js';

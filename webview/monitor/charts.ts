@@ -1,8 +1,8 @@
-import { formatCount } from '../shared/format.js';
-import { onResize } from '../shared/dom.js';
+import { formatCount } from '../common/format.js';
+import { onResize } from '../common/dom.js';
 import { Chart } from './chart.js';
-import { t } from '../shared/l10n.js';
-import type { Expected } from '../shared/messages.js';
+import { t } from '../common/l10n.js';
+import type { Expected } from '../common/messages.js';
 import { CHARTS } from './chart-specs.js';
 import type { RunSeries } from './series.js';
 

@@ -1,6 +1,6 @@
-import { button } from '../shared/controls.js';
-import { make } from '../shared/dom.js';
-import { t } from '../shared/l10n.js';
+import { button } from '../common/controls.js';
+import { make } from '../common/dom.js';
+import { t } from '../common/l10n.js';
 import type { Checkpoint } from './series.js';
 
 /** The newest first; the older ones are in the directory. */

@@ -1,7 +1,7 @@
-import { make } from '../shared/dom.js';
-import { formatBytes, formatCount, formatDuration, formatMs } from '../shared/format.js';
-import { t } from '../shared/l10n.js';
-import type { RunSummary } from '../shared/messages.js';
+import { make } from '../common/dom.js';
+import { formatBytes, formatCount, formatDuration, formatMs } from '../common/format.js';
+import { t } from '../common/l10n.js';
+import type { RunSummary } from '../common/messages.js';
 import type { RunSeries } from './series.js';
 import { isAlive } from './toolbar.js';
 

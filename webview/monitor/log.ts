@@ -1,7 +1,7 @@
-import { button, toggle } from '../shared/controls.js';
-import { make } from '../shared/dom.js';
-import { t } from '../shared/l10n.js';
-import { isBadLine } from '../shared/log-lines.js';
+import { button, toggle } from '../common/controls.js';
+import { make } from '../common/dom.js';
+import { t } from '../common/l10n.js';
+import { isBadLine } from '../common/log-lines.js';
 
 const LINES = 500;
 

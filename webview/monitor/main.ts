@@ -1,8 +1,8 @@
 /** The monitor page: state, figures, curves and log of one run, as the extension reads them. */
-import { button, registerControls, toggle } from '../shared/controls.js';
-import { byId, make } from '../shared/dom.js';
-import { connectHost, initialState } from '../shared/host.js';
-import { t } from '../shared/l10n.js';
+import { button, registerControls, toggle } from '../common/controls.js';
+import { byId, make } from '../common/dom.js';
+import { connectHost, initialState } from '../common/host.js';
+import { t } from '../common/l10n.js';
 import {
   isMonitorUpdate,
   type MonitorRequest,
@@ -10,8 +10,8 @@ import {
   type MonitorUpdate,
   type PlanFacts,
   type RunSummary,
-} from '../shared/messages.js';
-import { onThemeChange } from '../shared/theme.js';
+} from '../common/messages.js';
+import { onThemeChange } from '../common/theme.js';
 import { Charts } from './charts.js';
 import { CheckpointList } from './checkpoints.js';
 import { drawFacts } from './facts.js';

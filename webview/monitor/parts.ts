@@ -1,6 +1,6 @@
-import { make } from '../shared/dom.js';
-import { formatMs } from '../shared/format.js';
-import { t } from '../shared/l10n.js';
+import { make } from '../common/dom.js';
+import { formatMs } from '../common/format.js';
+import { t } from '../common/l10n.js';
 
 type Parts = Readonly<Record<string, number>>;
 

@@ -1,7 +1,7 @@
 import uPlot from 'uplot';
-import { make, onResize } from '../shared/dom.js';
-import { t } from '../shared/l10n.js';
-import { chartTheme } from '../shared/theme.js';
+import { make, onResize } from '../common/dom.js';
+import { t } from '../common/l10n.js';
+import { chartTheme } from '../common/theme.js';
 import { fallsWithTime } from './series.js';
 
 const HEIGHT = 190;

@@ -1,4 +1,4 @@
-import type { EventBatch } from '../shared/event-batch.js';
+import type { EventBatch } from '../common/event-batch.js';
 import { RunSeries } from './series.js';
 
 /** A run as the page knows it: all of its events, or, until those are here, what was shown before them. */

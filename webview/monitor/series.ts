@@ -6,8 +6,8 @@ import {
   type EventBatch,
   type StepReports,
   type StepRows,
-} from '../shared/event-batch.js';
-import type { StartEvent } from '../shared/messages.js';
+} from '../common/event-batch.js';
+import type { StartEvent } from '../common/messages.js';
 import { lowerBound } from './sampling.js';
 
 /** Weight of the past in the smoothed loss of a long run; a short one is smoothed less, for it falls faster. */

@@ -1,7 +1,7 @@
 import { attribute, text } from '../diagram/xml.js';
-import { make } from '../shared/dom.js';
-import { formatCount, formatLength } from '../shared/format.js';
-import { t } from '../shared/l10n.js';
+import { make } from '../common/dom.js';
+import { formatCount, formatLength } from '../common/format.js';
+import { t } from '../common/l10n.js';
 
 const WIDTH = 560;
 const LEFT = 64;

@@ -1,7 +1,7 @@
-import { button, tag } from '../shared/controls.js';
-import { make } from '../shared/dom.js';
-import { t } from '../shared/l10n.js';
-import type { MonitorRequest, RunSummary } from '../shared/messages.js';
+import { button, tag } from '../common/controls.js';
+import { make } from '../common/dom.js';
+import { t } from '../common/l10n.js';
+import type { MonitorRequest, RunSummary } from '../common/messages.js';
 
 const ALIVE = new Set(['starting', 'running', 'stopping']);
 

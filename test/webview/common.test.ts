@@ -6,13 +6,13 @@ import {
   formatLength,
   formatMs,
   formatTick,
-} from '../../webview/shared/format.js';
+} from '../../webview/common/format.js';
 import {
   isDiagramRequest,
   isDiagramState,
   isMonitorRequest,
   isMonitorState,
-} from '../../webview/shared/messages.js';
+} from '../../webview/common/messages.js';
 
 describe('figures as text', () => {
   const table: [string, string][] = [
