@@ -11,6 +11,9 @@ import { eventually } from '../support/eventually.js';
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const SCREENSHOTS = path.join(ROOT, 'test', 'e2e', 'screenshots');
 const WAIT_MS = 30_000;
+/** Within which a quick input opens, and lists what fits a text. */
+const ASKED_MS = 1_000;
+const LISTED_MS = 5_000;
 
 interface ServeOptions {
   home: string;
@@ -147,24 +150,29 @@ export class Workbench {
     await input.waitFor({ state: 'hidden' });
   }
 
-  /** Opens the quick input by a key and types into it. */
-  private async ask(key: string, text: string): Promise<Locator> {
+  /**
+   * Opens the quick input by a key and types into it. A part of the window that is about to take the focus swallows
+   * the key or closes the input again, so it is asked anew until what is wanted of it is there.
+   */
+  private async ask(key: string, text: string, wanted?: Locator): Promise<Locator> {
     const input = this.page.locator('.quick-input-widget:visible input.input');
-    await eventually(`the quick input of ${key}`, async () => {
-      // A part of the window that is about to take the focus swallows the key, or closes the input again.
+    await eventually(`the quick input of ${key} with “${text}”`, async () => {
       await this.page.keyboard.press(key);
-      return input.fill(text, { timeout: 1_000 }).then(
-        () => true,
-        () => false,
-      );
+      return input
+        .fill(text, { timeout: ASKED_MS })
+        .then(() => wanted?.waitFor({ timeout: LISTED_MS }))
+        .then(
+          () => true,
+          () => false,
+        );
     });
     return input;
   }
 
   async command(title: string): Promise<void> {
-    await this.ask('F1', `>${title}`);
     // The row that Enter takes; until the list follows the text it is another one.
-    await this.page.locator('.quick-input-list .monaco-list-row.focused', { hasText: title }).waitFor();
+    const row = this.page.locator('.quick-input-list .monaco-list-row.focused', { hasText: title });
+    await this.ask('F1', `>${title}`, row);
     await this.page.keyboard.press('Enter');
   }
 
@@ -187,8 +195,8 @@ export class Workbench {
   /** Shows a file of the folder in the editor. */
   async openLayout(file: string): Promise<void> {
     this.layout = file;
-    await this.ask('Control+p', file);
-    await this.page.locator('.quick-input-list .monaco-list-row', { hasText: file }).first().waitFor();
+    const row = this.page.locator('.quick-input-list .monaco-list-row.focused', { hasText: file });
+    await this.ask('Control+p', file, row);
     await this.page.keyboard.press('Enter');
     await this.page.locator('.monaco-editor .view-line').first().waitFor();
   }

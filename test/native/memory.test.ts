@@ -88,14 +88,18 @@ describe('estimated memory is what the engine plans to allocate', function () {
   }
 
   it('of attention to sequences so long that heads are exchanged in slices', async () => {
-    for (let round = 0; round < 6; round++) {
-      const layout = draw('SE MHA', 'MHA(kv-heads: 4)');
-      const plan = await planOf({ width: 256, sequence: 4096, layout, head: 32, precision: 'fp32', recompute: draw(true, false) });
-      plan.run.sequence = draw(1, 2, 4, 8) * 2 ** 20;
-      const parallel = { ...plan.run.parallel, context: draw(2, 4) };
-      plan.run.parallel = { ...parallel, spread: spreadOf(plan.model.blocks, plan.run.sequence, parallel, { MHA: 'all-to-all' }) };
-      await expectPlanned({ ...plan, name: `${plan.name}, ${JSON.stringify(plan.run.parallel)}, ${plan.run.sequence}` });
-    }
+    for (const layout of ['SE MHA', 'MHA(kv-heads: 4)'])
+      for (const recompute of [true, false])
+        for (const millions of [1, 2, 4, 8])
+          for (const context of [2, 4]) {
+            const plan = await planOf({ width: 256, sequence: 4096, layout, head: 32, precision: 'fp32', recompute });
+            plan.run.sequence = millions * 2 ** 20;
+            const parallel = { ...plan.run.parallel, context };
+            const spread = spreadOf(plan.model.blocks, plan.run.sequence, parallel, { MHA: 'all-to-all' });
+            plan.run.parallel = { ...parallel, spread };
+            const name = `${layout}, ${millions}M over ${context}${recompute ? ', recomputed' : ''}`;
+            await expectPlanned({ ...plan, name });
+          }
   });
 
   it('2M tokens at width 4096 over two H200 are planned within the memory of each', async () => {

@@ -1,6 +1,7 @@
 #include "core/arena.h"
 
 #include <algorithm>
+#include <functional>
 #include <limits>
 #include <map>
 #include <numeric>
@@ -11,20 +12,32 @@ namespace {
 
 constexpr std::size_t kAlignment = 256;
 
-using Precedes = bool (*)(const Arena::Entry&, const Arena::Entry&);
+using Entry = Arena::Entry;
+using Precedes = std::function<bool(const Entry&, const Entry&)>;
 
-int lifetime(const Arena::Entry& entry) { return entry.last - entry.first; }
+int lifetime(const Entry& entry) { return entry.last - entry.first; }
 
-// The largest first, which is nearly always best; where it leaves gaps, those that are needed longest first,
-// or in the order of their use.
-constexpr Precedes kOrders[] = {
-    [](const Arena::Entry& a, const Arena::Entry& b) { return a.bytes > b.bytes; },
-    [](const Arena::Entry& a, const Arena::Entry& b) {
-      return a.bytes != b.bytes ? a.bytes > b.bytes : lifetime(a) > lifetime(b);
-    },
-    [](const Arena::Entry& a, const Arena::Entry& b) { return lifetime(a) > lifetime(b); },
-    [](const Arena::Entry& a, const Arena::Entry& b) { return a.first < b.first; },
-};
+bool larger(const Entry& a, const Entry& b) { return a.bytes > b.bytes; }
+
+bool longer(const Entry& a, const Entry& b) { return lifetime(a) > lifetime(b); }
+
+// The largest first, which is nearly always best. Where it leaves gaps: of the same size those that are
+// needed longest first; those in any case; or first what is needed when half of the ticks are over. That is
+// mostly what the forward pass keeps for the backward pass, where the first to come is the last to go, so
+// that in the order of its lifetimes it leaves no gap.
+std::vector<Precedes> orders(const std::vector<Entry>& entries) {
+  int end = 0;
+  for (const Entry& entry : entries) end = std::max(end, entry.last);
+  const auto kept = [half = end / 2](const Entry& e) { return e.first <= half && half <= e.last; };
+  return {
+      larger,
+      [](const Entry& a, const Entry& b) { return a.bytes != b.bytes ? larger(a, b) : longer(a, b); },
+      longer,
+      [kept](const Entry& a, const Entry& b) {
+        return kept(a) != kept(b) ? kept(a) : kept(a) ? longer(a, b) : larger(a, b);
+      },
+  };
+}
 
 }  // namespace
 
@@ -81,7 +94,7 @@ void Arena::place() {
   const std::size_t least = most_at_once();
   size_ = std::numeric_limits<std::size_t>::max();
   std::vector<std::size_t> best;
-  for (const Precedes precedes : kOrders) {
+  for (const Precedes& precedes : orders(entries_)) {
     std::vector<std::size_t> order(entries_.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
     std::stable_sort(order.begin(), order.end(),
