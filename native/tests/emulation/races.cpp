@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <unordered_map>
 #include <utility>
 
 #include "emulation.h"
@@ -18,30 +17,46 @@ struct Step {
   const void* code = nullptr;
 };
 struct Place {
+  std::uint64_t block = 0;  // what is remembered of an earlier block is void
   Step written;
   std::vector<Step> read;
+  std::size_t most_read = 0;  // so many, and they are gone through
 };
 
 constexpr std::uintptr_t kPlaceBytes = 2;
+constexpr std::size_t kFewReaders = 16;
 
+std::uint64_t current_block = 0;
 std::vector<Clock> clocks;  // by thread
-std::unordered_map<std::uintptr_t, Place> static_places;
-std::vector<Place> dynamic_shared_places;
+std::vector<Place> static_places, dynamic_shared_places;
 std::string report;
 
 std::uintptr_t in_dynamic_shared(std::uintptr_t address) {
   return address - reinterpret_cast<std::uintptr_t>(dynamic_shared());
 }
-// Where the program's static variables are.
-bool is_static(std::uintptr_t address) {
-  return address >= reinterpret_cast<std::uintptr_t>(&__data_start) &&
-         address < reinterpret_cast<std::uintptr_t>(&_end);
+// Of the program's static variables.
+std::uintptr_t in_static(std::uintptr_t address) {
+  return address - reinterpret_cast<std::uintptr_t>(&__data_start);
 }
+std::uintptr_t static_bytes() { return in_static(reinterpret_cast<std::uintptr_t>(&_end)); }
 
-Place& place_at(std::uintptr_t address) {
-  const std::uintptr_t offset = in_dynamic_shared(address);
-  return offset < kShared ? dynamic_shared_places[offset / kPlaceBytes]
-                          : static_places[address / kPlaceBytes];
+// Null where no memory is that threads of a block share.
+Place* place_at(std::uintptr_t address) {
+  Place* place = nullptr;
+  if (const std::uintptr_t dynamic = in_dynamic_shared(address); dynamic < kShared) {
+    place = &dynamic_shared_places[dynamic / kPlaceBytes];
+  } else if (const std::uintptr_t fixed = in_static(address); fixed < static_bytes()) {
+    place = &static_places[fixed / kPlaceBytes];
+  } else {
+    return nullptr;
+  }
+  if (place->block != current_block) {
+    place->block = current_block;
+    place->written = {};
+    place->read.clear();
+    place->most_read = kFewReaders;
+  }
+  return place;
 }
 
 bool is_before(const Step& step, const Clock& now) {
@@ -63,6 +78,19 @@ void tell(const Step& before, bool wrote, const Step& now, bool writes, std::uin
   report = text;
 }
 
+// Leaves of each thread the last reading. Those before `now` need not be remembered: who comes after it comes
+// after them.
+void forget(std::vector<Step>& read, const Clock& now) {
+  static std::vector<std::uint32_t> last;
+  last.assign(now.size(), 0);
+  for (const Step& reader : read) last[reader.thread] = std::max(last[reader.thread], reader.time);
+  std::erase_if(read, [&](const Step& reader) {
+    if (is_before(reader, now) || reader.time < last[reader.thread]) return true;
+    last[reader.thread] = reader.time + 1;  // of several at the same time, one
+    return false;
+  });
+}
+
 void look_at(Place& place, std::uintptr_t address, const Step& now, bool writes) {
   const Clock& clock = clocks[now.thread];
   if (!is_before(place.written, clock)) tell(place.written, true, now, writes, address);
@@ -74,10 +102,12 @@ void look_at(Place& place, std::uintptr_t address, const Step& now, bool writes)
     place.written = now;
     return;
   }
-  // Readers before this one need not be remembered: who comes after this one comes after them.
   if (!place.read.empty() && place.read.back().thread == now.thread && place.read.back().time == now.time)
     return;
-  std::erase_if(place.read, [&](const Step& reader) { return is_before(reader, clock); });
+  if (place.read.size() >= place.most_read) {
+    forget(place.read, clock);
+    place.most_read = std::max(kFewReaders, 2 * place.read.size());
+  }
   place.read.push_back(now);
 }
 
@@ -91,8 +121,9 @@ void join(Clock& into, const Clock& from) {
 void start_block(int threads) {
   clocks.assign(threads, Clock(threads, 0));
   for (int i = 0; i < threads; ++i) clocks[i][i] = 1;
-  static_places.clear();
-  dynamic_shared_places.assign(kShared / kPlaceBytes, Place{});
+  static_places.resize(static_bytes() / kPlaceBytes + 1);
+  dynamic_shared_places.resize(kShared / kPlaceBytes);
+  current_block += 1;
 }
 
 void release(int thread, Clock& clock) {
@@ -105,11 +136,13 @@ void acquire(int thread, const Clock& clock) { join(clocks[thread], clock); }
 
 void access(const void* where, std::size_t bytes, bool writes, const void* code) {
   const int thread = thread_index();
-  const auto address = reinterpret_cast<std::uintptr_t>(where);
-  if (thread < 0 || !(in_dynamic_shared(address) < kShared || is_static(address))) return;
+  if (thread < 0) return;
   const Step now{thread, clocks[thread][thread], code};
+  const auto address = reinterpret_cast<std::uintptr_t>(where);
   for (std::uintptr_t at = address & ~(kPlaceBytes - 1); at < address + bytes; at += kPlaceBytes) {
-    look_at(place_at(at), at, now, writes);
+    Place* const place = place_at(at);
+    if (place == nullptr) return;
+    look_at(*place, at, now, writes);
   }
 }
 
