@@ -60,10 +60,10 @@ export function splittable(plan: Plan): void {
   plan.run.optimizer.lr = 2e-2;
 }
 
-/** Shares `windows` sequences a step out over the ranks. */
-export function laidOut(plan: Plan, parallel: Parallel, windows: number): void {
+/** Shares `windows` sequences a step out over the ranks, `microBatch` at a time. */
+export function laidOut(plan: Plan, parallel: Parallel, windows: number, microBatch = 1): void {
   plan.run.parallel = parallel;
-  plan.run.microBatch = 1;
-  plan.run.accumulation = windows / parallel.data;
+  plan.run.microBatch = microBatch;
+  plan.run.accumulation = windows / parallel.data / microBatch;
   plan.run.globalBatchTokens = windows * plan.run.sequence;
 }
