@@ -1,6 +1,6 @@
 // `npm test`: sets up, then every check and every test; the last line is the totals. Goes on after a failure, so
 // that one run shows everything that is wrong. `npm test -- --grep PATTERN` passes on to Mocha.
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { constants, setPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,7 +11,12 @@ import { installWorkbench } from './workbench/install.mjs';
 
 const BROWSERS = ['chromium', 'chromium-browser', 'google-chrome'];
 
-const TESTS = 'test/**/*.test.ts';
+/** Tests that only compute, for minutes. They run at the lowest priority beside WAITING. */
+const COMPUTING = ['test/native/cuda.test.ts', 'test/native/doctest.test.ts'];
+/** Tests that mostly wait, for servers and schedulers, or that go by the processor's time. */
+const WAITING = ['test/extension/**/*.test.ts', 'test/language/**/*.test.ts'];
+/** The others look at the clock: nothing runs beside them. */
+const TIMED = ['test/**/*.test.ts', ...[...COMPUTING, ...WAITING].flatMap((files) => ['--ignore', files])];
 
 const REMOTE_PACKAGES = ['openssh-server', 'rsync', 'slurmctld', 'slurmd', 'slurm-client', 'munge'];
 
@@ -56,55 +61,65 @@ function check(name, [command, args], totals) {
   }
 }
 
-/** Starts the build of the native tests at the lowest priority; resolves with what went wrong, if anything. */
-function buildTests() {
-  const [command, args] = nativeBuild({ tests: true });
-  const child = spawn(command, args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
+/**
+ * Runs a program and resolves with its exit code; in the background at the lowest priority, and with what it printed.
+ */
+function launch(command, args, { background = false, env = process.env } = {}) {
+  const stdio = background ? ['ignore', 'pipe', 'pipe'] : 'inherit';
+  const child = spawn(command, args, { cwd: ROOT, stdio, env });
   // At once, before it starts others: they inherit it.
-  if (child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_LOW);
+  if (background && child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_LOW);
   let output = '';
   for (const stream of [child.stdout, child.stderr])
-    stream.setEncoding('utf8').on('data', (text) => (output += text));
+    stream?.setEncoding('utf8').on('data', (text) => (output += text));
   return new Promise((resolve) => {
-    child.once('error', ({ message }) => resolve(message));
-    child.once('close', (status) => resolve(status === 0 ? '' : output));
+    child.once('error', ({ message }) => resolve({ status: null, output: message }));
+    child.once('close', (status) => resolve({ status, output }));
   });
 }
 
-function mocha(args, totals) {
-  console.log('\n== tests');
+/** Runs Mocha and adds to the totals; resolves with what it printed in the background. */
+async function mocha(files, args, totals, { background = false } = {}) {
   const directory = mkdtempSync(join(tmpdir(), 'striped-test-'));
   const file = join(directory, 'totals.json');
   try {
     const reporter = join(ROOT, 'scripts', 'support', 'counting-reporter.cjs');
-    const { status } = spawnSync(process.execPath, [bin('mocha'), '--reporter', reporter, TESTS, ...args], {
-      cwd: ROOT,
-      stdio: 'inherit',
-      env: { ...process.env, STRIPED_TEST_TOTALS: file },
-    });
+    const words = [bin('mocha'), '--reporter', reporter, ...files, ...args];
+    const env = { ...process.env, STRIPED_TEST_TOTALS: file };
+    const { status, output } = await launch(process.execPath, words, { background, env });
     const counted = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : { failed: 1 };
     for (const [kind, count] of Object.entries(counted)) totals[kind] += count;
     // Mocha can fail without a failed test, for instance when a file does not load.
     if (status !== 0 && !counted.failed) totals.failed++;
+    return output;
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
+}
+
+/** Builds the native tests and runs those that only compute; resolves with what they printed. */
+async function compute(args, totals) {
+  const { status, output } = await launch(...nativeBuild({ tests: true }), { background: true });
+  if (status === 0) return mocha(COMPUTING, args, totals, { background: true });
+  totals.failed++;
+  return `the native tests cannot be built:\n${output}`;
 }
 
 await script(async () => {
   const totals = { passed: 0, failed: 0, skipped: 0 };
   try {
     await setup();
-    const built = buildTests();
+    const args = process.argv.slice(2);
+    const computed = compute(args, totals);
     await prepareEndToEnd(totals);
     prepareRemote(totals);
     for (const [name, command] of Object.entries(CHECKS)) check(name, command, totals);
-    const fault = await built;
-    if (fault) {
-      console.error(`the native tests cannot be built:\n${fault}`);
-      totals.failed++;
-    }
-    mocha(process.argv.slice(2), totals);
+    console.log('\n== tests that mostly wait');
+    await mocha(WAITING, args, totals);
+    console.log('\n== tests that only compute, run beside those');
+    console.log(await computed);
+    console.log('\n== tests that look at the clock');
+    await mocha(TIMED, args, totals);
   } catch (error) {
     console.error(`error: ${error.message}`);
     totals.failed++;

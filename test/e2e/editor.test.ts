@@ -10,6 +10,7 @@ const LAYOUT = 'genome.striped';
 /** One window, one story: each step goes on from where the one before left it. */
 describe('the editor, in a real workbench', function () {
   this.timeout(120_000);
+  this.retries(1); // other programs' servers; what is tried again is told at the end
   this.bail(true);
   let workbench: Workbench;
   let source: string;
@@ -207,6 +208,7 @@ describe('the editor, in a real workbench', function () {
 
 describe('the editor, in a workspace that is not trusted', function () {
   this.timeout(120_000);
+  this.retries(1); // other programs' servers; what is tried again is told at the end
   let workbench: Workbench;
 
   before(async function () {

@@ -30,6 +30,7 @@ const WAIT_MS = 45_000;
 /** One window, one story, on a real sshd and a real Slurm. */
 describe('runs elsewhere, from the editor', function () {
   this.timeout(120_000);
+  this.retries(1); // other programs' servers; what is tried again is told at the end
   this.bail(true);
   let root: string;
   let sshd: Sshd;

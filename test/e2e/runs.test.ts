@@ -15,6 +15,7 @@ const LONG = 1_000_000;
 /** One window, one story, as in `editor.test.ts`: many runs, a long one, and one that is killed. */
 describe('runs, in a real workbench', function () {
   this.timeout(120_000);
+  this.retries(1); // other programs' servers; what is tried again is told at the end
   this.bail(true);
   let workbench: Workbench;
 

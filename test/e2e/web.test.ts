@@ -10,6 +10,7 @@ const LAYOUT = 'context-extension.striped';
 /** The extension in the worker that VS Code for the Web runs extensions in: no Node, no disk, files by the editor. */
 describe('the editor in a browser without a machine', function () {
   this.timeout(120_000);
+  this.retries(1); // other programs' servers; what is tried again is told at the end
   this.bail(true);
   let workbench: Workbench;
   let source: string;

@@ -21,6 +21,7 @@ const WAIT_MS = 60_000;
 /** One story: two runs near their time limit wait for Slurm to see it on one node while the other one fails. */
 describe('runs on a Slurm cluster, when things go wrong', function () {
   this.timeout(200_000);
+  this.retries(1); // other programs' servers; what is tried again is told at the end
   let desk: Desk;
   let slurm: Slurm;
   let watch: { dispose(): void };

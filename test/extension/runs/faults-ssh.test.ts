@@ -41,6 +41,7 @@ const TRAIN = ['train', 'small.striped', '--on', 'box', '--backend', 'cpu', '--t
 
 describe('runs over ssh, when things go wrong', function () {
   this.timeout(180_000);
+  this.retries(1); // other programs' servers; what is tried again is told at the end
   let desk: Desk;
   let sshd: Sshd;
 

@@ -38,6 +38,7 @@ const WAIT_MS = 40_000;
 
 describe('runs on a Slurm cluster', function () {
   this.timeout(180_000);
+  this.retries(1); // other programs' servers; what is tried again is told at the end
   let desk: Desk;
   let slurm: Slurm;
 

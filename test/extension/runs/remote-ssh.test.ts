@@ -45,6 +45,7 @@ const WAIT_MS = 30_000;
 
 describe('runs over ssh', function () {
   this.timeout(180_000);
+  this.retries(1); // other programs' servers; what is tried again is told at the end
   let desk: Desk;
   let sshd: Sshd;
 
