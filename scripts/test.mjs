@@ -12,7 +12,9 @@ import { installWorkbench } from './workbench/install.mjs';
 const BROWSERS = ['chromium', 'chromium-browser', 'google-chrome'];
 
 /** Tests that only compute, for minutes. They run at the lowest priority beside WAITING. */
-const COMPUTING = ['test/native/cuda.test.ts', 'test/native/doctest.test.ts'];
+const COMPUTING = ['context', 'cuda', 'doctest', 'layout-spread', 'parallel'].map(
+  (subject) => `test/native/${subject}.test.ts`,
+);
 /** Tests that mostly wait, for servers and schedulers, or that go by the processor's time. */
 const WAITING = ['test/extension/**/*.test.ts', 'test/language/**/*.test.ts'];
 /** The others look at the clock: nothing runs beside them. */

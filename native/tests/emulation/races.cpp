@@ -16,19 +16,24 @@ struct Step {
   std::uint32_t time = 0;
   const void* code = nullptr;
 };
-struct Place {
-  std::uint64_t block = 0;  // what is remembered of an earlier block is void
+struct History {
   Step written;
   std::vector<Step> read;
   std::size_t most_read = 0;  // so many, and they are gone through
 };
+// Its halves have one history until one of them is accessed alone.
+struct Word {
+  std::uint64_t block = 0;  // what is remembered of an earlier block is void
+  bool split = false;
+  History halves[2];
+};
 
-constexpr std::uintptr_t kPlaceBytes = 2;
+constexpr std::uintptr_t kHalf = 2, kWord = 2 * kHalf;  // bytes
 constexpr std::size_t kFewReaders = 16;
 
 std::uint64_t current_block = 0;
 std::vector<Clock> clocks;  // by thread
-std::vector<Place> static_places, dynamic_shared_places;
+std::vector<Word> static_words, dynamic_shared_words;
 std::string report;
 
 std::uintptr_t in_dynamic_shared(std::uintptr_t address) {
@@ -41,22 +46,23 @@ std::uintptr_t in_static(std::uintptr_t address) {
 std::uintptr_t static_bytes() { return in_static(reinterpret_cast<std::uintptr_t>(&_end)); }
 
 // Null where no memory is that threads of a block share.
-Place* place_at(std::uintptr_t address) {
-  Place* place = nullptr;
+Word* word_at(std::uintptr_t address) {
+  Word* word = nullptr;
   if (const std::uintptr_t dynamic = in_dynamic_shared(address); dynamic < kShared) {
-    place = &dynamic_shared_places[dynamic / kPlaceBytes];
+    word = &dynamic_shared_words[dynamic / kWord];
   } else if (const std::uintptr_t fixed = in_static(address); fixed < static_bytes()) {
-    place = &static_places[fixed / kPlaceBytes];
+    word = &static_words[fixed / kWord];
   } else {
     return nullptr;
   }
-  if (place->block != current_block) {
-    place->block = current_block;
-    place->written = {};
-    place->read.clear();
-    place->most_read = kFewReaders;
+  if (word->block != current_block) {
+    word->block = current_block;
+    word->split = false;
+    word->halves[0].written = {};
+    word->halves[0].read.clear();
+    word->halves[0].most_read = kFewReaders;
   }
-  return place;
+  return word;
 }
 
 bool is_before(const Step& step, const Clock& now) {
@@ -91,24 +97,25 @@ void forget(std::vector<Step>& read, const Clock& now) {
   });
 }
 
-void look_at(Place& place, std::uintptr_t address, const Step& now, bool writes) {
+void look_at(History& history, std::uintptr_t address, const Step& now, bool writes) {
   const Clock& clock = clocks[now.thread];
-  if (!is_before(place.written, clock)) tell(place.written, true, now, writes, address);
+  if (!is_before(history.written, clock)) tell(history.written, true, now, writes, address);
   if (writes) {
-    for (const Step& reader : place.read) {
+    for (const Step& reader : history.read) {
       if (!is_before(reader, clock)) tell(reader, false, now, true, address);
     }
-    place.read.clear();
-    place.written = now;
+    history.read.clear();
+    history.written = now;
     return;
   }
-  if (!place.read.empty() && place.read.back().thread == now.thread && place.read.back().time == now.time)
+  if (!history.read.empty() && history.read.back().thread == now.thread &&
+      history.read.back().time == now.time)
     return;
-  if (place.read.size() >= place.most_read) {
-    forget(place.read, clock);
-    place.most_read = std::max(kFewReaders, 2 * place.read.size());
+  if (history.read.size() >= history.most_read) {
+    forget(history.read, clock);
+    history.most_read = std::max(kFewReaders, 2 * history.read.size());
   }
-  place.read.push_back(now);
+  history.read.push_back(now);
 }
 
 void join(Clock& into, const Clock& from) {
@@ -121,8 +128,8 @@ void join(Clock& into, const Clock& from) {
 void start_block(int threads) {
   clocks.assign(threads, Clock(threads, 0));
   for (int i = 0; i < threads; ++i) clocks[i][i] = 1;
-  static_places.resize(static_bytes() / kPlaceBytes + 1);
-  dynamic_shared_places.resize(kShared / kPlaceBytes);
+  static_words.resize(static_bytes() / kWord + 1);
+  dynamic_shared_words.resize(kShared / kWord);
   current_block += 1;
 }
 
@@ -138,11 +145,17 @@ void access(const void* where, std::size_t bytes, bool writes, const void* code)
   const int thread = thread_index();
   if (thread < 0) return;
   const Step now{thread, clocks[thread][thread], code};
-  const auto address = reinterpret_cast<std::uintptr_t>(where);
-  for (std::uintptr_t at = address & ~(kPlaceBytes - 1); at < address + bytes; at += kPlaceBytes) {
-    Place* const place = place_at(at);
-    if (place == nullptr) return;
-    look_at(*place, at, now, writes);
+  const auto address = reinterpret_cast<std::uintptr_t>(where), end = address + bytes;
+  for (std::uintptr_t at = address & ~(kWord - 1); at < end; at += kWord) {
+    Word* const word = word_at(at);
+    if (word == nullptr) return;
+    const bool first = address<at + kHalf, second = end> at + kHalf;
+    if (!word->split && !(first && second)) {
+      word->split = true;
+      word->halves[1] = word->halves[0];
+    }
+    if (first) look_at(word->halves[0], at, now, writes);
+    if (second && word->split) look_at(word->halves[1], at + kHalf, now, writes);
   }
 }
 

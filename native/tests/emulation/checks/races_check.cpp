@@ -94,10 +94,39 @@ std::function<void(int*)> copy(bool waits) {
   };
 }
 
+void check_sizes() {
+  const auto halves = [](int* shared) { return reinterpret_cast<short*>(shared); };
+  expect(false, "each its half of a word", [=](int* shared) { halves(shared)[thread()] = 1; });
+  expect(true, "a half, then the word", [=](int* shared) {
+    if (thread() == 0) halves(shared)[1] = 1;
+    if (thread() == 1) shared[0] = 1;
+  });
+  expect(true, "a word, then its second half", [=](int* shared) {
+    if (thread() == 0) shared[0] = 1;
+    if (thread() == 1) halves(shared)[1] = 1;
+  });
+}
+
+// All read a value again and again, then one writes it.
+std::function<void(int*)> many_readers(bool waits) {
+  return [=](int* shared) {
+    static volatile int read[kThreads];
+    for (int i = 0; i < 10; ++i) {
+      read[thread()] = *static_cast<volatile int*>(shared);
+      __syncwarp();
+    }
+    if (waits) __syncthreads();
+    if (thread() == 40) shared[0] = 1;
+  };
+}
+
 }  // namespace
 
 int main() {
   check_barriers();
+  check_sizes();
+  expect(false, "many readers waited for", many_readers(true));
+  expect(true, "many readers not waited for", many_readers(false));
   expect(false, "consumers wait for producers", produce(false));
   expect(true, "producers do not wait for consumers", produce(true));
   expect(false, "a copy waited for", copy(true));
