@@ -6,15 +6,13 @@ import { constants, setPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setup } from './setup.mjs';
 import { ensureDebianPackages, isDebian, nativeBuild } from './support/native.mjs';
-import { onPath, ROOT, run, script } from './support/process.mjs';
+import { onPath, ROOT, script } from './support/process.mjs';
 import { installWorkbench } from './workbench/install.mjs';
 
 const BROWSERS = ['chromium', 'chromium-browser', 'google-chrome'];
 
 /** Tests that only compute, for minutes. They run at the lowest priority beside WAITING. */
-const COMPUTING = ['context', 'cuda', 'doctest', 'layout-spread', 'parallel'].map(
-  (subject) => `test/native/${subject}.test.ts`,
-);
+const COMPUTING = ['cuda', 'doctest', 'layout-spread'].map((subject) => `test/native/${subject}.test.ts`);
 /** Tests that mostly wait, for servers and schedulers, or that go by the processor's time. */
 const WAITING = ['test/extension/**/*.test.ts', 'test/language/**/*.test.ts'];
 /** The others look at the clock: nothing runs beside them. */
@@ -48,17 +46,6 @@ function prepareRemote(totals) {
     if (isDebian()) ensureDebianPackages(REMOTE_PACKAGES);
   } catch (error) {
     console.error(`the tests of runs elsewhere cannot be prepared: ${error.message}`);
-    totals.failed++;
-  }
-}
-
-function check(name, [command, args], totals) {
-  console.log(`\n== ${name}`);
-  try {
-    run(command, args);
-    totals.passed++;
-  } catch (error) {
-    console.error(error.message);
     totals.failed++;
   }
 }
@@ -99,6 +86,17 @@ async function mocha(files, args, totals, { background = false } = {}) {
   }
 }
 
+/** Runs the checks that are one verdict each, in the background; resolves with what they printed. */
+async function check(totals) {
+  let printed = '';
+  for (const [name, command] of Object.entries(CHECKS)) {
+    const { status, output } = await launch(...command, { background: true });
+    totals[status === 0 ? 'passed' : 'failed']++;
+    printed += `\n== ${name}${status === 0 ? '' : ' failed'}\n${output}`;
+  }
+  return printed;
+}
+
 /** Builds the native tests and runs those that only compute; resolves with what they printed. */
 async function compute(args, totals) {
   const { status, output } = await launch(...nativeBuild({ tests: true }), { background: true });
@@ -115,9 +113,10 @@ await script(async () => {
     const computed = compute(args, totals);
     await prepareEndToEnd(totals);
     prepareRemote(totals);
-    for (const [name, command] of Object.entries(CHECKS)) check(name, command, totals);
+    const checked = check(totals);
     console.log('\n== tests that mostly wait');
     await mocha(WAITING, args, totals);
+    console.log(await checked);
     console.log('\n== tests that only compute, run beside those');
     console.log(await computed);
     console.log('\n== tests that look at the clock');

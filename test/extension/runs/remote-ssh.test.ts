@@ -155,7 +155,8 @@ describe('runs over ssh', function () {
     const status = await waitForEnd(directory, WAIT_MS);
     assert.equal(status?.state, 'stopped', status?.exitReason);
     const checkpoint = eventsOf(directory).findLast(({ type }) => type === 'checkpoint');
-    assert.equal(checkpoint?.step, status.step);
+    // Heard before the first step, there is nothing to keep.
+    assert.equal(checkpoint?.step ?? 0, status.step);
   });
 
   it('two that resume at once: one does, the other is told', async () => {
