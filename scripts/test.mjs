@@ -13,9 +13,9 @@ const BROWSERS = ['chromium', 'chromium-browser', 'google-chrome'];
 
 /** Tests that only compute, for minutes. They run at the lowest priority beside WAITING. */
 const COMPUTING = ['cuda', 'doctest', 'layout-spread'].map((subject) => `test/native/${subject}.test.ts`);
-/** Tests that mostly wait, for servers and schedulers, or that go by the processor's time. */
-const WAITING = ['test/extension/**/*.test.ts', 'test/language/**/*.test.ts'];
-/** The others look at the clock: nothing runs beside them. */
+/** Tests that mostly wait, for programs, servers and schedulers. */
+const WAITING = ['test/extension/**/*.test.ts'];
+/** The others look at a clock, be it the processor's: nothing runs beside them. */
 const TIMED = ['test/**/*.test.ts', ...[...COMPUTING, ...WAITING].flatMap((files) => ['--ignore', files])];
 
 const REMOTE_PACKAGES = ['openssh-server', 'rsync', 'slurmctld', 'slurmd', 'slurm-client', 'munge'];
