@@ -156,6 +156,14 @@ describe('the preview page, in a browser', function () {
     await inspector.getByRole('button', { name: 'Remove' }).click();
     const edit = { action: 'remove', range: moved.blocks[3]!.range };
     assert.deepEqual(await harness.lastSent(), { type: 'edit', version: 4, edit });
+    // A text that means the same closes no menu.
+    await tell({ ...preview(), preview: moved, version: 5 } as DiagramUpdate);
+    await inspector.locator('[aria-label="Insert after"]').click();
+    await inspector.locator('[aria-label="Insert after"] vscode-option[aria-label=LI]').waitFor();
+    await tell({ ...preview(), preview: moved, version: 6 } as DiagramUpdate);
+    await inspector.locator('[aria-label="Insert after"] vscode-option[aria-label=LI]').click();
+    const insert = { action: 'insert', range: moved.blocks[3]!.range, operator: 'LI', where: 'after' };
+    assert.deepEqual(await harness.lastSent(), { type: 'edit', version: 6, edit: insert });
     await page.keyboard.press('Escape');
     await inspector.waitFor({ state: 'hidden' });
     assert.deepEqual(harness.complaints, []);

@@ -23,7 +23,9 @@ export interface InspectorActions {
 
 /** What the chosen block or repeat is and costs, and what can be done to it. */
 export class Inspector {
-  private shownId: string | null = null;
+  private item: SVGElement | null = null;
+  /** All that went into what is shown. */
+  private shown = '';
 
   constructor(
     private readonly panel: HTMLElement,
@@ -32,7 +34,8 @@ export class Inspector {
 
   show(item: SVGElement, model: PreviewModel): void {
     const range = parseRange(item.dataset.range);
-    this.shownId = item.dataset.id ?? null;
+    this.item = item;
+    this.shown = contents(item, model);
     const block = model.blocks[Number(item.dataset.index ?? NaN)];
     const title = item.getAttribute('aria-label') ?? '';
     const close = button({
@@ -61,14 +64,19 @@ export class Inspector {
 
   /** After a redraw: the same node as it is now, or nothing when it is gone. */
   refresh(picture: HTMLElement, modelOf: (id: string) => PreviewModel | null): void {
-    const id = this.shownId;
-    if (id === null) return;
+    const id = this.item?.dataset.id;
+    if (id === undefined) return;
     const item = picture.querySelector<SVGElement>(`[role=treeitem][data-id="${CSS.escape(id)}"]`);
     const model = modelOf(id);
     const controls = () => [...this.panel.querySelectorAll<HTMLElement>('.inspector-actions > *')];
     const focused = controls().findIndex((control) => control.contains(document.activeElement));
-    // Made anew even while it has the focus: an edit must not go by the ranges of an older text.
     if (item && model) {
+      if (contents(item, model) === this.shown) {
+        // A menu that is open stays open.
+        this.item = item;
+        return;
+      }
+      // Made anew even while it has the focus: an edit must not go by the ranges of an older text.
       this.show(item, model);
       controls()[focused]?.focus();
     } else this.close();
@@ -78,15 +86,26 @@ export class Inspector {
     if (this.panel.hidden) return;
     const hadFocus = this.panel.contains(document.activeElement);
     this.panel.hidden = true;
-    this.shownId = null;
+    this.item = null;
     if (hadFocus) this.actions.closed();
+  }
+
+  /** What a control shows now is only asked for: the next redraw makes them anew. */
+  private edit(edit: DiagramEdit): void {
+    this.shown = '';
+    this.actions.edit(edit);
+  }
+
+  /** The picture may have been redrawn since the controls were made. */
+  private onItem(action: (now: SVGElement) => void): void {
+    if (this.item) action(this.item);
   }
 
   /** What is written in another file is changed there. */
   private elsewhere(item: SVGElement, model: PreviewModel): HTMLElement {
     const [name] = (model.otherFiles[Number(item.dataset.file)] ?? '').split('/').slice(-1);
     const label = t('Written in {0}', decodeURIComponent(name ?? ''));
-    return button({ label, onPress: () => this.actions.reveal(item) }).element;
+    return button({ label, onPress: () => this.onItem((now) => this.actions.reveal(now)) }).element;
   }
 
   private settings(range: SourceRange, model: PreviewModel): HTMLElement {
@@ -100,24 +119,24 @@ export class Inspector {
       t('Repeat'),
       Number(item.dataset.count ?? 1),
       { min: 1, max: MOST_REPEATS },
-      (count) => this.actions.edit({ action: 'repeat', range, count, ...(unit && { unit }) }),
+      (count) => this.edit({ action: 'repeat', range, count, ...(unit && { unit }) }),
     );
     const isRepeat = item.dataset.count !== undefined;
     const moves = [
-      press(t('Move up'), () => this.actions.move(item, -1)),
-      press(t('Move down'), () => this.actions.move(item, 1)),
+      press(t('Move up'), () => this.onItem((now) => this.actions.move(now, -1))),
+      press(t('Move down'), () => this.onItem((now) => this.actions.move(now, 1))),
     ];
     if (!block) return [...(isRepeat ? [repeat] : []), ...moves];
     const operator = chooser(
       t('Operator'),
-      (choice) => this.actions.edit({ action: 'operator', range, operator: choice as EditOperator }),
+      (choice) => this.edit({ action: 'operator', range, operator: choice as EditOperator }),
       'above',
     );
     operator.setChoices([...EDIT_OPERATORS], block.operator);
     const insert = (where: 'before' | 'after', name: string) => {
       const what = chooser(
         name,
-        (choice) => this.actions.edit({ action: 'insert', range, operator: choice as EditOperator, where }),
+        (choice) => this.edit({ action: 'insert', range, operator: choice as EditOperator, where }),
         'above',
       );
       const prompt = `${name} …`;
@@ -130,9 +149,13 @@ export class Inspector {
       insert('after', t('Insert after')),
       repeat,
       ...moves,
-      press(t('Remove'), () => this.actions.edit({ action: 'remove', range })),
+      press(t('Remove'), () => this.edit({ action: 'remove', range })),
     ];
   }
+}
+
+function contents(item: SVGElement, model: PreviewModel): string {
+  return JSON.stringify([item.dataset, item.getAttribute('aria-label'), model]);
 }
 
 function blockTitle(item: SVGElement, block: PreviewBlock): string {
