@@ -149,13 +149,14 @@ void access(const void* where, std::size_t bytes, bool writes, const void* code)
   for (std::uintptr_t at = address & ~(kWord - 1); at < end; at += kWord) {
     Word* const word = word_at(at);
     if (word == nullptr) return;
-    const bool first = address<at + kHalf, second = end> at + kHalf;
+    const std::uintptr_t middle = at + kHalf;
+    const bool first = address < middle, second = middle < end;
     if (!word->split && !(first && second)) {
       word->split = true;
       word->halves[1] = word->halves[0];
     }
     if (first) look_at(word->halves[0], at, now, writes);
-    if (second && word->split) look_at(word->halves[1], at + kHalf, now, writes);
+    if (second && word->split) look_at(word->halves[1], middle, now, writes);
   }
 }
 
