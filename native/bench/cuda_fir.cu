@@ -1,5 +1,6 @@
 // Hyena-SE and Hyena-MR on the GPU: checked against a plain double-precision form, then timed against the
-// byte floor. Built by CMake as bench_cuda_fir; argument `time-only` leaves the check out.
+// byte floor. Built by CMake as bench_cuda_fir; argument `time-only` leaves the check out, `time-only TAPS
+// LENGTH` times one shape, as for a profiler.
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
@@ -234,6 +235,19 @@ double measure_copy() {
          median_ms([&] { cudaMemcpyAsync(b.data, a.data, bytes, cudaMemcpyDeviceToDevice); }, 20) / 1e6;
 }
 
+void time_shape(int taps, std::int64_t length, double copy) {
+  Problem p({taps > 17 ? HyenaKind::medium_regularised : HyenaKind::short_explicit, 1, length, 4096, 256, 3,
+             taps, 0, taps > 17});
+  const int repeats = length > 50000 ? 15 : 40;
+  const double f = median_ms([&] { p.forward(); }, repeats), b = median_ms([&] { p.backward(); }, repeats);
+  const double floor = 2.0 * length * 4096 / copy / 1e6;
+  std::printf(
+      "taps %-3d L %-6lld forward %.3f ms (%.2fx) backward %.3f ms (%.2fx) both %.3f ms (%.2fx of the "
+      "floor %.3f)\n",
+      taps, (long long)length, f, f / (4 * floor), b, b / (7 * floor), f + b, (f + b) / (11 * floor),
+      11 * floor);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -249,20 +263,12 @@ int main(int argc, char** argv) {
   std::printf("%d wrong\n", failures);
   const double copy = measure_copy();  // GB/s, read + write
   std::printf("copy %.3f TB/s\n", copy / 1e3);
+  if (argc > 3) {
+    time_shape(std::atoi(argv[2]), std::atoll(argv[3]), copy);
+    return failures != 0;
+  }
   for (int taps : {7, 128, 256}) {
-    for (std::int64_t length : {2048, 8192, 32768, 131072}) {
-      Problem p({taps > 17 ? HyenaKind::medium_regularised : HyenaKind::short_explicit, 1, length, 4096, 256,
-                 3, taps, 0, taps > 17});
-      const int repeats = length > 50000 ? 15 : 40;
-      const double f = median_ms([&] { p.forward(); }, repeats),
-                   b = median_ms([&] { p.backward(); }, repeats);
-      const double floor = 2.0 * length * 4096 / copy / 1e6;
-      std::printf(
-          "taps %-3d L %-6lld forward %.3f ms (%.2fx) backward %.3f ms (%.2fx) both %.3f ms (%.2fx of the "
-          "floor %.3f)\n",
-          taps, (long long)length, f, f / (4 * floor), b, b / (7 * floor), f + b, (f + b) / (11 * floor),
-          11 * floor);
-    }
+    for (std::int64_t length : {2048, 8192, 32768, 131072}) time_shape(taps, length, copy);
   }
   return failures != 0;
 }

@@ -109,7 +109,7 @@ Passes passes_of(Form form, const HyenaShape& s, const HyenaWeights& w, const Hy
   }
   if (form == Form::direct) {
     return {cuda::direct_workspace(s, type), 0,
-            [=](void*, void*) { cuda::direct_forward(s, w, type, {}, s.length, z, y, nullptr); },
+            [=](void*, void* work) { cuda::direct_forward(s, w, type, {}, s.length, z, y, work, nullptr); },
             [=](void*, void* work) { cuda::direct_backward(s, w, type, z, dy, dz, d, work, nullptr); }};
   }
   return {cuda::hyena_workspace(s, type, plans), cuda::hyena_kept(s, type),

@@ -89,8 +89,6 @@ describe('runs elsewhere, from the editor', function () {
       setup: `export SLURM_CONF='${slurm.config}'`,
     },
   });
-  const pick = (text: RegExp): Promise<void> =>
-    workbench.page.locator('.quick-input-list .monaco-list-row', { hasText: text }).first().click();
   const dialog = () => workbench.page.locator('.monaco-dialog-box');
   const press = (name: string) => dialog().getByRole('button', { name, exact: true }).click();
   const row = (text: RegExp): Locator =>
@@ -106,15 +104,12 @@ describe('runs elsewhere, from the editor', function () {
   const runs = () => findRunDirectories(workbench.folder);
 
   async function launchOn(target: RegExp, data: RegExp): Promise<void> {
-    await workbench.codeLens('Run').click();
-    await pick(target);
-    await pick(data);
+    await workbench.choose(() => workbench.codeLens('Run').click(), target, data);
   }
 
   it('adds a host of the ssh configuration as a target, and checks it', async () => {
-    await workbench.command('Striped: Add Target');
-    await pick(/^striped-test-host/);
-    await pick(/Train on It/);
+    const add = () => workbench.command('Striped: Add Target');
+    await workbench.choose(add, /^striped-test-host/, /Train on It/);
     const input = workbench.page.locator('.quick-input-widget:visible input.input');
     await eventually('a name is proposed', async () => (await input.inputValue()) === sshd.host);
     await input.fill('added');
@@ -201,10 +196,9 @@ describe('runs elsewhere, from the editor', function () {
 
   it('finds a run over there that this machine has forgotten', async () => {
     const forgotten = run;
-    rmSync(run, { recursive: true });
+    rmSync(run, { recursive: true, force: true });
     await row(/on box/).waitFor({ state: 'detached', timeout: WAIT_MS });
-    await workbench.command('Striped: Find Runs');
-    await pick(/^box/);
+    await workbench.choose(() => workbench.command('Striped: Find Runs'), /^box/);
     await workbench.page.locator('.notification-toast', { hasText: 'Found on box: demo-' }).waitFor();
     await row(/failed \d+\/\d+ · on box/).waitFor({ timeout: WAIT_MS });
     [run] = (await runs()) as [string];

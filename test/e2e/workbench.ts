@@ -14,6 +14,8 @@ const WAIT_MS = 30_000;
 /** Within which a quick input opens, and lists what fits a text. */
 const ASKED_MS = 1_000;
 const LISTED_MS = 5_000;
+/** Within which a list of choices shows a row; what it lists may be asked of another machine first. */
+const CHOICE_MS = 15_000;
 
 interface ServeOptions {
   home: string;
@@ -174,6 +176,27 @@ export class Workbench {
     const row = this.page.locator('.quick-input-list .monaco-list-row.focused', { hasText: title });
     await this.ask('F1', `>${title}`, row);
     await this.page.keyboard.press('Enter');
+  }
+
+  /**
+   * Opens a list of choices and clicks a row of it, then one of each list that follows. What takes the focus meanwhile
+   * closes a list, so it is opened anew until its rows were clicked.
+   */
+  async choose(open: () => Promise<void>, ...rows: RegExp[]): Promise<void> {
+    const list = this.page.locator('.quick-input-list .monaco-list-row');
+    const clickAll = async () => {
+      await open();
+      for (const text of rows) await list.filter({ hasText: text }).first().click({ timeout: CHOICE_MS });
+    };
+    await eventually(
+      `a choice of ${rows.join(', ')}`,
+      () =>
+        clickAll().then(
+          () => true,
+          () => false,
+        ),
+      3 * WAIT_MS,
+    );
   }
 
   /** The document of the webview that holds an element, however many webviews are open. */
