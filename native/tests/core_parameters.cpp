@@ -88,6 +88,31 @@ TEST_CASE("initial values have the scales that are promised") {
   CHECK(striped::initial_values(dense, 7, 1, threads) != striped::initial_values(dense, 8, 1, threads));
 }
 
+TEST_CASE("values made for measuring fill each part of a large matrix") {
+  fixture::json text = fixture::plan();
+  text["model"]["vocab"] = 65'000;  // 520,000 values, more than are made
+  const striped::Plan plan = striped::parse_plan(text);
+  for (const int zero : {1, 3}) {
+    for (const int index : {0, 1}) {
+      CAPTURE(zero);
+      CAPTURE(index);
+      const striped::ParameterTable table(plan.model, 0.02, {}, 2);
+      const auto backend = striped::make_cpu_backend("fp32", 1);
+      striped::ParameterStore store(table, *backend, striped::ParameterStore::Keep::optimizer,
+                                    {zero, {index, 2}});
+      store.initialise_roughly(3, 13);
+      const std::vector<double> own =
+          store.own_values(table.find("embedding.weight"), striped::Stored::weight);
+      const auto given =
+          static_cast<double>(std::count_if(own.begin(), own.end(), [](double v) { return v != 0; }));
+      double energy = 0;
+      for (const double value : own) energy += value * value / given;
+      CHECK(given / static_cast<double>(own.size()) == doctest::Approx(0.5).epsilon(0.01));
+      CHECK(std::sqrt(energy) == doctest::Approx(0.02).epsilon(0.03));
+    }
+  }
+}
+
 TEST_CASE("buffers in the arena that live at the same time never overlap") {
   striped::Arena arena;
   for (std::uint64_t i = 0; i < 200; ++i) {

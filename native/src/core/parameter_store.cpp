@@ -248,20 +248,25 @@ void ParameterStore::initialise_roughly(std::uint64_t seed, std::int64_t sequenc
   for (const Parameter& each : table_.parameters()) {
     Parameter start = each;
     if (each.init == InitialValue::normal && each.count() > kStretch) start.shape = {kStretch};
-    set_master(start, initial_values(start, seed, sequence, threads), threads);
-    repeat(masters_of(each.kind), each, start.count());
-    if (each.kind == ParameterClass::dense && compute_.exists()) repeat(compute_, each, start.count());
+    const std::vector<double> values = initial_values(start, seed, sequence, threads);
+    repeat(masters_of(each.kind), each, values, threads);
+    if (each.kind == ParameterClass::dense && compute_.exists()) repeat(compute_, each, values, threads);
   }
   derive_log_poles();
 }
 
-void ParameterStore::repeat(const Flat& flat, const Parameter& parameter, std::int64_t made) const {
-  for (std::int64_t filled = made; filled < parameter.count();) {
-    const std::int64_t more = std::min(filled, parameter.count() - filled);
-    backend_.copy(flat.at(parameter.offset + filled), flat.at(parameter.offset),
-                  static_cast<std::size_t>(more) * flat.element());
-    filled += more;
-  }
+void ParameterStore::repeat(const Flat& flat, const Parameter& parameter, const std::vector<double>& values,
+                            ThreadPool& threads) const {
+  const bool whole = values.size() == static_cast<std::size_t>(parameter.count());
+  visit(flat, parameter, false, [&](std::size_t first, std::size_t count, void* place) {
+    std::size_t filled = std::min(count, values.size());
+    upload(backend_, place, values.data() + (whole ? first : 0), filled, flat.element(), threads);
+    while (filled < count) {
+      const std::size_t more = std::min(filled, count - filled);
+      backend_.copy(static_cast<std::byte*>(place) + filled * flat.element(), place, more * flat.element());
+      filled += more;
+    }
+  });
 }
 
 const Flat& ParameterStore::array(ParameterClass kind, Stored what) const {
@@ -319,7 +324,8 @@ void ParameterStore::make_pieces() {
                : static_cast<const std::byte*>(before) + static_cast<std::size_t>(count) * element == next;
   };
   for (const ParameterRange& range : table_.ranges()) {
-    const Piece next{range.count / sharing_.part.count,
+    const Piece next{range.unit,
+                     range.count / sharing_.part.count,
                      gradients_.own(range),
                      masters_of(range.kind).own(range),
                      moment1_.own(range),
@@ -354,13 +360,21 @@ void ParameterStore::measure(double* squared_norm) {
 }
 
 void ParameterStore::apply(const AdamWSettings& settings, const OptimizerStep* step,
-                           const double* squared_norm) {
+                           const double* squared_norm, const std::function<void(int)>& updated) {
   AdamWSettings undecayed = settings;
   undecayed.weight_decay = 0;
-  for (const Piece& piece : pieces_)
+  const auto apply_to = [&](const Piece& piece) {
     backend_.adamw(piece.count, piece.decayed ? settings : undecayed, step, squared_norm, piece.gradient,
                    piece.master, piece.moment1, piece.moment2, piece.compute);
+  };
+  for (const Piece& piece : pieces_)
+    if (!piece.decayed) apply_to(piece);
   derive_log_poles();
+  for (int unit = 0; unit < table_.units(); ++unit) {
+    for (const Piece& piece : pieces_)
+      if (piece.decayed && piece.unit == unit) apply_to(piece);
+    updated(unit);
+  }
 }
 
 void ParameterStore::update(const AdamWSettings& settings, const OptimizerStep* step, double* squared_norm) {

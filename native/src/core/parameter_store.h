@@ -49,7 +49,7 @@ class ParameterStore {
 
   void initialise(std::uint64_t seed, std::int64_t sequence);
   // The same spread of values in a fraction of the time, for measuring: large matrices repeat their first
-  // values. Only where this rank holds everything.
+  // values, or the first ones of this rank's part.
   void initialise_roughly(std::uint64_t seed, std::int64_t sequence);
   // Values of this rank's part of a parameter; those that belong to another replica are 0. Weights are as
   // files have them (log_poles, not p).
@@ -67,10 +67,12 @@ class ParameterStore {
   // Zeroes what accumulates over a step.
   void zero_gradients();
   // One AdamW step over this rank's parts, in two halves: *squared_norm += Σ g² (each value of a parameter
-  // that all tensor ranks hold is counted by the first of them), then the update by the norm of all. `step`
-  // and `squared_norm` lie on the device.
+  // that all tensor ranks hold is counted by the first of them), then the update by the norm of all, unit by
+  // unit: `updated` is called behind each. `step` and `squared_norm` lie on the device.
   void measure(double* squared_norm);
-  void apply(const AdamWSettings& settings, const OptimizerStep* step, const double* squared_norm);
+  void apply(
+      const AdamWSettings& settings, const OptimizerStep* step, const double* squared_norm,
+      const std::function<void(int unit)>& updated = [](int) {});
   // Both, where this rank is the only one.
   void update(const AdamWSettings& settings, const OptimizerStep* step, double* squared_norm);
 
@@ -114,8 +116,10 @@ class ParameterStore {
     std::map<std::int64_t, std::size_t> within_;  // byte within its unit, by the range's offset
     std::size_t first_ = 0, other_ = 0;           // bytes of unit 0, and of the largest other one
   };
-  // Neighbouring own parts that the optimiser treats alike.
+  // Neighbouring own parts that the optimiser treats alike, from `unit` on; within that unit where weights
+  // are whole and updated in parts.
   struct Piece {
+    int unit;
     std::int64_t count;
     void *gradient, *master, *moment1, *moment2, *compute;
     bool decayed, counted;
@@ -134,8 +138,10 @@ class ParameterStore {
   void write(const Flat& flat, const Parameter& parameter, const std::vector<double>& values,
              ThreadPool& threads) const;
   void set_master(const Parameter& parameter, const std::vector<double>& part, ThreadPool& threads);
-  // Repeats the first `made` elements of a parameter until all are filled.
-  void repeat(const Flat& flat, const Parameter& parameter, std::int64_t made) const;
+  // Writes the values, which may be fewer than the parameter has: then they are repeated until all are
+  // filled.
+  void repeat(const Flat& flat, const Parameter& parameter, const std::vector<double>& values,
+              ThreadPool& threads) const;
   void chain_log_poles();
   void derive_log_poles();
 

@@ -82,8 +82,8 @@ void TrainingStep::update() {
   store_.measure(squared_norm);
   exchange_.sum_norm(squared_norm);
   store_.apply(adamw_settings(plan_.optimizer), static_cast<const OptimizerStep*>(settings_.at()),
-               squared_norm);
-  exchange_.share_weights();
+               squared_norm, [&](int unit) { exchange_.share_weights(unit); });
+  exchange_.finish_weights();
 }
 
 template <typename Work>

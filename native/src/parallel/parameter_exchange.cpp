@@ -82,11 +82,14 @@ void ParameterExchange::sum_norm(double* squared_norm) {
   if (parts.size() > 1) parts.all_reduce(squared_norm, 1, DType::f64);
 }
 
-void ParameterExchange::share_weights() {
+void ParameterExchange::share_weights(int unit) {
+  const int zero = store_.sharing().zero;
+  if (zero == 1 || zero == 2) ranks_.replicas->aside([&] { gather(unit); });
+}
+
+void ParameterExchange::finish_weights() {
   if (store_.sharing().zero == 0) return;
-  if (store_.sharing().zero < 3) {
-    for (int unit = 0; unit < store_.table().units(); ++unit) gather(unit);
-  }
+  ranks_.replicas->join(ranks_.replicas->mark());
   for (int& resident : resident_) resident = kNobody;
 }
 

@@ -30,8 +30,10 @@ class ParameterExchange final : public Residence {
   void finish_gradients();
   // From what ParameterStore::measure() found here to the square of the global norm.
   void sum_norm(double* squared_norm);
-  // Behind the optimiser's step: every rank has the new weights, or knows that its copies are old.
-  void share_weights();
+  // Behind the optimiser's step on a unit: its new weights begin to reach every rank.
+  void share_weights(int unit);
+  // Behind the step: every rank has the new weights, or knows that its copies are old.
+  void finish_weights();
 
  private:
   static constexpr int kNobody = -1;
