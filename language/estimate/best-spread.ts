@@ -46,7 +46,8 @@ function partsOf(on: Device, plan: Plan, blocks: Counted, strategy: string): Par
       if (work.kind !== 'gemm') add(kernelName(on, work, 'backward'), count, costOf(on, work));
     }
     const alone = { ...plan, model: { ...plan.model, blocks: [block] } };
-    for (const item of communicationOf(on, alone, shard, { forward: 0, backward: 0 }).perMicroBatch) {
+    for (const item of communicationOf(on, alone, shard, { forward: 0, backward: 0, optimizer: 0 })
+      .perMicroBatch) {
       if (item.name.startsWith('context')) add(`traffic ${strategy}`, count, item);
     }
   }

@@ -1,7 +1,7 @@
 import type { Plan } from '../plan/plan.js';
 import { contextItem } from './context-traffic.js';
 import type { CostItem } from './estimate.js';
-import { dataItem, parameterItem } from './data-traffic.js';
+import { dataItem, parameterItem, type StepTimes } from './data-traffic.js';
 import { allReduceSeconds, linkSpanning, trafficItem, type Group, type Link } from './links.js';
 import { replicasOf } from './memory.js';
 import type { Device } from './roofline.js';
@@ -34,19 +34,13 @@ function tensorItem(device: Device, plan: Plan, shard: Shard, link: Link): CostI
 }
 
 /** What a micro-batch waits for the slowest device. */
-function waitItem(device: Device, computation: PassTimes): CostItem | undefined {
+function waitItem(device: Device, computation: StepTimes): CostItem | undefined {
   const { deviceSpread } = device.profile;
   if (!deviceSpread) return undefined;
   const [forward, backward] = [computation.forward, computation.backward].map(
     (each) => each * deviceSpread.value,
   );
   return trafficItem('slowest device', 'wait', 0, forward!, backward!);
-}
-
-/** Seconds that one micro-batch computes. */
-export interface PassTimes {
-  forward: number;
-  backward: number;
 }
 
 export interface Communication {
@@ -68,7 +62,7 @@ export function communicationOf(
   device: Device,
   plan: Plan,
   shard: Shard,
-  computation: PassTimes,
+  computation: StepTimes,
 ): Communication {
   const { tensor, context } = plan.run.parallel;
   const perMicroBatch: CostItem[] = [];
@@ -99,9 +93,7 @@ export function communicationOf(
     );
   }
   if (replicas.ranks > 1) {
-    over('data', replicas, (gather) =>
-      perStep.push(dataItem(device, plan, shard, gather, computation.backward)),
-    );
+    over('data', replicas, (gather) => perStep.push(dataItem(device, plan, shard, gather, computation)));
   }
   const wait = tensor * replicas.ranks > 1 ? waitItem(device, computation) : undefined;
   return { perMicroBatch, perStep, waits: wait ? [wait] : [], links, missingLinks };

@@ -5,6 +5,13 @@ import { parametersByUnit, replicasOf } from './memory.js';
 import type { Device } from './roofline.js';
 import type { Shard } from './shard.js';
 
+/** Seconds that a device computes: passes of a micro-batch, and the optimiser once a step. */
+export interface StepTimes {
+  forward: number;
+  backward: number;
+  optimizer: number;
+}
+
 /** Seconds of traffic that its step takes longer for, and those that cost it nothing. */
 interface Divided {
   exposed: number;
@@ -24,13 +31,19 @@ function divided({ engine }: Device, seconds: number, atEnd: number, computation
   return { exposed: seconds - hidden, hidden };
 }
 
-/** Gradients summed over data and context ranks, behind the backward pass, and new parameters gathered. */
+/** New parameters: gathered unit by unit beside the optimiser, or behind it by a program that is known not to do that. */
+function gatherOf(device: Device, seconds: number, atEnd: number, optimizerSeconds: number): Divided {
+  if (device.engine.gradientOverlap) return { exposed: seconds, hidden: 0 };
+  return divided(device, seconds, atEnd, optimizerSeconds);
+}
+
+/** Gradients summed over data and context ranks, beside the backward pass, and new parameters gathered. */
 export function dataItem(
   device: Device,
   plan: Plan,
   { tensor }: Shard,
   link: Link,
-  backwardSeconds: number,
+  computation: StepTimes,
 ): CostItem {
   const { zero } = plan.run.parallel;
   const ranks = replicasOf(plan.run.parallel);
@@ -38,15 +51,26 @@ export function dataItem(
   const gradients = all * 4;
   const whole = zero === 0;
   const seconds = (whole ? allReduceSeconds : gatherSeconds)(link, ranks, gradients);
-  const sum = divided(device, seconds, atEnd / all, backwardSeconds);
+  const sum = divided(device, seconds, atEnd / all, computation.backward);
   // Shared-out gradients are summed with every micro-batch; ZeRO 3 gathers parameters there, not here.
   const sums = zero >= 2 ? plan.run.accumulation : 1;
   const gathered =
     whole || zero === 3 ? 0 : all * (device.engine.gatheredValueBytes?.value ?? device.valueBytes);
-  const exposed = sums * sum.exposed + (gathered > 0 ? gatherSeconds(link, ranks, gathered) : 0);
+  const gather =
+    gathered > 0
+      ? gatherOf(device, gatherSeconds(link, ranks, gathered), atEnd / all, computation.optimizer)
+      : { exposed: 0, hidden: 0 };
+  const exposed = sums * sum.exposed + gather.exposed;
   const kind = whole ? 'all-reduce' : 'reduce-scatter + all-gather';
   const bytes = sums * gradients * (whole ? 2 : 1) + gathered;
-  const traffic = trafficItem(`data (${link.kind})`, kind, bytes, 0, exposed, sums * sum.hidden);
+  const traffic = trafficItem(
+    `data (${link.kind})`,
+    kind,
+    bytes,
+    0,
+    exposed,
+    sums * sum.hidden + gather.hidden,
+  );
   return { ...traffic, oncePerStep: true };
 }
 

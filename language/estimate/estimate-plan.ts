@@ -164,6 +164,7 @@ function stepCost(on: Device, plan: Plan, stack = stackCost(on, plan)): StepCost
   const network = communicationOf(on, plan, shardOf(plan), {
     forward: stack.forwardMs / 1e3,
     backward: stack.backwardMs / 1e3,
+    optimizer: milliseconds(optimizer) / 1e3,
   });
   const perMicroBatch = [...network.perMicroBatch, ...network.waits];
   const micro = stack.forwardMs + stack.backwardMs + milliseconds(perMicroBatch);

@@ -155,7 +155,7 @@ function resolveParallel(settings: SettingReads, devices: number | undefined): P
     context,
     data,
     sequence: flagOf(settings, 'sequence') ?? false,
-    zero: (numberOf(settings, 'zero') ?? (data > 1 ? 1 : 0)) as PlanParallel['zero'],
+    zero: (numberOf(settings, 'zero') ?? (data * context > 1 ? 1 : 0)) as PlanParallel['zero'],
   };
 }
 

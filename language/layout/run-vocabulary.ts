@@ -251,7 +251,7 @@ export const PARALLEL_SETTINGS: SettingSpec[] = [
     'zero',
     'ZeRO stage: 1 shards the optimiser state, 2 also gradients, 3 also parameters.',
     whole(0, 3, { examples: ZERO_STAGES }),
-    '1 with several replicas, else 0',
+    '1 with several data or context ranks, else 0',
   ),
   RECOMPUTE_SETTING,
 ];

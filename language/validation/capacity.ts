@@ -70,15 +70,16 @@ function waysOut(layout: RunLayout, plan: Plan, profile: HardwareProfile): WayOu
       { parallel: { ...parallel, zero: stage } },
       parallelFix(layout, 'zero', stage),
     ]);
-  if (parallel.data > 1 && parallel.zero < 1) zero(1);
+  const replicas = parallel.data * parallel.context;
+  if (replicas > 1 && parallel.zero < 1) zero(1);
   if (run.recompute === 'none')
     changes.push(['recompute blocks', { recompute: 'blocks' }, recomputeFix(layout)]);
   if (run.microBatch > 1) {
     const written = layout.settings.get('micro-batch')?.node;
     changes.push(['micro-batch 1', { microBatch: 1 }, revalued(written, 'micro-batch', 1)]);
   }
-  if (parallel.data > 1 && parallel.zero < 2) zero(2);
-  if (parallel.data > 1 && parallel.zero < 3) zero(3);
+  if (replicas > 1 && parallel.zero < 2) zero(2);
+  if (replicas > 1 && parallel.zero < 3) zero(3);
   for (let tensor = parallel.tensor * 2; tensor <= (run.cluster?.gpusPerNode ?? 1); tensor *= 2) {
     const data = Math.max(1, Math.floor((parallel.data * parallel.tensor) / tensor));
     // Replicas that are counted by hand would have to change as well.

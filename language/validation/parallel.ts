@@ -127,11 +127,11 @@ function largestWithin(devices: number, most: number): number {
   return ranks;
 }
 
-/** ZeRO shares out what the replicas all have. */
+/** ZeRO shares out what data and context ranks all have. */
 function checkZero({ parallelSettings, plan: { parallel } }: RunLayout): Finding[] {
   const written = parallelSettings.get('zero')?.node;
-  if (!written || parallel.zero === 0 || parallel.data > 1) return [];
-  const message = `ZeRO ${parallel.zero} shares out the state of several replicas; with data ${parallel.data} it changes nothing.`;
+  if (!written || parallel.zero === 0 || parallel.data * parallel.context > 1) return [];
+  const message = `ZeRO ${parallel.zero} shares out what data and context ranks all hold; with one of each it changes nothing.`;
   const fixes = removed(written, 'Remove it');
   return [{ severity: 'warning', code: 'striped/parallel', message, node: written, fixes }];
 }

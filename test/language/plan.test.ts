@@ -82,6 +82,16 @@ describe('plans', () => {
     assert.deepEqual([tokens.accumulation, tokens.globalBatchTokens], [32, 65536]);
   });
 
+  it('share out the optimiser over data and context ranks, unless they say otherwise', async () => {
+    const pair = 'cluster c { node gpu h200-sxm x 2 }';
+    const zeroOf = async (parallel: string) =>
+      (await runOf(`on c sequence 8K parallel { ${parallel} }`, pair)).parallel.zero;
+    assert.equal(await zeroOf('context 2'), 1);
+    assert.equal(await zeroOf('data 2'), 1);
+    assert.equal(await zeroOf('tensor 2'), 0);
+    assert.equal(await zeroOf('context 2 zero 0'), 0);
+  });
+
   it('fill the cluster with replicas', async () => {
     const cluster =
       'cluster c { node gpu h200-sxm x 8 nodes 4 link nvlink4, infiniband(400) via slurm(partition: "gpu", time: 60) }';

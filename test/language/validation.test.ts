@@ -655,6 +655,14 @@ describe('checks', () => {
     assert.deepEqual(await codes(odd), await codes(text));
   });
 
+  it('has ZeRO share out over data and context ranks, not over tensor ranks', async () => {
+    const zero = (degree: string) =>
+      codes(`cluster c { node gpu h100-sxm x 2 } ${run(`on c parallel { ${degree} zero 1 }`)}`);
+    assert.deepEqual(await zero('context 2'), []);
+    assert.deepEqual(await zero('data 2'), []);
+    assert.deepEqual(await zero('tensor 2'), ['warning striped/parallel']);
+  });
+
   it('says tensor parallel over nodes is slow', async () => {
     const text = `cluster c { node gpu h100-sxm x 2 nodes 4 } ${run('on c parallel { tensor 4 }')}`;
     assert.match((await only(text, 'striped/nodes')).message, /over nodes of 2 devices.*nvlink/);

@@ -67,9 +67,10 @@ __global__ __launch_bounds__(kWarps * 32, backward_blocks(Window)) void backward
   }
   __syncthreads();
 
-  TapFragments<Window> taps;
+  typename L::Taps taps;
   const std::int64_t group = (column + warp * kTile) / a.group_size;
-  taps.load(a.filter + group * a.taps, a.decay == nullptr ? nullptr : a.decay + group * a.taps, a.taps, lane);
+  taps.load({a.filter + group * a.taps, a.decay == nullptr ? nullptr : a.decay + group * a.taps, a.taps},
+            lane, shared + L::taps + warp * L::Taps::kBytes);
   PairFeaturizer fq, fk, fv;
   fq.load(a.featurizer, channel);
   fk.load(a.featurizer, a.width + channel);
@@ -87,7 +88,8 @@ __global__ __launch_bounds__(kWarps * 32, backward_blocks(Window)) void backward
 
   // `steady`: every part of the stage is inside the strip, so that its code has no branches to keep the two
   // convolutions and the filter gradient from overlapping.
-  constexpr int together = Window > 1 ? kStageTiles : 1;  // tiles, as registers allow
+  constexpr int together =
+      Window > 1 && Window <= kWindowInRegisters ? kStageTiles : 1;  // tiles, as registers allow
   const auto visit = [&]<bool steady>(int stage) {
     const int row = base_row(stage);
     const int late_row = row + L::delay * kStageRows;
@@ -177,6 +179,7 @@ __global__ __launch_bounds__(kWarps * 32, backward_blocks(Window)) void backward
 #pragma unroll
       for (int back = 0; back <= Window + together - 1; ++back) {
         std::uint32_t u[4], u_rows[4];
+        const Toeplitz newest = taps.at(min(back, Window));
         if (late) {
           const int index = late_tiles + first + together - 1 - back;
           const int slot = (stage - index / kStageTiles + L::held) % L::held;
@@ -196,11 +199,11 @@ __global__ __launch_bounds__(kWarps * 32, backward_blocks(Window)) void backward
                 c_sum[tile][r / 2][r % 2 * 2 + 1] = skip[r % 2] * gated.y;
               }
             }
-            taps.convolve(c_sum[tile], u, j);
+            (tile == together - 1 ? newest : taps.at(j)).convolve(c_sum[tile], u);
             g_rows[tile].accumulate(product[j], u_rows);
           }
           if (back <= Window && has_query && has_key)
-            taps.convolve(du[tile], gradients[first + tile + back], back);
+            newest.convolve(du[tile], gradients[first + tile + back]);
         }
       }
 

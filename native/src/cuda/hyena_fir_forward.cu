@@ -60,9 +60,10 @@ __global__ __launch_bounds__(kWarps * 32, forward_blocks(Window)) void forward_k
   }
   __syncthreads();
 
-  TapFragments<Window> taps;
+  TapsInRegisters<Window> taps;
   const std::int64_t group = (column + warp * kTile) / a.group_size;
-  taps.load(a.filter + group * a.taps, a.decay == nullptr ? nullptr : a.decay + group * a.taps, a.taps, lane);
+  taps.load({a.filter + group * a.taps, a.decay == nullptr ? nullptr : a.decay + group * a.taps, a.taps},
+            lane);
   Featurizer fq, fk, fv;
   fq.load(a.featurizer, channel);
   fk.load(a.featurizer, a.width + channel);
@@ -104,7 +105,7 @@ __global__ __launch_bounds__(kWarps * 32, forward_blocks(Window)) void forward_k
         sum[r / 2][c * 2 + 1] = skip[c] * gated.y;
       }
 #pragma unroll
-      for (int j = 0; j <= Window; ++j) taps.convolve(sum, history[Window + tile - j], j);
+      for (int j = 0; j <= Window; ++j) taps.at(j).convolve(sum, history[Window + tile - j]);
 
       load(0, pair, before);
       std::uint32_t y[4];

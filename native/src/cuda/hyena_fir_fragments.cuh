@@ -21,41 +21,77 @@ constexpr int kWarps = 4;      // a block
 constexpr int kChannels = 64;  // a block: one 128-byte row of bf16
 constexpr int kRowBytes = 128;
 constexpr int kHalo = 2;  // featurizer taps - 1
+// Tiles that a filter reaches back for its fragments to stay in the registers of the backward pass.
+constexpr int kWindowInRegisters = 8;
 
 struct Lane {
   int index, g, q;
   __device__ Lane() : index(threadIdx.x % 32), g(index / 4), q(index % 4) {}
 };
 
-// Toeplitz fragments of one filter. With F_i = (h[8i + g - 2q], h[8i + g - 2q - 1]), zero outside the filter,
-// T_j is (F_2j, F_2j-1) for output times 0-7 and (F_2j+1, F_2j) for 8-15. The instruction wants aligned
-// register pairs, so each F is kept twice rather than moved into place for every product.
-template <int Window>
-struct TapFragments {
-  std::uint32_t early[Window + 1][2], late[Window + 1][2];
+// Fragments of a filter. With F_i = (h[8i + g - 2q], h[8i + g - 2q - 1]), zero outside the filter, T_j is
+// (F_2j, F_2j-1) for output times 0-7 and (F_2j+1, F_2j) for 8-15.
+struct Filter {
+  const float *h, *decay;  // decay: null, or what h is multiplied by
+  int taps;
 
-  __device__ void load(const float* filter, const float* decay, int taps, const Lane& lane) {
-    const auto fragment = [&](int i) {
-      const auto tap = [&](int t) {
-        if (t < 0 || t >= taps) return 0.0f;
-        return decay == nullptr ? filter[t] : filter[t] * decay[t];
-      };
-      const int t = 8 * i + lane.g - 2 * lane.q;
-      return ptx::opaque(ptx::pack_bf16(tap(t), tap(t - 1)));
+  __device__ std::uint32_t fragment(int i, const Lane& lane) const {
+    const auto tap = [&](int t) {
+      if (t < 0 || t >= taps) return 0.0f;
+      return decay == nullptr ? h[t] : h[t] * decay[t];
     };
+    const int t = 8 * i + lane.g - 2 * lane.q;
+    return ptx::opaque(ptx::pack_bf16(tap(t), tap(t - 1)));
+  }
+};
+
+struct Toeplitz {
+  std::uint32_t late[2], early[2];
+
+  // sum[0], sum[1]: output times 0-7 and 8-15; adds tile · T.
+  __device__ void convolve(float (&sum)[2][4], const std::uint32_t (&tile)[4]) const {
+    ptx::mma_16x8x16(sum[0], tile, early[0], early[1]);
+    ptx::mma_16x8x16(sum[1], tile, late[0], late[1]);
+  }
+};
+
+// T_0 to T_Window in registers. The instruction wants aligned register pairs, so each F is kept twice rather
+// than moved into place for every product.
+template <int Window>
+struct TapsInRegisters {
+  static constexpr int kBytes = 0;
+  Toeplitz fragments[Window + 1];
+
+  __device__ void load(const Filter& filter, const Lane& lane, std::uint32_t /*shared*/ = 0) {
 #pragma unroll
     for (int j = 0; j <= Window; ++j) {
-      early[j][0] = fragment(2 * j);
-      early[j][1] = fragment(2 * j - 1);
-      late[j][0] = fragment(2 * j + 1);
-      late[j][1] = fragment(2 * j);
+      fragments[j] = {{filter.fragment(2 * j + 1, lane), filter.fragment(2 * j, lane)},
+                      {filter.fragment(2 * j, lane), filter.fragment(2 * j - 1, lane)}};
     }
   }
+  __device__ const Toeplitz& at(int j) const { return fragments[j]; }
+};
 
-  // sum[0], sum[1]: output times 0-7 and 8-15; adds tile · T_j.
-  __device__ void convolve(float (&sum)[2][4], const std::uint32_t (&tile)[4], int j) const {
-    ptx::mma_16x8x16(sum[0], tile, early[j][0], early[j][1]);
-    ptx::mma_16x8x16(sum[1], tile, late[j][0], late[j][1]);
+// The same in shared memory, for filters that would take more registers than there are.
+template <int Window>
+struct TapsInSharedMemory {
+  static constexpr int kStride = 32 * sizeof(Toeplitz);
+  static constexpr int kBytes = (Window + 1) * kStride;  // a warp
+  std::uint32_t own;                                     // address of this lane's T_0
+
+  __device__ void load(const Filter& filter, const Lane& lane, std::uint32_t shared) {
+    own = shared + lane.index * sizeof(Toeplitz);
+    for (int j = 0; j <= Window; ++j) {
+      const std::uint32_t both = filter.fragment(2 * j, lane);
+      const std::uint32_t operands[4] = {filter.fragment(2 * j + 1, lane), both, both,
+                                         filter.fragment(2 * j - 1, lane)};
+      ptx::store_shared(own + j * kStride, operands);
+    }
+  }
+  __device__ Toeplitz at(int j) const {
+    std::uint32_t operands[4];
+    ptx::load_shared(operands, own + j * kStride);
+    return {{operands[0], operands[1]}, {operands[2], operands[3]}};
   }
 };
 

@@ -2,6 +2,8 @@
 // of featurizers and filters.
 #pragma once
 
+#include <type_traits>
+
 #include "hyena_fir_fragments.cuh"
 
 namespace striped::cuda::fir {
@@ -17,12 +19,15 @@ struct Layout {
   static constexpr int held = delay + 1;  // stages whose u (shared memory) and g (registers) are alive
   static constexpr int query_slots = delay + 2;
   static constexpr int key_slots = 2;
+  using Taps =
+      std::conditional_t<Window <= kWindowInRegisters, TapsInRegisters<Window>, TapsInSharedMemory<Window>>;
   static constexpr int staging = 0;  // two of dq, dk, dv
   static constexpr int gate = staging + 2 * 3 * kPlainBytes;
   static constexpr int dy = gate + held * kPlainBytes;
   static constexpr int query = dy + query_slots * kPlainBytes;
   static constexpr int key = query + query_slots * kHaloedBytes;  // k then v
-  static constexpr int barriers = key + key_slots * 2 * kHaloedBytes;
+  static constexpr int taps = key + key_slots * 2 * kHaloedBytes;
+  static constexpr int barriers = taps + kWarps * Taps::kBytes;
   static constexpr int bytes = barriers + 2 * 8;
 };
 

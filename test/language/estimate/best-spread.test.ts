@@ -111,7 +111,7 @@ describe('how operators work over context ranks where nobody says', () => {
   it('says what the others would take', () => {
     const { spread, choices } = best(planOf([SE, MR, LI, MHA], 2, 64 * K));
     const texts = spreadTexts(spread, choices);
-    assert.match(texts[0]!, /^MHA all-to-all \(ring: \d+ ms more\)$/);
+    assert.match(texts[0]!, /^MHA all-to-all \(ring: [\d.]+ ms more\)$/);
     assert.match(texts[2]!, /^MR p2p \(fft: [\d.]+ ms more, all-to-all: [\d.]+ ms more\)$/);
     const plan = planOf([SE, MHA], 2, 64 * K);
     plan.run.parallel = { ...plan.run.parallel, spread };
@@ -187,6 +187,6 @@ describe('the work of strategies over context ranks', () => {
   it('has a ring take longer in contiguous order, where the last rank has most to do', () => {
     const ring = (order: PlanSpread['order']) => inner(MHA, { MHA: 'ring', order }).inner;
     assert.ok(ring('contiguous') > 1.3 * ring('zig-zag'));
-    assert.ok(ring('zig-zag') > 1.15 * inner(MHA, { MHA: 'all-to-all' }).inner);
+    assert.ok(ring('zig-zag') > 1.05 * inner(MHA, { MHA: 'all-to-all' }).inner);
   });
 });

@@ -14,10 +14,13 @@ import type { Plan } from '../../../language/plan/plan.js';
 import { spreadOf } from '../../../language/plan/spread.js';
 
 interface Row {
+  /** Which machine of two devices. */
+  machine: number;
   layout: string;
   sequence: number;
   context: number;
   attention: 'all-to-all' | 'ring' | null;
+  zero: 0 | 1;
   stepTimeMs: number;
   /** In which the first rank waited for the other; null of one rank. */
   communicationMs: number | null;
@@ -32,15 +35,15 @@ const { rows, links, smallCalls } = JSON.parse(readFileSync(FILE, 'utf8')) as {
   smallCalls: { bytes: number; microseconds: [least: number, most: number] };
 };
 const WIDTH = 4096;
-const WORST = 0.055;
+const WORST = 0.05;
 /** Of the step: what two devices take longer than one. */
 const GROWTH = 0.02;
 const MEMORY = 0.02;
 
-async function measuredPlan({ layout, sequence, context, attention }: Row): Promise<Plan> {
+async function measuredPlan({ layout, sequence, context, attention, zero }: Row): Promise<Plan> {
   const plan = await planOf({ width: WIDTH, sequence, layout });
   if (context === 1) return plan;
-  const parallel = { ...plan.run.parallel, context };
+  const parallel = { ...plan.run.parallel, context, zero };
   const spread = spreadOf(plan.model.blocks, sequence, parallel, attention ? { MHA: attention } : {});
   plan.run.parallel = { ...parallel, spread };
   const links = [{ kind: 'nvlink4' as const, gbps: null }];
@@ -49,7 +52,12 @@ async function measuredPlan({ layout, sequence, context, attention }: Row): Prom
 }
 
 const estimateOf = async (row: Row) => estimatePlan(await measuredPlan(row), { hardware: 'h200-sxm' });
-const aloneOf = (row: Row) => rows.find(({ layout, context }) => context === 1 && layout === row.layout)!;
+const aloneOf = (row: Row) =>
+  rows.find(
+    ({ machine, layout, context }) => context === 1 && machine === row.machine && layout === row.layout,
+  )!;
+const nameOf = ({ machine, layout, attention, zero }: Row) =>
+  [layout, attention, zero ? `ZeRO ${zero}` : null, `machine ${machine}`].filter(Boolean).join(', ');
 const isMixed = ({ attention }: Row) => attention !== null;
 const pairs = rows.filter(({ context }) => context === 2);
 const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
@@ -62,9 +70,8 @@ function trafficOf({ communication }: Estimate, start: string): { exposed: numbe
 
 describe('the h200-sxm profile against training steps of two of them', () => {
   for (const row of rows) {
-    const { layout, sequence, context, attention } = row;
-    const name = `${layout}, ${sequence} tokens on ${context}${attention ? `, ${attention}` : ''}`;
-    it(`foresees the time within ${100 * WORST}% and memory within ${100 * MEMORY}%: ${name}`, async () => {
+    const name = `${row.sequence} tokens on ${row.context}: ${nameOf(row)}`;
+    it(`foresees the time within ${100 * WORST}% and memory within ${100 * MEMORY}%, ${name}`, async () => {
       const { stepTimeMs, memoryBytes } = await estimateOf(row);
       const time = stepTimeMs / row.stepTimeMs - 1;
       assert.ok(Math.abs(time) <= WORST, `time ${(100 * time).toFixed(1)}%`);
@@ -75,8 +82,7 @@ describe('the h200-sxm profile against training steps of two of them', () => {
   }
 
   for (const row of pairs) {
-    const name = `${row.layout}${row.attention ? `, ${row.attention}` : ''}`;
-    it(`foresees what two take longer than one within ${100 * GROWTH}% of the step: ${name}`, async () => {
+    it(`foresees what two take longer than one within ${100 * GROWTH}% of the step: ${nameOf(row)}`, async () => {
       const alone = aloneOf(row);
       const grown = (await estimateOf(row)).stepTimeMs - (await estimateOf(alone)).stepTimeMs;
       const off = (grown - (row.stepTimeMs - alone.stepTimeMs)) / row.stepTimeMs;
@@ -98,7 +104,7 @@ describe('the h200-sxm profile against training steps of two of them', () => {
     const lost: number[] = [];
     const waited: number[] = [];
     const beside = engineById('striped')!.besideLoss!.value;
-    for (const row of pairs.filter((each) => !isMixed(each))) {
+    for (const row of pairs.filter((each) => !isMixed(each) && each.zero === 0)) {
       const estimate = await estimateOf(row);
       const data = trafficOf(estimate, 'data');
       const covered = data.hidden / (1 - beside);
