@@ -1,4 +1,4 @@
-import type { Plan, PlanAttention, PlanHyena, PlanMixer } from '../plan/plan.js';
+import type { Plan, PlanAttention, PlanHyena, PlanHyenaMR, PlanHyenaSE, PlanMixer } from '../plan/plan.js';
 import { orderedBackward } from './kernel-ways.js';
 import { hyenaForm } from './hyena-forms.js';
 import { fourierScratch, longFilterMemory } from './long-filter.js';
@@ -8,7 +8,7 @@ import type { Shard } from './shard.js';
 
 /** Scratch of the vendor's matrix library, bytes. */
 const GEMM_SCRATCH = 64 * 2 ** 20;
-/** Parts of a sequence that filter gradients are summed over separately at most, and rows of the shortest. */
+/** Parts of a sequence that filter gradients are summed over separately at most, and rows of a tile, the shortest. */
 const DIRECT = { strips: 32, rows: 128 };
 /** Rows of an MLP that go through at a time where blocks are recomputed. */
 const SLICE_ROWS = 16384;
@@ -101,10 +101,19 @@ function spreadScratch(device: Device, mixer: PlanHyena, shard: Shard): number {
   return values * (2 + (slices > 1 ? 12 : 11) / slices) * device.valueBytes;
 }
 
-/** Inputs and gradients of a convolution on CUDA cores, and partial sums of its filter's gradient: hyena_direct.cu. */
-function directScratch(device: Device, taps: number, { rows, batch, width, tensor }: Shard): number {
-  const strips = Math.min(DIRECT.strips, Math.ceil(rows / batch / DIRECT.rows));
-  return ((2 * rows * device.valueBytes + batch * strips * taps * 4) * width) / tensor;
+/**
+ * Inputs and gradients of a convolution on CUDA cores; then, in fp32, what featurizers reach over the ends of tiles, and
+ * partial sums of the gradients of featurizers, skip and filter: hyena_direct.cu.
+ */
+export function directScratch(
+  device: Pick<Device, 'valueBytes'>,
+  { taps, featurizerTaps, skip }: PlanHyenaSE | PlanHyenaMR,
+  { rows, batch, width, tensor }: Pick<Shard, 'rows' | 'batch' | 'width' | 'tensor'>,
+): number {
+  const tiles = Math.ceil(rows / batch / DIRECT.rows);
+  const ends = tiles * (3 * (featurizerTaps - 1) + 3 * featurizerTaps + (skip ? 1 : 0));
+  const filter = Math.min(DIRECT.strips, tiles) * taps;
+  return ((2 * rows * device.valueBytes + batch * (ends + filter) * 4) * width) / tensor;
 }
 
 /** Scratch of an inner operator; that of SE and MR is a few megabytes at most, but for the longest filters. */
@@ -119,7 +128,7 @@ export function operatorScratch(device: Device, mixer: PlanMixer, shard: Shard):
   if (mixer.operator === 'LI') return longFilterMemory(device, mixer, shard).scratch + spread;
   const form = hyenaForm(device, mixer, shard);
   if (form === 'fourier') return fourierScratch(mixer, shard) + spread;
-  return form === 'direct' ? directScratch(device, mixer.taps, shard) + spread : spread;
+  return form === 'direct' ? directScratch(device, mixer, shard) + spread : spread;
 }
 
 /** The largest FP8 copies: of a weight, of an input, and of a gradient in two layouts. */

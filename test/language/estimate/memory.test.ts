@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { estimatePlan } from '../../../language/estimate/index.js';
-import type { PlanMixer, PlanRun } from '../../../language/plan/plan.js';
+import { directScratch } from '../../../language/estimate/scratch.js';
+import type { PlanHyenaMR, PlanMixer, PlanRun } from '../../../language/plan/plan.js';
 import { LI, makePlan, MHA, MR, SE } from './plans.js';
 
 function memory(run: Partial<PlanRun> = {}, hardware = 'h200-sxm') {
@@ -86,6 +87,24 @@ describe('memory', () => {
     const weight = 4096 * 2 * 11008;
     const copies = weight + 8192 * 11008 + 2 * 8192 * 2 * 11008;
     assert.equal(scratch(SE, { precision: 'fp8' }), copies);
+  });
+
+  it('scratch of filters on CUDA cores is what the engine said to take on an H200', () => {
+    // GiB, width 4096, bf16, as `bench_cuda_modal` prints them.
+    const measured = [
+      [8192, 258, 0.27],
+      [8192, 512, 0.39],
+      [8192, 1024, 0.64],
+      [32768, 258, 0.69],
+      [32768, 512, 0.81],
+      [32768, 1024, 1.06],
+    ] as const;
+    for (const [rows, taps, gibibytes] of measured) {
+      const mixer = { ...MR, taps, skip: true } as PlanHyenaMR;
+      const shard = { rows, batch: 1, width: 4096, tensor: 1 };
+      const bytes = directScratch({ valueBytes: 2 }, mixer, shard);
+      assert.ok(Math.abs(bytes / 2 ** 30 - gibibytes) < 0.006, `${taps} taps of ${rows}: ${bytes}`);
+    }
   });
 
   it('grows with the tokens of a micro-batch, not with accumulation', () => {
