@@ -31,7 +31,7 @@ function divided({ engine }: Device, seconds: number, atEnd: number, computation
   return { exposed: seconds - hidden, hidden };
 }
 
-/** New parameters: gathered unit by unit beside the optimiser, or behind it by a program that is known not to do that. */
+/** New parameters: this engine gathers them unit by unit beside its optimiser, others behind theirs. */
 function gatherOf(device: Device, seconds: number, atEnd: number, optimizerSeconds: number): Divided {
   if (device.engine.gradientOverlap) return { exposed: seconds, hidden: 0 };
   return divided(device, seconds, atEnd, optimizerSeconds);

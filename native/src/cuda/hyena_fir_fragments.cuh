@@ -45,6 +45,7 @@ struct Filter {
   }
 };
 
+// One T_j: what the products for output times 8-15 and 0-7 take.
 struct Toeplitz {
   std::uint32_t late[2], early[2];
 
