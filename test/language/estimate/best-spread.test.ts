@@ -187,6 +187,6 @@ describe('the work of strategies over context ranks', () => {
   it('has a ring take longer in contiguous order, where the last rank has most to do', () => {
     const ring = (order: PlanSpread['order']) => inner(MHA, { MHA: 'ring', order }).inner;
     assert.ok(ring('contiguous') > 1.3 * ring('zig-zag'));
-    assert.ok(ring('zig-zag') > 1.05 * inner(MHA, { MHA: 'all-to-all' }).inner);
+    assert.ok(ring('zig-zag') > 1.08 * inner(MHA, { MHA: 'all-to-all' }).inner);
   });
 });
