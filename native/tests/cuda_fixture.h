@@ -277,6 +277,9 @@ inline Case fir(ElementType type, std::int64_t batch, std::int64_t length, std::
           type,
           decay};
 }
+// An output in bf16 is rounded mode by mode, and of few filters whose modes nearly cancel it is small: of
+// two, three times as small as its terms in one draw of 40, of eight in none of thousands. So cases in bf16
+// have eight filters or more.
 inline Case modal(ElementType type, std::int64_t batch, std::int64_t length, std::int64_t width,
                   std::int64_t size, int order, int featurizer_taps = 3, bool skip = true) {
   return {{HyenaKind::long_implicit, batch, length, width, width / size, featurizer_taps, 0, order, skip},

@@ -121,13 +121,13 @@ void small() {
   run(fir(bf16, 1, 300, 48, 1, 200, 3, true));
   run(fir(ElementType::f32, 1, 130, 40, 8, 12, 8, true));
   run(modal(bf16, 1, 255, 64, 1, 16, 3, false));
-  run(modal(bf16, 2, 700, 64, 32, 5));
+  run(modal(bf16, 2, 200, 256, 32, 5));
   run(modal(bf16, 1, 2600, 64, 1, 16));
-  run(modal(bf16, 1, 2048, 64, 32, 16));
+  run(modal(bf16, 1, 2048, 64, 8, 16));
   run(modal(bf16, 1, 300, 33, 3, 16));
   run(modal(ElementType::f32, 2, 300, 64, 1, 32, 4));
   by_fourier(ElementType::f32);
-  run(sliced(modal(bf16, 1, 300, 64, 32, 40), 100'000));
+  run(sliced(modal(bf16, 1, 300, 64, 8, 40), 100'000));
 }
 
 // What an LI of a filter a channel in bf16 or fp32 takes, as the engine's memory table counts it.

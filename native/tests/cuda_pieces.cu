@@ -251,7 +251,7 @@ void modal_pieces(bool small) {
   run(modal(bf16, 1, 771, 64, 1, 16), 3);
   run(modal(bf16, 2, 66, 96, 3, 20, 3, false), 2);
   run(modal(bf16, 1, 512, 32, 1, 16), 1);
-  run(modal(bf16, 2, 768, 64, 16, 5, 3, false), 3);
+  run(modal(bf16, 2, 768, 64, 8, 5, 3, false), 3);
   run(modal(bf16, 1, 1280, 64, 1, 9), 5);
   run(modal(bf16, 1, 4608, 32, 1, 16), 2);
   if (small) return;
@@ -259,7 +259,7 @@ void modal_pieces(bool small) {
   run(modal(bf16, 1, 2304, 64, 1, 16), 1);
   run(modal(bf16, 2, 7680, 256, 1, 16), 5);
   run(modal(bf16, 1, 4096, 4096, 1, 16), 4);
-  run(modal(bf16, 1, 10240, 96, 32, 11, 3, false), 2);
+  run(modal(bf16, 1, 10240, 256, 32, 11, 3, false), 2);
 }
 
 void tests(const std::string& size) {

@@ -10,39 +10,44 @@ namespace striped::cuda {
 namespace fir {
 namespace {
 
-constexpr int kLargestWindow = 16;  // tiles: 257 taps; from 9 on, the backward pass spills registers
+constexpr int kLargestWindow = 16;  // tiles: 257 taps
 
 int window_of(int taps) { return (taps + 14) / 16; }
 
 struct Sizes {
   std::int64_t strips, filter, featurizer, skip;  // floats of one strip
+  int groups, taps;
+  int parts;  // of a group, 16 channels each
 };
 Sizes partial_sizes(const HyenaShape& shape) {
   const Strips strips = cut_strips(shape, backward_blocks(window_of(shape.taps)));
-  return {shape.batch * strips.per_sequence, shape.width / 16 * shape.taps, 9 * shape.width, shape.width};
+  return {shape.batch * strips.per_sequence,
+          shape.width / 16 * shape.taps,
+          9 * shape.width,
+          shape.width,
+          static_cast<int>(shape.groups),
+          shape.taps,
+          static_cast<int>(shape.width / 16 / shape.groups)};
 }
 
 // Sums the strips' partial gradients in a fixed order and adds them to the gradients.
-__global__ void reduce_kernel(Partials partials, Sizes sizes, std::int64_t groups, int taps,
-                              const float* decay, float* filter, float* featurizer, float* skip) {
-  const std::int64_t i = blockIdx.x * static_cast<std::int64_t>(blockDim.x) + threadIdx.x;
+__global__ void reduce_kernel(Partials partials, Sizes sizes, const float* decay, float* filter,
+                              float* featurizer, float* skip) {
+  const int i = blockIdx.x * blockDim.x + threadIdx.x;
+  const int channel = i - static_cast<int>(sizes.featurizer), tap = channel - static_cast<int>(sizes.skip);
   float sum = 0;
-  if (i < sizes.featurizer) {
+  if (channel < 0) {
     for (std::int64_t s = 0; s < sizes.strips; ++s) sum += partials.featurizer[s * sizes.featurizer + i];
     featurizer[i] += sum;
-  } else if (i < sizes.featurizer + sizes.skip) {
-    const std::int64_t channel = i - sizes.featurizer;
+  } else if (tap < 0) {
     if (skip == nullptr) return;
     for (std::int64_t s = 0; s < sizes.strips; ++s) sum += partials.skip[s * sizes.skip + channel];
     skip[channel] += sum;
-  } else if (i < sizes.featurizer + sizes.skip + groups * taps) {
-    const std::int64_t tap = i - sizes.featurizer - sizes.skip;
-    const std::int64_t group = tap / taps, t = tap % taps;
-    const std::int64_t parts = sizes.filter / taps / groups;
+  } else if (tap < sizes.groups * sizes.taps) {
+    const int group = tap / sizes.taps;
+    const float* first = partials.filter + tap + group * (sizes.parts - 1) * sizes.taps;
     for (std::int64_t s = 0; s < sizes.strips; ++s) {
-      for (std::int64_t p = 0; p < parts; ++p) {
-        sum += partials.filter[s * sizes.filter + (group * parts + p) * taps + t];
-      }
+      for (int p = 0; p < sizes.parts; ++p) sum += first[s * sizes.filter + p * sizes.taps];
     }
     filter[tap] += decay == nullptr ? sum : sum * decay[tap];
   }
@@ -90,9 +95,8 @@ void fir_backward(const HyenaShape& shape, const HyenaWeights& weights, const vo
 
   const std::int64_t outputs = sizes.featurizer + sizes.skip + shape.groups * shape.taps;
   launch<fir::reduce_kernel>(static_cast<unsigned>((outputs + 127) / 128), 128, 0, stream, partials, sizes,
-                             shape.groups, shape.taps, static_cast<const float*>(weights.decay),
-                             static_cast<float*>(gradients.filter), static_cast<float*>(gradients.featurizer),
-                             static_cast<float*>(gradients.skip));
+                             static_cast<const float*>(weights.decay), static_cast<float*>(gradients.filter),
+                             static_cast<float*>(gradients.featurizer), static_cast<float*>(gradients.skip));
 }
 
 }  // namespace striped::cuda

@@ -53,7 +53,7 @@ __global__ __launch_bounds__(kWarps * 32, backward_blocks(Window)) void backward
       ptx::copy_in(shared + L::dy + slot * kPlainBytes, &dy_map, barrier, column, row, batch);
     }
     if (keys) {
-      const std::uint32_t slot = shared + L::key + stage % 2 * 2 * kHaloedBytes;
+      const std::uint32_t slot = shared + L::key + stage % L::key_slots * 2 * kHaloedBytes;
       ptx::copy_in(slot, &z_map, barrier, a.width + column, row - kHalo, batch);
       ptx::copy_in(slot + kHaloedBytes, &z_map, barrier, 2 * a.width + column, row - kHalo, batch);
     }
@@ -65,18 +65,18 @@ __global__ __launch_bounds__(kWarps * 32, backward_blocks(Window)) void backward
     fetch(0);
     if (stages > 1) fetch(1);
   }
-  __syncthreads();
 
   typename L::Taps taps;
   const std::int64_t group = (column + warp * kTile) / a.group_size;
-  taps.load({a.filter + group * a.taps, a.decay == nullptr ? nullptr : a.decay + group * a.taps, a.taps},
-            lane, shared + L::taps + warp * L::Taps::kBytes);
-  PairFeaturizer fq, fk, fv;
-  fq.load(a.featurizer, channel);
-  fk.load(a.featurizer, a.width + channel);
-  fv.load(a.featurizer, 2 * a.width + channel);
+  const Filter filter{a.filter + group * a.taps, a.decay == nullptr ? nullptr : a.decay + group * a.taps,
+                      a.taps};
+  taps.load(TapPairs<Window>(filter, lane, shared + L::staging + warp * TapPairs<Window>::kBytes), lane,
+            shared + L::taps + warp * L::Taps::kBytes);
+  const typename L::Featurizers featurizers(a.featurizer, a.width, channel, warp, lane,
+                                            shared + L::featurizers);
   const float skip[2] = {a.skip == nullptr ? 0.0f : a.skip[channel],
                          a.skip == nullptr ? 0.0f : a.skip[channel + 8]};
+  __syncthreads();  // barriers are there, staging is free again
 
   FeaturizerGradient dfq, dfk, dfv;
   float dskip[2] = {};
@@ -88,8 +88,6 @@ __global__ __launch_bounds__(kWarps * 32, backward_blocks(Window)) void backward
 
   // `steady`: every part of the stage is inside the strip, so that its code has no branches to keep the two
   // convolutions and the filter gradient from overlapping.
-  constexpr int together =
-      Window > 1 && Window <= kWindowInRegisters ? kStageTiles : 1;  // tiles, as registers allow
   const auto visit = [&]<bool steady>(int stage) {
     const int row = base_row(stage);
     const int late_row = row + L::delay * kStageRows;
@@ -98,7 +96,7 @@ __global__ __launch_bounds__(kWarps * 32, backward_blocks(Window)) void backward
     const int late_slot = (stage + L::query_slots - L::delay) % L::query_slots;
 
     const std::uint32_t query = shared + L::query + stage % L::query_slots * kHaloedBytes;
-    const std::uint32_t key = shared + L::key + stage % 2 * 2 * kHaloedBytes;
+    const std::uint32_t key = shared + L::key + stage % L::key_slots * 2 * kHaloedBytes;
     const std::uint32_t late_query = shared + L::query + late_slot * kHaloedBytes;
     const std::uint32_t staging = shared + L::staging + stage % 2 * 3 * kPlainBytes;
     // This lane's rows; "next" are two tokens earlier, which reversed time meets next.
@@ -113,8 +111,6 @@ __global__ __launch_bounds__(kWarps * 32, backward_blocks(Window)) void backward
     const std::uint32_t gate_at = tile_address<true>(shared + L::gate, 0, warp, lane);
     const std::uint32_t gate_ascending = tile_address(shared + L::gate, 0, warp, lane);
     const std::uint32_t gate_rows = FilterProduct::rows_address(shared + L::gate, warp, lane);
-    const std::uint32_t late_query_at = tile_address(late_query, kHalo, warp, lane);
-    const std::uint32_t late_query_before = tile_address(late_query, 0, warp, lane);
     const std::uint32_t late_dy_at = tile_address(shared + L::dy + late_slot * kPlainBytes, 0, warp, lane);
     const std::uint32_t staging_at = tile_address<true>(staging, 0, warp, lane);
     const std::uint32_t staging_ascending = tile_address(staging, 0, warp, lane);
@@ -126,11 +122,12 @@ __global__ __launch_bounds__(kWarps * 32, backward_blocks(Window)) void backward
     }
 
 #pragma unroll
-    for (int first = kStageTiles - together; first >= 0; first -= together) {
-      float du[together][2][4], c_sum[together][2][4];
-      std::uint32_t k[together][4], v[together][4];
+    for (int first = kStageTiles - L::together; first >= 0; first -= L::together) {
+      float du[L::together][2][4], c_sum[L::together][2][4];
+      const PairFeaturizer fq = featurizers.at(0), fk = featurizers.at(1), fv = featurizers.at(2);
+      std::uint32_t k[L::together][4], v[L::together][4];
 #pragma unroll
-      for (int tile = together - 1; tile >= 0; --tile) {
+      for (int tile = L::together - 1; tile >= 0; --tile) {
         const int offset = (first + tile) * kTileBytes;
         std::uint32_t(&g)[4] = gradients[first + tile];
 #pragma unroll
@@ -171,25 +168,25 @@ __global__ __launch_bounds__(kWarps * 32, backward_blocks(Window)) void backward
 
       // Both convolutions and the filter gradient, for all tiles at hand: each tile of u is loaded once.
       constexpr int late_tiles = kStageTiles * L::delay;  // from this stage's base to the late one's
-      FilterProduct::Rows g_rows[together];
+      FilterProduct::Rows g_rows[L::together];
 #pragma unroll
-      for (int tile = together - 1; tile >= 0; --tile) {
+      for (int tile = L::together - 1; tile >= 0; --tile) {
         g_rows[tile].make(gradients[late_tiles + first + tile], later_rows);
       }
 #pragma unroll
-      for (int back = 0; back <= Window + together - 1; ++back) {
+      for (int back = 0; back <= Window + L::together - 1; ++back) {
         std::uint32_t u[4], u_rows[4];
         const Toeplitz newest = taps.at(min(back, Window));
         if (late) {
-          const int index = late_tiles + first + together - 1 - back;
+          const int index = late_tiles + first + L::together - 1 - back;
           const int slot = (stage - index / kStageTiles + L::held) % L::held;
           const std::uint32_t offset = slot * kPlainBytes + index % kStageTiles * kTileBytes;
           ptx::load_matrix_transposed(u, gate_ascending + offset);
           ptx::load_matrix(u_rows, gate_rows + offset);
         }
 #pragma unroll
-        for (int tile = together - 1; tile >= 0; --tile) {
-          const int j = back - (together - 1 - tile);
+        for (int tile = L::together - 1; tile >= 0; --tile) {
+          const int j = back - (L::together - 1 - tile);
           if (j >= 0 && j <= Window && late) {
             if (j == 0) {
 #pragma unroll
@@ -199,7 +196,7 @@ __global__ __launch_bounds__(kWarps * 32, backward_blocks(Window)) void backward
                 c_sum[tile][r / 2][r % 2 * 2 + 1] = skip[r % 2] * gated.y;
               }
             }
-            (tile == together - 1 ? newest : taps.at(j)).convolve(c_sum[tile], u);
+            (tile == L::together - 1 ? newest : taps.at(j)).convolve(c_sum[tile], u);
             g_rows[tile].accumulate(product[j], u_rows);
           }
           if (back <= Window && has_query && has_key)
@@ -207,51 +204,56 @@ __global__ __launch_bounds__(kWarps * 32, backward_blocks(Window)) void backward
         }
       }
 
+      // dz of one operand, and the gradient of its featurizer; gradient_of(tile, d) is that of its features.
+      const auto finish = [&]<bool reversed>(int operand, FeaturizerGradient& gradient, Neighbours& beside,
+                                             std::uint32_t z_at, std::uint32_t dz_at,
+                                             const auto& gradient_of) {
+        const PairFeaturizer featurizer = featurizers.at(operand);
+        FeaturizerGradient::Sums sums;
 #pragma unroll
-      for (int tile = together - 1; tile >= 0; --tile) {
-        const int offset = (first + tile) * kTileBytes;
-        if (has_query && has_key) {
-          std::uint32_t du_pairs[4];
-#pragma unroll
-          for (int r = 0; r < 4; ++r) {
-            du_pairs[r] = ptx::pack_bf16(du[tile][r / 2][r % 2 * 2], du[tile][r / 2][r % 2 * 2 + 1]);
-          }
-          // dz of one operand: `other` is its partner in the gate k' ⊙ v'.
-          const auto finish = [&](const PairFeaturizer& featurizer, FeaturizerGradient& gradient,
-                                  Neighbours& beside, const std::uint32_t(&other)[4], std::uint32_t at,
-                                  std::uint32_t beyond, std::uint32_t to) {
-            std::uint32_t pair[4], next[4], d[4], before[4], dz[4];
-            ptx::load_matrix_transposed(pair, at + offset);
-            ptx::load_matrix_transposed(next, beyond + offset);
-#pragma unroll
-            for (int r = 0; r < 4; ++r) {
-              d[r] = ptx::multiply_bf16(du_pairs[r], other[r]);
-              gradient.add_reversed(r % 2, d[r], pair[r], next[r]);
-            }
-            beside.shift<true>(d, before, lane);
-#pragma unroll
-            for (int r = 0; r < 4; ++r) dz[r] = featurizer.apply(r % 2, d[r], before[r]);
-            ptx::store_matrix_transposed(to + offset, dz);
-          };
-          finish(fk, dfk, beside_dk, v[tile], key_at, key_next, staging_at + kPlainBytes);
-          finish(fv, dfv, beside_dv, k[tile], value_at, value_next, staging_at + 2 * kPlainBytes);
-        }
-        if (late) {
-          std::uint32_t pair[4], before[4], dy[4], d[4], after[4], dz[4];
-          ptx::load_matrix_transposed(pair, late_query_at + offset);
-          ptx::load_matrix_transposed(before, late_query_before + offset);
-          ptx::load_matrix_transposed(dy, late_dy_at + offset);
+        for (int tile = L::together - 1; tile >= 0; --tile) {
+          const int offset = (first + tile) * kTileBytes;
+          std::uint32_t d[4], one[4], two[4], z[4], dz[4];
+          gradient_of(tile, d);
+          ptx::load_matrix_transposed(z, z_at + offset);
+          beside.shift<reversed>(d, two, lane);
 #pragma unroll
           for (int r = 0; r < 4; ++r) {
-            d[r] = ptx::multiply_bf16(
-                dy[r], ptx::pack_bf16(c_sum[tile][r / 2][r % 2 * 2], c_sum[tile][r / 2][r % 2 * 2 + 1]));
-            dfq.add(r % 2, d[r], pair[r], before[r]);
+            one[r] = reversed ? ptx::between_bf16(two[r], d[r]) : ptx::between_bf16(d[r], two[r]);
+            dz[r] = reversed ? featurizer.apply(r % 2, d[r], two[r])
+                             : featurizer.apply_reversed(r % 2, d[r], two[r]);
           }
-          beside_dq.shift<false>(d, after, lane);
-#pragma unroll
-          for (int r = 0; r < 4; ++r) dz[r] = fq.apply_reversed(r % 2, d[r], after[r]);
-          ptx::store_matrix_transposed(staging_ascending + offset, dz);
+          sums.add(d, one, two, z);
+          ptx::store_matrix_transposed(dz_at + offset, dz);
         }
+        gradient.add(sums, lane);
+      };
+      std::uint32_t du_pairs[L::together][4], c_pairs[L::together][4];
+      const std::uint32_t key_columns = tile_address<true, Operand::b>(key, kHalo, warp, lane);
+      const std::uint32_t value_columns =
+          tile_address<true, Operand::b>(key + kHaloedBytes, kHalo, warp, lane);
+      const std::uint32_t late_query_columns = tile_address<false, Operand::b>(late_query, kHalo, warp, lane);
+      if (has_query && has_key) pack_tiles(du_pairs, du);
+      if (late) pack_tiles(c_pairs, c_sum);
+      if (late) {
+        finish.template operator()<false>(
+            0, dfq, beside_dq, late_query_columns, staging_ascending, [&](int tile, std::uint32_t(&d)[4]) {
+              ptx::load_matrix_transposed(d, late_dy_at + (first + tile) * kTileBytes);
+#pragma unroll
+              for (int r = 0; r < 4; ++r) d[r] = ptx::multiply_bf16(d[r], c_pairs[tile][r]);
+            });
+      }
+      if (has_query && has_key) {
+        const auto times =
+            [&](const std::uint32_t(&other)[L::together][4]) {  // the partner in the gate k' ⊙ v'
+              return [&](int tile, std::uint32_t(&d)[4]) {
+#pragma unroll
+                for (int r = 0; r < 4; ++r) d[r] = ptx::multiply_bf16(du_pairs[tile][r], other[tile][r]);
+              };
+            };
+        finish.template operator()<true>(1, dfk, beside_dk, key_columns, staging_at + kPlainBytes, times(v));
+        finish.template operator()<true>(2, dfv, beside_dv, value_columns, staging_at + 2 * kPlainBytes,
+                                         times(k));
       }
     }
     if constexpr (!steady) {
@@ -314,9 +316,10 @@ __global__ __launch_bounds__(kWarps * 32, backward_blocks(Window)) void backward
     sum += __shfl_xor_sync(0xffffffffu, sum, 2);
     if (lane.q == 0) a.partials.skip[strip * a.width + channel + 8 * c] = sum;
   }
-  float* scratch = reinterpret_cast<float*>(raw) + warp * (kTile * kTile + kTile * (Window + 2));
+  auto* const scratch = reinterpret_cast<FilterSums<Window>*>(raw) + warp;
+  static_assert(kWarps * sizeof(*scratch) <= L::barriers);
   const std::int64_t part = strip * (a.width / kTile) + (column / kTile + warp);
-  store_filter_gradient<Window>(product, scratch, a.partials.filter + part * a.taps, a.taps, lane);
+  store_filter_gradient<Window>(product, *scratch, a.partials.filter + part * a.taps, a.taps, lane);
 #endif
 }
 

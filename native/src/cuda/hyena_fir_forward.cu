@@ -58,18 +58,19 @@ __global__ __launch_bounds__(kWarps * 32, forward_blocks(Window)) void forward_k
     ptx::barrier_init_fence();
     for (int s = 0; s < min(kStages, stages); ++s) fetch(s);
   }
-  __syncthreads();
 
   TapsInRegisters<Window> taps;
   const std::int64_t group = (column + warp * kTile) / a.group_size;
-  taps.load({a.filter + group * a.taps, a.decay == nullptr ? nullptr : a.decay + group * a.taps, a.taps},
-            lane);
+  const Filter filter{a.filter + group * a.taps, a.decay == nullptr ? nullptr : a.decay + group * a.taps,
+                      a.taps};
+  taps.load(TapPairs<Window>(filter, lane, outputs + warp * TapPairs<Window>::kBytes));
   Featurizer fq, fk, fv;
   fq.load(a.featurizer, channel);
   fk.load(a.featurizer, a.width + channel);
   fv.load(a.featurizer, 2 * a.width + channel);
   const float skip[2] = {a.skip == nullptr ? 0.0f : a.skip[channel],
                          a.skip == nullptr ? 0.0f : a.skip[channel + 8]};
+  __syncthreads();  // barriers are there, outputs are free again
 
   std::uint32_t history[Window + kStageTiles][4] = {};  // u = k' ⊙ v' of the window and this stage
   for (int stage = 0; stage < stages; ++stage) {

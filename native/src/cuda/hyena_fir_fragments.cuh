@@ -35,13 +35,34 @@ struct Filter {
   const float *h, *decay;  // decay: null, or what h is multiplied by
   int taps;
 
-  __device__ std::uint32_t fragment(int i, const Lane& lane) const {
-    const auto tap = [&](int t) {
-      if (t < 0 || t >= taps) return 0.0f;
-      return decay == nullptr ? h[t] : h[t] * decay[t];
-    };
-    const int t = 8 * i + lane.g - 2 * lane.q;
-    return ptx::opaque(ptx::pack_bf16(tap(t), tap(t - 1)));
+  __device__ float tap(int t) const {
+    if (t < 0 || t >= taps) return 0.0f;
+    return decay == nullptr ? h[t] : h[t] * decay[t];
+  }
+};
+
+// The pairs that fragments of a filter are made of, in shared memory: all of them come from global memory at
+// once.
+template <int Window>
+struct TapPairs {
+  static constexpr int kPairs = kTile * (Window + 2);            // (h[t], h[t - 1]) from t = -16 on
+  static constexpr int kBytes = kPairs * sizeof(std::uint32_t);  // a warp
+  std::uint32_t own;                                             // address of this lane's part of F_0
+
+  __device__ TapPairs(const Filter& filter, const Lane& lane, std::uint32_t shared)
+      : own(shared + (kTile + lane.g - 2 * lane.q) * sizeof(std::uint32_t)) {
+#pragma unroll
+    for (int n = 0; n < kPairs; n += 32) {
+      const int t = n + lane.index - kTile;
+      if (n + lane.index < kPairs) {
+        ptx::store_shared(shared + (n + lane.index) * sizeof(std::uint32_t),
+                          ptx::pack_bf16(filter.tap(t), filter.tap(t - 1)));
+      }
+    }
+    __syncwarp();
+  }
+  __device__ std::uint32_t fragment(int i) const {
+    return ptx::load_shared_anew(own + 8 * i * static_cast<int>(sizeof(std::uint32_t)));
   }
 };
 
@@ -63,11 +84,12 @@ struct TapsInRegisters {
   static constexpr int kBytes = 0;
   Toeplitz fragments[Window + 1];
 
-  __device__ void load(const Filter& filter, const Lane& lane, std::uint32_t /*shared*/ = 0) {
+  __device__ void load(const TapPairs<Window>& pairs, const Lane& /*lane*/ = {},
+                       std::uint32_t /*shared*/ = 0) {
 #pragma unroll
     for (int j = 0; j <= Window; ++j) {
-      fragments[j] = {{filter.fragment(2 * j + 1, lane), filter.fragment(2 * j, lane)},
-                      {filter.fragment(2 * j, lane), filter.fragment(2 * j - 1, lane)}};
+      fragments[j] = {{pairs.fragment(2 * j + 1), pairs.fragment(2 * j)},
+                      {pairs.fragment(2 * j), pairs.fragment(2 * j - 1)}};
     }
   }
   __device__ const Toeplitz& at(int j) const { return fragments[j]; }
@@ -80,12 +102,11 @@ struct TapsInSharedMemory {
   static constexpr int kBytes = (Window + 1) * kStride;  // a warp
   std::uint32_t own;                                     // address of this lane's T_0
 
-  __device__ void load(const Filter& filter, const Lane& lane, std::uint32_t shared) {
+  __device__ void load(const TapPairs<Window>& pairs, const Lane& lane, std::uint32_t shared) {
     own = shared + lane.index * sizeof(Toeplitz);
     for (int j = 0; j <= Window; ++j) {
-      const std::uint32_t both = filter.fragment(2 * j, lane);
-      const std::uint32_t operands[4] = {filter.fragment(2 * j + 1, lane), both, both,
-                                         filter.fragment(2 * j - 1, lane)};
+      const std::uint32_t both = pairs.fragment(2 * j);
+      const std::uint32_t operands[4] = {pairs.fragment(2 * j + 1), both, both, pairs.fragment(2 * j - 1)};
       ptx::store_shared(own + j * kStride, operands);
     }
   }
@@ -150,16 +171,62 @@ struct PairFeaturizer {
   }
 };
 
+// Those of q, k and v, in registers.
+struct FeaturizersInRegisters {
+  static constexpr int kBytes = 0;
+  PairFeaturizer operands[3];
+
+  __device__ FeaturizersInRegisters(const float* weights, int width, int channel, int /*warp*/, const Lane&,
+                                    std::uint32_t /*shared*/) {
+#pragma unroll
+    for (int i = 0; i < 3; ++i) operands[i].load(weights, i * width + channel);
+  }
+  __device__ const PairFeaturizer& at(int operand) const { return operands[operand]; }
+};
+
+// The same in shared memory, for kernels that need the registers.
+struct FeaturizersInSharedMemory {
+  static constexpr int kLanes = 24;  // bytes of the four lanes that have the same channels
+  static constexpr int kOperand = kWarps * 8 * kLanes;
+  static constexpr int kBytes = 3 * kOperand;  // a block
+  std::uint32_t own;
+
+  __device__ FeaturizersInSharedMemory(const float* weights, int width, int channel, int warp,
+                                       const Lane& lane, std::uint32_t shared)
+      : own(shared + (warp * 8 + lane.g) * kLanes) {
+    if (lane.q == 3) return;
+    PairFeaturizer mine;  // a lane stores one operand's
+    mine.load(weights, lane.q * width + channel);
+#pragma unroll
+    for (int i = 0; i < 6; ++i) ptx::store_shared(own + lane.q * kOperand + i * 4, mine.tap[i / 3][i % 3]);
+  }
+  __device__ PairFeaturizer at(int operand) const {
+    PairFeaturizer out;
+#pragma unroll
+    for (int i = 0; i < 6; i += 2) {
+      std::uint32_t pair[2];
+      ptx::load_shared_anew(pair, own + operand * kOperand + i * 4);
+      out.tap[i / 3][i % 3] = pair[0];
+      out.tap[(i + 1) / 3][(i + 1) % 3] = pair[1];
+    }
+    return out;
+  }
+};
+
 // Shared-memory address of this lane's row for a matrix load or store of the tile that begins at `row` of a
 // swizzled [rows, 64] buffer: rows ascend with time, or descend (`reversed`) so that fragments see time
-// backwards. The tile n later in the buffer is n · kTileBytes further: the swizzle repeats every 1024 bytes.
+// backwards. As an A operand [channel × time], or with the inner registers exchanged as two B operands
+// [time × channel], of channels 0-7 and 8-15. The tile n later in the buffer is n · kTileBytes further: the
+// swizzle repeats every 1024 bytes.
 constexpr int kTileBytes = kTile * kRowBytes;
-template <bool reversed = false>
+enum class Operand { a, b };
+template <bool reversed = false, Operand operand = Operand::a>
 __device__ inline std::uint32_t tile_address(std::uint32_t buffer, int row, int warp, const Lane& lane) {
-  const int within = (lane.index / 16) * 8 + lane.index % 8;
+  const int outer = lane.index / 16, inner = lane.index / 8 % 2;
+  const int late = operand == Operand::a ? outer : inner, high = operand == Operand::a ? inner : outer;
+  const int within = late * 8 + lane.index % 8;
   const int r = reversed ? row + kTile - 1 - within : row + within;
-  const int chunk = warp * 2 + (lane.index / 8) % 2;
-  return ptx::swizzle128(buffer + r * kRowBytes + chunk * 16);
+  return ptx::swizzle128(buffer + r * kRowBytes + (warp * 2 + high) * 16);
 }
 
 }  // namespace striped::cuda::fir

@@ -19,36 +19,65 @@ struct Layout {
   static constexpr int held = delay + 1;  // stages whose u (shared memory) and g (registers) are alive
   static constexpr int query_slots = delay + 2;
   static constexpr int key_slots = 2;
+  // Tiles that a warp works on at once, as registers allow.
+  static constexpr int together = Window > 1 && Window <= kWindowInRegisters ? kStageTiles : 1;
   using Taps =
       std::conditional_t<Window <= kWindowInRegisters, TapsInRegisters<Window>, TapsInSharedMemory<Window>>;
+  using Featurizers = std::conditional_t<Window <= 1, FeaturizersInRegisters, FeaturizersInSharedMemory>;
   static constexpr int staging = 0;  // two of dq, dk, dv
   static constexpr int gate = staging + 2 * 3 * kPlainBytes;
   static constexpr int dy = gate + held * kPlainBytes;
   static constexpr int query = dy + query_slots * kPlainBytes;
   static constexpr int key = query + query_slots * kHaloedBytes;  // k then v
   static constexpr int taps = key + key_slots * 2 * kHaloedBytes;
-  static constexpr int barriers = taps + kWarps * Taps::kBytes;
+  static constexpr int featurizers = taps + kWarps * Taps::kBytes;
+  static constexpr int barriers = featurizers + Featurizers::kBytes;
   static constexpr int bytes = barriers + 2 * 8;
 };
 
-// Gradient of the three featurizer taps of two channels.
-struct FeaturizerGradient {
-  float tap[2][3] = {};
+// Accumulators of products as operands of the next ones.
+template <int tiles>
+__device__ inline void pack_tiles(std::uint32_t (&pairs)[tiles][4], const float (&sums)[tiles][2][4]) {
+#pragma unroll
+  for (int tile = 0; tile < tiles; ++tile) {
+#pragma unroll
+    for (int r = 0; r < 4; ++r)
+      pairs[tile][r] = ptx::pack_bf16(sums[tile][r / 2][r % 2 * 2], sums[tile][r / 2][r % 2 * 2 + 1]);
+  }
+}
 
-  // Fragments in forward time: (t, t+1) and (t-2, t-1).
-  __device__ void add(int c, std::uint32_t d, std::uint32_t pair, std::uint32_t before) {
-    const float2 z = ptx::unpack_bf16(pair), z2 = ptx::unpack_bf16(before);
-    accumulate(c, ptx::unpack_bf16(d), z, {z2.y, z.x}, z2);
-  }
-  // Fragments in reversed time: (t, t-1) and (t-2, t-3).
-  __device__ void add_reversed(int c, std::uint32_t d, std::uint32_t pair, std::uint32_t next) {
-    const float2 z = ptx::unpack_bf16(pair), z2 = ptx::unpack_bf16(next);
-    accumulate(c, ptx::unpack_bf16(d), z, {z.y, z2.x}, z2);
-  }
-  __device__ void accumulate(int c, float2 d, float2 now, float2 one_back, float2 two_back) {
-    tap[c][0] = fmaf(d.y, now.y, fmaf(d.x, now.x, tap[c][0]));
-    tap[c][1] = fmaf(d.y, one_back.y, fmaf(d.x, one_back.x, tap[c][1]));
-    tap[c][2] = fmaf(d.y, two_back.y, fmaf(d.x, two_back.x, tap[c][2]));
+// Gradient of the three featurizer taps, Σ_t d_(t + lag)·z_t for lags 0 to 2. A product of a tile of d by one
+// of z, times being what it sums over, has it on its diagonal: channel by the same channel. Rows 0-7 and 8-15
+// of one product are two lags of the same eight channels.
+struct FeaturizerGradient {
+  float tap[2][3] = {};  // of channels g and g + 8, in lanes with q = g / 2
+
+  // Products of the tiles at hand; [channels 0-7, channels 8-15].
+  struct Sums {
+    float near[2][4] = {}, far[2][4] = {};  // lags 0 and 1; lag 2, rows of all channels
+
+    // d and what comes one and two tokens later, as A operands; z in the order of two B operands.
+    __device__ void add(const std::uint32_t (&d)[4], const std::uint32_t (&one)[4],
+                        const std::uint32_t (&two)[4], const std::uint32_t (&z)[4]) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const std::uint32_t lags[4] = {d[half], one[half], d[2 + half], one[2 + half]};
+        ptx::mma_16x8x16(near[half], lags, z[2 * half], z[2 * half + 1]);
+        ptx::mma_16x8x16(far[half], two, z[2 * half], z[2 * half + 1]);
+      }
+    }
+  };
+  __device__ void add(const Sums& sums, const Lane& lane) {
+    const bool odd = lane.g % 2;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const auto diagonal = [&](const float(&product)[4], int rows) {
+        return odd ? product[2 * rows + 1] : product[2 * rows];
+      };
+      tap[half][0] += diagonal(sums.near[half], 0);
+      tap[half][1] += diagonal(sums.near[half], 1);
+      tap[half][2] += diagonal(sums.far[half], half);
+    }
   }
   __device__ void reset() {
 #pragma unroll
@@ -57,17 +86,13 @@ struct FeaturizerGradient {
       for (int t = 0; t < 3; ++t) tap[c][t] = 0;
     }
   }
-  // Sums over the four lanes that share the channels; lane q = 0 writes out[channel, 3].
-  __device__ void store(float* out, int channel, const Lane& lane) {
+  // Writes out[channel, 3].
+  __device__ void store(float* out, int channel, const Lane& lane) const {
+    if (lane.q != lane.g / 2) return;
 #pragma unroll
     for (int c = 0; c < 2; ++c) {
 #pragma unroll
-      for (int t = 0; t < 3; ++t) {
-        float sum = tap[c][t];
-        sum += __shfl_xor_sync(0xffffffffu, sum, 1);
-        sum += __shfl_xor_sync(0xffffffffu, sum, 2);
-        if (lane.q == 0) out[(channel + 8 * c) * 3 + t] = sum;
-      }
+      for (int t = 0; t < 3; ++t) out[(channel + 8 * c) * 3 + t] = tap[c][t];
     }
   }
 };
@@ -132,32 +157,32 @@ struct FilterProduct {
   }
 };
 
-// Sums D_j into the taps' gradients, through this warp's 512-byte tile and lag buffer in shared memory.
+// Sums D_j into the taps' gradients, through `scratch` in shared memory, FilterSums<Window> of this warp. A
+// loop over taps, not over tiles, keeps its code short: it runs once, and fetching instructions is what it
+// costs.
 template <int Window>
-__device__ void store_filter_gradient(const float (&product)[Window + 1][4], float* scratch, float* out,
-                                      int taps, const Lane& lane) {
-  constexpr int columns = kTile / 2;
-  float* tile = scratch;                    // [16, 8]
-  float* lags = scratch + kTile * columns;  // lag + 8
-  for (int i = lane.index; i < kTile * (Window + 2); i += 32) lags[i] = 0;
+struct FilterSums {
+  static constexpr int kColumns = kTile / 2, kRow = kColumns + 1;  // one more, for other banks
+  float sums[Window + 1][kTile][kRow];
+};
+template <int Window>
+__device__ void store_filter_gradient(const float (&product)[Window + 1][4], FilterSums<Window>& scratch,
+                                      float* out, int taps, const Lane& lane) {
 #pragma unroll
   for (int j = 0; j <= Window; ++j) {
-    __syncwarp();
 #pragma unroll
-    for (int e = 0; e < 4; ++e) {
-      tile[(lane.g + 8 * (e / 2)) * columns + 2 * lane.q + e % 2] = product[j][e];
-    }
-    __syncwarp();
-    const int diagonal = lane.index - (columns - 1);  // 15 - t' - s
-    if (diagonal < kTile) {
-      float sum = 0;
-      for (int s = max(0, -diagonal); s <= min(columns - 1, 15 - diagonal); ++s)
-        sum += tile[(15 - diagonal - s) * columns + s];
-      lags[kTile * j + diagonal + columns] += sum;
-    }
+    for (int e = 0; e < 4; ++e) scratch.sums[j][lane.g + 8 * (e / 2)][2 * lane.q + e % 2] = product[j][e];
   }
   __syncwarp();
-  for (int t = lane.index; t < taps; t += 32) out[t] = lags[t + columns];
+  for (int tap = lane.index; tap < taps; tap += 32) {
+    float sum = 0;
+#pragma unroll
+    for (int column = 0; column < FilterSums<Window>::kColumns; ++column) {
+      const int lag = tap + column;
+      sum += scratch.sums[lag / kTile][kTile - 1 - lag % kTile][column];
+    }
+    out[tap] = sum;
+  }
 }
 
 }  // namespace striped::cuda::fir

@@ -24,6 +24,16 @@ __device__ inline std::uint32_t load_shared(std::uint32_t address) {
   asm volatile("ld.shared.b32 %0, [%1];" : "=r"(value) : "r"(address) : "memory");
   return value;
 }
+// Loaded here and now, into registers of its own: the compiler does not know that another load gives the
+// same.
+__device__ inline std::uint32_t load_shared_anew(std::uint32_t address) {
+  std::uint32_t value;
+  asm volatile("ld.volatile.shared.b32 %0, [%1];" : "=r"(value) : "r"(address) : "memory");
+  return value;
+}
+__device__ inline void load_shared_anew(std::uint32_t (&v)[2], std::uint32_t address) {
+  asm volatile("ld.volatile.shared.v2.b32 {%0,%1}, [%2];" : "=r"(v[0]), "=r"(v[1]) : "r"(address) : "memory");
+}
 __device__ inline void load_shared(std::uint32_t (&v)[4], std::uint32_t address) {
   asm volatile("ld.shared.v4.b32 {%0,%1,%2,%3}, [%4];"
                : "=r"(v[0]), "=r"(v[1]), "=r"(v[2]), "=r"(v[3])

@@ -53,6 +53,10 @@ inline std::uint32_t load_shared(std::uint32_t address) {
   std::memcpy(&value, detail::touch(address, sizeof value, false), sizeof value);
   return value;
 }
+inline std::uint32_t load_shared_anew(std::uint32_t address) { return load_shared(address); }
+inline void load_shared_anew(std::uint32_t (&v)[2], std::uint32_t address) {
+  std::memcpy(v, detail::touch(address, sizeof v, false), sizeof v);
+}
 inline void load_shared(std::uint32_t (&v)[4], std::uint32_t address) {
   std::memcpy(v, detail::touch(address, sizeof v, false), sizeof v);
 }
