@@ -1,19 +1,19 @@
 import type { PlanSpread } from '../plan/plan.js';
+import savannaMixers from './engines/savanna-mixers.json' with { type: 'json' };
 import savanna from './engines/savanna.json' with { type: 'json' };
 import striped from './engines/striped.json' with { type: 'json' };
-import type { Curve, Figure } from './hardware.js';
+import type { Figure } from './hardware.js';
+import type { MixerRows } from './mixer-rows.js';
 
 /** How a training program runs a plan: which kernels it has, and what it overlaps and recomputes. */
 export interface EngineProfile {
   id: string;
   name: string;
-  /** Kernels that are not those of the hardware profile, which are this project's. */
-  operators: Record<string, { forward: Curve; backward: Curve }>;
   /**
-   * Bytes moved to make a value of a long filter, where the filter is made apart: at full length on every context rank,
-   * once a micro-batch. null: LI makes none.
+   * Hyena mixers that are not those of the hardware profile, which are this project's. LI's filters are made apart, at
+   * full length on every context rank, once a micro-batch. null: this project's.
    */
-  longFilterBytes: { forward: Figure; backward: Figure } | null;
+  mixers: MixerRows | null;
   /** Attention as a share of the bf16 peak; null: the vendor's kernel of the hardware profile. */
   attentionShare: { forward: Figure; backward: Figure } | null;
   /** What a reproducible order of sums costs attention's backward pass. */
@@ -31,6 +31,8 @@ export interface EngineProfile {
    * round a ring behind the attention to those that have come. null: as the plan says.
    */
   spread: PlanSpread | null;
+  /** The most that two context ranks exchange on the way between nodes, bytes a second; null: what the link carries. */
+  pairBytesPerSecond: Figure | null;
   /** Share of the gradients' sum that hides behind the backward pass; null: what block by block can. */
   gradientOverlap: Figure | null;
   /**
@@ -42,8 +44,8 @@ export interface EngineProfile {
   gatheredValueBytes: Figure | null;
 }
 
-export const DEFAULT_ENGINE = striped as EngineProfile;
-const ENGINES = [DEFAULT_ENGINE, savanna as EngineProfile];
+export const DEFAULT_ENGINE = { ...striped, mixers: null } as EngineProfile;
+const ENGINES = [DEFAULT_ENGINE, { ...savanna, mixers: savannaMixers } as EngineProfile];
 
 export function engineProfiles(): EngineProfile[] {
   return ENGINES;

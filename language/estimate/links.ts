@@ -36,6 +36,11 @@ export function knownLinks(): string[] {
   return Object.keys(KNOWN_LINKS);
 }
 
+/** Whether it goes from node to node. */
+export function isBetweenNodes({ kind }: Link): boolean {
+  return KNOWN_LINKS[kind]?.scope === 'cluster';
+}
+
 /** Whether traffic over it is counted at a rate that was measured. */
 export function isMeasured({ efficiency }: Link): boolean {
   return efficiency === 1;

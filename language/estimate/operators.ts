@@ -1,7 +1,8 @@
 import type { Plan, PlanAttention, PlanBlock, PlanFfn, PlanHyena, PlanMixer } from '../plan/plan.js';
 import { formKernel, formPasses } from './hyena-forms.js';
 import { cutsTime, longFilterBlocks, orderedBackward } from './kernel-ways.js';
-import type { Device, Work } from './roofline.js';
+import { mixerBytes, type MixerRows } from './mixer-rows.js';
+import { hasOwnMixer, type Device, type Work } from './roofline.js';
 import type { Shard } from './shard.js';
 import { besideConvolution, placedHyena, type PlacedHyena } from './spread-work.js';
 
@@ -75,8 +76,7 @@ export function modelConvolutionFlopsPerValue(mixer: PlanHyena): number {
  * recomputes from the projections, reads 3D and dy and writes 3D.
  */
 function innerHyena(device: Device, name: string, given: PlanHyena, whole: Shard): Work {
-  const isOwn = !device.engine.operators[given.operator];
-  const placed = isOwn ? placedHyena(device, given, whole) : undefined;
+  const placed = hasOwnMixer(device, given.operator) ? undefined : placedHyena(device, given, whole);
   const { mixer, shard } = placed ?? { mixer: given, shard: whole };
   const values = (shard.rows * shard.width) / shard.tensor;
   const flops = values * (convolutionFlopsPerValue(mixer) + 6 * mixer.featurizerTaps + 4);
@@ -95,7 +95,7 @@ function innerHyena(device: Device, name: string, given: PlanHyena, whole: Shard
     launches: mixer.operator === 'LI' ? [3, 6] : [1, 3],
     columns: (shard.width / shard.tensor) * shard.batch,
     ...(mixer.operator === 'LI' ? longFilterWay(device, shard) : {}),
-    ...(mixer.operator === 'LI' ? longFilterMade(device, mixer, shard) : {}),
+    ...(placed ? {} : measuredMixer(device.engine.mixers!, mixer, shard, flops)),
     ...(placed && device.profile.kind === 'gpu' ? otherForm(device, placed) : {}),
   };
 }
@@ -112,12 +112,19 @@ function otherForm(device: Device, { mixer, shard, form }: PlacedHyena): Partial
   };
 }
 
-/** What it moves to make the filter, in programs that do; all sequences of a micro-batch share it. */
-function longFilterMade(device: Device, mixer: PlanHyena, shard: Shard): Pick<Work, 'extraBytes'> {
-  const { longFilterBytes } = device.engine;
-  if (!longFilterBytes) return {};
-  const values = (shard.sequence * mixer.groups) / shard.tensor;
-  return { extraBytes: [longFilterBytes.forward.value * values, longFilterBytes.backward.value * values] };
+/** As another program's mixer was measured. All sequences of a micro-batch share LI's filter, which is made whole. */
+function measuredMixer(mixers: MixerRows, mixer: PlanHyena, shard: Shard, flops: number): Partial<Work> {
+  const { rows, batch, width, tensor, sequence, context } = shard;
+  const values = (rows * width) / tensor;
+  const { forward, backward } = mixerBytes(mixers, mixer.operator, rows / batch, context);
+  const passes = {
+    forward: { flops, bytes: forward * values },
+    backward: { flops: 3 * flops, bytes: backward * values },
+  };
+  if (mixer.operator !== 'LI') return passes;
+  const filter = mixerBytes(mixers, 'LI filter', sequence, 1);
+  const filterValues = (sequence * mixer.groups) / tensor;
+  return { ...passes, extraBytes: [filter.forward * filterValues, filter.backward * filterValues] };
 }
 
 function longFilterWay(device: Device, shard: Shard): Pick<Work, 'blocks' | 'kernel'> {

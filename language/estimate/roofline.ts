@@ -3,6 +3,7 @@ import type { CostItem } from './estimate.js';
 import { DEFAULT_ENGINE, type EngineProfile } from './engine.js';
 import { effectivePrecision, type Curve, type HardwareProfile, type KernelCurve } from './hardware.js';
 import { formCurve, type HyenaForm } from './hyena-forms.js';
+import { hasMixer } from './mixer-rows.js';
 import { outsideFitted, outsideMeasured, uncertaintyOf, uncertaintyOfKernel } from './range.js';
 
 /** What one pass of an operation does on one device. */
@@ -67,9 +68,20 @@ export function deviceFor(
 /** Share of the dense rate that the small products of the blocked convolutions reach. */
 const CONVOLUTION_SHARE = { gpu: 0.5, cpu: 0.2 };
 
+/** Of mixers whose bytes are what they were measured to take; the program that they are part of was not measured. */
+const AS_MEASURED: Curve = {
+  floorFactor: { value: 1, origin: 'measured' },
+  error: { value: 0.1, origin: 'derived' },
+};
+
+/** Whether the engine has a mixer that is not this project's. */
+export function hasOwnMixer({ engine }: Device, kind: string): boolean {
+  return engine.mixers !== null && hasMixer(engine.mixers, kind);
+}
+
 /** The measured curve of a kind of kernel in a direction: the engine's own, else the hardware's; else none. */
 export function curveOf(device: Device, kind: string, direction: Direction): Curve | undefined {
-  return (device.engine.operators[kind] ?? device.profile.operators[kind])?.[direction];
+  return hasOwnMixer(device, kind) ? AS_MEASURED : device.profile.operators[kind]?.[direction];
 }
 
 /**
@@ -84,7 +96,8 @@ export function kernelName(device: Device, work: Work, direction: Direction): st
 /** The kernel fitted to training steps, or of a form measured by itself, where the engine has no other. */
 export function kernelOf(device: Device, work: Work, direction: Direction): KernelCurve | undefined {
   const { engine, profile } = device;
-  if (engine.operators[work.kind] || (work.rate === 'attention' && engine.attentionShare)) return undefined;
+  if (hasOwnMixer(device, work.kind) || (work.rate === 'attention' && engine.attentionShare))
+    return undefined;
   const name = kernelName(device, work, direction);
   return profile.kernels?.[name]?.[direction] ?? formCurve(device, name, direction);
 }

@@ -1,6 +1,6 @@
 import type { PlanHyena } from '../plan/plan.js';
 import { formCurve, formKernel, hyenaForm, type HyenaForm } from './hyena-forms.js';
-import type { Device, Work } from './roofline.js';
+import { hasOwnMixer, type Device, type Work } from './roofline.js';
 import type { Shard } from './shard.js';
 
 /** Pieces of LI that are not whole tiles go to the scan: docs/kernels.md. */
@@ -83,6 +83,6 @@ function edges(device: Device, name: string, mixer: PlanHyena, shard: Shard): Wo
 
 /** What a Hyena operator does over context ranks beside its convolution. */
 export function besideConvolution(device: Device, name: string, mixer: PlanHyena, shard: Shard): Work[] {
-  if (device.engine.operators[mixer.operator]) return [];
+  if (hasOwnMixer(device, mixer.operator)) return [];
   return [...around(device, name, mixer, shard), ...edges(device, name, mixer, shard)];
 }

@@ -2,9 +2,9 @@
 // fresh random inputs, poisoned outputs and workspace, guards behind every array, and the same bits from a
 // second run. Built by CMake as test_cuda_hyena, and as test_hyena_emulated for the processor (emulation/).
 // Arguments: `short` (sequences up to 5,555 tokens, for the sanitizer, under which the longest take hours),
-// `small` (for the emulation), `one` (an LI, for racecheck, which is slower still) or `all`; then a seed, to
-// see a failure again. Or `memory`, precision, batch, length, width, order: prints the bytes that an LI keeps
-// and needs as workspace. Exit code 1 when anything fails, 77 without a GPU.
+// `small` (for the emulation), `one` (of each kind, for racecheck, which is slower still) or `all`; then a
+// seed, to see a failure again. Or `memory`, precision, batch, length, width, order: prints the bytes that an
+// LI keeps and needs as workspace. Exit code 1 when anything fails, 77 without a GPU.
 #include "cuda_fixture.h"
 #include "fourier_plans.h"
 
@@ -147,7 +147,11 @@ int main(int count, char** arguments) {
     return print_memory({arguments + 2, arguments + count});
   return run_tests(count, arguments, [](const std::string& size) {
     if (size == "small") return small();
-    if (size == "one") return run(modal(ElementType::bf16, 1, 700, 32, 1, 16));
+    if (size == "one") {
+      for (const int taps : {7, 128, 200})
+        run(fir(ElementType::bf16, 1, 300, width_for(taps), 16, taps, 3, true, true));
+      return run(modal(ElementType::bf16, 1, 700, 32, 1, 16));
+    }
     for (const ElementType type : {ElementType::f32, ElementType::bf16}) all(type, size == "short");
     if (size != "short") run(modal(ElementType::bf16, 1, 1 << 20, 64, 1, 16));
     run(modal(ElementType::bf16, 1, 3000, 4096, 1, 16));

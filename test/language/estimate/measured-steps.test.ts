@@ -20,9 +20,6 @@ const WORST = 0.1;
 const MEMORY = 0.05;
 const MEMORY_MEDIAN = 0.015;
 
-/** Measured before what goes into the first of recomputed blocks was looked up again instead of kept. */
-const KEPT_FIRST_INPUT = new Set(['h100-sxm']);
-
 const median = (values: number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 
 for (const name of readdirSync(FOLDER).filter((file) => file.endsWith(SUFFIX))) {
@@ -33,12 +30,8 @@ for (const name of readdirSync(FOLDER).filter((file) => file.endsWith(SUFFIX))) 
     let file: StepsFile;
     const all = () => [...file.fit, ...file.judge];
     const estimateOf = ({ plan }: MeasuredRecord) => estimatePlan(plan, { hardware: id });
-    const memoryError = (step: MeasuredRecord) => {
-      const { model, run } = step.plan;
-      const kept = KEPT_FIRST_INPUT.has(id) && run.recompute !== 'none';
-      const keptThen = kept ? run.microBatch * run.sequence * model.width * 2 : 0;
-      return (estimateOf(step).memoryBytes.total + keptThen) / step.record.memoryBytes.used! - 1;
-    };
+    const memoryError = (step: MeasuredRecord) =>
+      estimateOf(step).memoryBytes.total / step.record.memoryBytes.used! - 1;
     const errorsOf = (steps: MeasuredRecord[]) =>
       steps.map((step) => ({
         plan: step.record.plan,
