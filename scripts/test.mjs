@@ -7,12 +7,13 @@ import { join } from 'node:path';
 import { setup } from './setup.mjs';
 import { ensureDebianPackages, isDebian, nativeBuild } from './support/native.mjs';
 import { onPath, ROOT, script } from './support/process.mjs';
-import { installWorkbench } from './workbench/install.mjs';
 
 const BROWSERS = ['chromium', 'chromium-browser', 'google-chrome'];
 
 /** Tests that only compute, for minutes. They run at the lowest priority beside WAITING. */
-const COMPUTING = ['cuda', 'doctest', 'layout-spread'].map((subject) => `test/native/${subject}.test.ts`);
+const COMPUTING = ['cuda', 'doctest', 'layout-spread', 'parallel', 'context'].map(
+  (subject) => `test/native/${subject}.test.ts`,
+);
 /** Tests that mostly wait, for programs, servers and schedulers. */
 const WAITING = ['test/extension/**/*.test.ts'];
 /** The others look at a clock, be it the processor's: nothing runs beside them. */
@@ -29,25 +30,34 @@ const CHECKS = {
   types: [bin('tsc'), ['--noEmit']],
 };
 
-/** A browser and a workbench for the end-to-end tests; without them the other tests still run. */
-async function prepareEndToEnd(totals) {
-  try {
-    if (!BROWSERS.some(onPath) && isDebian()) ensureDebianPackages(['chromium']);
-    await installWorkbench();
-  } catch (error) {
-    console.error(`the end-to-end tests cannot be prepared: ${error.message}`);
-    totals.failed++;
+/**
+ * A browser for the end-to-end tests, and real servers for those of runs elsewhere; without them the other tests still
+ * run.
+ */
+function preparePackages(totals) {
+  if (!isDebian()) return;
+  const browser = BROWSERS.some(onPath) ? [] : ['chromium'];
+  for (const [tests, packages] of [
+    ['end-to-end tests', browser],
+    ['tests of runs elsewhere', REMOTE_PACKAGES],
+  ]) {
+    try {
+      ensureDebianPackages(packages);
+    } catch (error) {
+      console.error(`the ${tests} cannot be prepared: ${error.message}`);
+      totals.failed++;
+    }
   }
 }
 
-/** Real servers for the tests of runs elsewhere; without them those tests say that they are skipped. */
-function prepareRemote(totals) {
-  try {
-    if (isDebian()) ensureDebianPackages(REMOTE_PACKAGES);
-  } catch (error) {
-    console.error(`the tests of runs elsewhere cannot be prepared: ${error.message}`);
-    totals.failed++;
-  }
+/** Installs the workbench of the end-to-end tests, in the background; without it the other tests still run. */
+async function prepareWorkbench(totals) {
+  const { status, output } = await launch(process.execPath, ['scripts/workbench/install.mjs'], {
+    background: true,
+  });
+  if (status === 0) return;
+  console.error(`the end-to-end tests cannot be prepared:\n${output}`);
+  totals.failed++;
 }
 
 /**
@@ -110,15 +120,16 @@ await script(async () => {
   try {
     await setup();
     const args = process.argv.slice(2);
+    preparePackages(totals);
+    const prepared = prepareWorkbench(totals);
     const computed = compute(args, totals);
-    await prepareEndToEnd(totals);
-    prepareRemote(totals);
     const checked = check(totals);
     console.log('\n== tests that mostly wait');
     await mocha(WAITING, args, totals);
     console.log(await checked);
     console.log('\n== tests that only compute, run beside those');
     console.log(await computed);
+    await prepared;
     console.log('\n== tests that look at the clock');
     await mocha(TIMED, args, totals);
   } catch (error) {
