@@ -10,14 +10,19 @@ import { onPath, ROOT, script } from './support/process.mjs';
 
 const BROWSERS = ['chromium', 'chromium-browser', 'google-chrome'];
 
-/** Tests that only compute, for minutes. They run at the lowest priority beside WAITING. */
-const COMPUTING = ['cuda', 'doctest', 'layout-spread', 'parallel', 'context'].map(
-  (subject) => `test/native/${subject}.test.ts`,
+/** Tests that only compute, for minutes: two halves, side by side at the lowest priority beside WAITING. */
+const COMPUTING = [['cuda'], ['doctest', 'layout-spread', 'parallel', 'context']].map((subjects) =>
+  subjects.map((subject) => `test/native/${subject}.test.ts`),
 );
 /** Tests that mostly wait, for programs, servers and schedulers. */
 const WAITING = ['test/extension/**/*.test.ts'];
-/** The others look at a clock, be it the processor's: nothing runs beside them. */
-const TIMED = ['test/**/*.test.ts', ...[...COMPUTING, ...WAITING].flatMap((files) => ['--ignore', files])];
+/** Held to so much of the processor's time: in a process where no other test's garbage is collected meanwhile. */
+const MEASURED = ['test/language/speed.test.ts'];
+/** The others look at a clock too, be it the processor's: nothing runs beside them. */
+const TIMED = [
+  'test/**/*.test.ts',
+  ...[...COMPUTING.flat(), ...WAITING, ...MEASURED].flatMap((files) => ['--ignore', files]),
+];
 
 const REMOTE_PACKAGES = ['openssh-server', 'rsync', 'slurmctld', 'slurmd', 'slurm-client', 'munge'];
 
@@ -110,7 +115,10 @@ async function check(totals) {
 /** Builds the native tests and runs those that only compute; resolves with what they printed. */
 async function compute(args, totals) {
   const { status, output } = await launch(...nativeBuild({ tests: true }), { background: true });
-  if (status === 0) return mocha(COMPUTING, args, totals, { background: true });
+  if (status === 0) {
+    const halves = COMPUTING.map((files) => mocha(files, args, totals, { background: true }));
+    return (await Promise.all(halves)).join('\n');
+  }
   totals.failed++;
   return `the native tests cannot be built:\n${output}`;
 }
@@ -131,6 +139,7 @@ await script(async () => {
     console.log(await computed);
     await prepared;
     console.log('\n== tests that look at the clock');
+    await mocha(MEASURED, args, totals);
     await mocha(TIMED, args, totals);
   } catch (error) {
     console.error(`error: ${error.message}`);

@@ -21,8 +21,6 @@ const KEYSTROKES = 40;
 
 describe('speed', function () {
   this.timeout(120_000);
-  // The collector of all tests' garbage counts in when its time has come; what is tried again is told at the end.
-  this.retries(1);
 
   for (const workload of [thousandBlocks(), fiftyFiles(false), fiftyFiles(true)]) {
     it(`of a keystroke: ${workload.title}`, async () => {
