@@ -43,14 +43,16 @@ __global__ __launch_bounds__(kWarps * 32, forward_blocks(Window)) void forward_k
   const int first = begin == 0 ? 0 : begin - warm_rows;
   const int stages = (end - first + kStageRows - 1) / kStageRows;
 
+  // Before the strip only u is needed, not q.
   const auto fetch = [&](int stage) {
     const std::uint32_t buffer = inputs + stage % kStages * kStageBytes;
     const std::uint32_t barrier = full + stage % kStages * 8;
-    const int row = first + stage * kStageRows - kHalo;
-    ptx::barrier_expect(barrier, kStageBytes);
-#pragma unroll
-    for (int operand = 0; operand < 3; ++operand) {
-      ptx::copy_in(buffer + operand * kOperandBytes, &z_map, barrier, operand * a.width + column, row, batch);
+    const int row = first + stage * kStageRows;
+    const int from = row < begin ? 1 : 0;
+    ptx::barrier_expect(barrier, (3 - from) * kOperandBytes);
+    for (int operand = from; operand < 3; ++operand) {
+      ptx::copy_in(buffer + operand * kOperandBytes, &z_map, barrier, operand * a.width + column, row - kHalo,
+                   batch);
     }
   };
   if (threadIdx.x == 0) {
@@ -73,9 +75,8 @@ __global__ __launch_bounds__(kWarps * 32, forward_blocks(Window)) void forward_k
   __syncthreads();  // barriers are there, outputs are free again
 
   std::uint32_t history[Window + kStageTiles][4] = {};  // u = k' ⊙ v' of the window and this stage
-  for (int stage = 0; stage < stages; ++stage) {
+  const auto visit = [&]<bool warm_up>(int stage) {
     const std::uint32_t buffer = inputs + stage % kStages * kStageBytes;
-    const std::uint32_t output = outputs + stage % 2 * kOutputBytes;
     // This lane's rows of q, k and v, at the tile and two tokens earlier; and of y.
     std::uint32_t at[3], earlier[3];
 #pragma unroll
@@ -83,8 +84,7 @@ __global__ __launch_bounds__(kWarps * 32, forward_blocks(Window)) void forward_k
       at[operand] = tile_address(buffer + operand * kOperandBytes, kHalo, warp, lane);
       earlier[operand] = tile_address(buffer + operand * kOperandBytes, 0, warp, lane);
     }
-    const std::uint32_t y_at = tile_address(output, 0, warp, lane);
-    ptx::barrier_wait(full + stage % kStages * 8, stage / kStages & 1);
+    const std::uint32_t y_at = tile_address(outputs + stage % 2 * kOutputBytes, 0, warp, lane);
 #pragma unroll
     for (int tile = 0; tile < kStageTiles; ++tile) {
       const auto load = [&](int operand, std::uint32_t(&pair)[4], std::uint32_t(&before)[4]) {
@@ -105,6 +105,7 @@ __global__ __launch_bounds__(kWarps * 32, forward_blocks(Window)) void forward_k
         sum[r / 2][c * 2] = skip[c] * gated.x;
         sum[r / 2][c * 2 + 1] = skip[c] * gated.y;
       }
+      if constexpr (warm_up) continue;
 #pragma unroll
       for (int j = 0; j <= Window; ++j) taps.at(j).convolve(sum, history[Window + tile - j]);
 
@@ -123,15 +124,23 @@ __global__ __launch_bounds__(kWarps * 32, forward_blocks(Window)) void forward_k
 #pragma unroll
       for (int r = 0; r < 4; ++r) history[j][r] = history[j + kStageTiles][r];
     }
+  };
+  for (int stage = 0; stage < stages; ++stage) {
+    const int row = first + stage * kStageRows;
+    ptx::barrier_wait(full + stage % kStages * 8, stage / kStages & 1);
+    if (row < begin) {
+      visit.template operator()<true>(stage);
+    } else {
+      visit.template operator()<false>(stage);
+    }
 
     // One barrier a stage: it also tells everyone that the other output buffer has been read.
     ptx::copy_engine_fence();
     if (threadIdx.x == 0) ptx::copy_out_wait_read();
     __syncthreads();
     if (threadIdx.x == 0) {
-      const int row = first + stage * kStageRows;
       if (row >= begin) {
-        ptx::copy_out(&y_map, output, column, row, batch);
+        ptx::copy_out(&y_map, outputs + stage % 2 * kOutputBytes, column, row, batch);
         ptx::copy_out_commit();
       }
       if (stage + kStages < stages) fetch(stage + kStages);
