@@ -67,12 +67,6 @@ __device__ inline void copy_async_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
 }
 
-// A register of its own: the compiler will not see that two hold the same value.
-__device__ inline std::uint32_t opaque(std::uint32_t value) {
-  asm volatile("mov.b32 %0, %0;" : "+r"(value));
-  return value;
-}
-
 // The 128-byte swizzle of the copy engine: 16-byte chunk index xor row (of 128 bytes) modulo 8.
 __device__ inline std::uint32_t swizzle128(std::uint32_t address) {
   return address ^ ((address >> 3) & 0x70u);

@@ -85,7 +85,6 @@ void copy_async_wait() {
   ::emulation::wait_groups(pending);
 }
 
-inline std::uint32_t opaque(std::uint32_t value) { return value; }
 inline std::uint32_t swizzle128(std::uint32_t address) { return address ^ ((address >> 3) & 0x70u); }
 
 inline std::uint32_t pack_bf16(float low, float high) {
