@@ -1,7 +1,7 @@
 import type { Plan, PlanAttention, PlanBlock, PlanHyena, PlanSpread } from '../plan/plan.js';
 import { byBlock } from './by-block.js';
 import type { CostItem } from './estimate.js';
-import { allToAllSeconds, isBetweenNodes, sendSeconds, trafficItem, type Link } from './links.js';
+import { allToAllSeconds, limitedBetweenNodes, sendSeconds, trafficItem, type Link } from './links.js';
 import { blockWork, projectedWidth, type Shard } from './operators.js';
 import { passSeconds, type Device } from './roofline.js';
 import { headSlices, slicesOf } from './scratch.js';
@@ -135,21 +135,14 @@ function hyena(setting: Setting, mixer: PlanHyena, strategy: string | undefined)
 /** A program with gates inside of its exchanges, one after the other; keys go round behind attention. */
 function ofOtherProgram(setting: Setting, { mixer }: PlanBlock, spread: PlanSpread): Passed {
   const { device, shard, link, ranks, inner } = setting;
-  const { pairBytesPerSecond } = device.engine;
+  if (spread[mixer.operator] === 'all-to-all') {
+    const { pairBytesPerSecond: most } = device.engine;
+    const pair = most ? limitedBetweenNodes(link, most.value) : link;
+    return exchangedWhole({ ...setting, link: pair }, projectedWidth(mixer, shard.width), shard.width);
+  }
   if (mixer.operator === 'MHA') {
-    if (spread.MHA !== 'ring')
-      return exchangedWhole(setting, projectedWidth(mixer, shard.width), shard.width);
     const keys = (2 * mixer.kvHeads * mixer.headDim * shard.rows * device.valueBytes) / shard.tensor;
     return beside(keys * (ranks - 1), sendSeconds(link, keys * (ranks - 1)), inner.forward);
-  }
-  if (spread[mixer.operator] === 'all-to-all') {
-    const most = pairBytesPerSecond && isBetweenNodes(link) ? pairBytesPerSecond.value : Infinity;
-    const efficiency = Math.min(link.efficiency, most / link.bytesPerSecond);
-    return exchangedWhole(
-      { ...setting, link: { ...link, efficiency } },
-      projectedWidth(mixer, shard.width),
-      shard.width,
-    );
   }
   const { forward } = hyena(
     { ...setting, inner: { forward: 0, backward: 0 } },

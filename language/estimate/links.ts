@@ -36,9 +36,10 @@ export function knownLinks(): string[] {
   return Object.keys(KNOWN_LINKS);
 }
 
-/** Whether it goes from node to node. */
-export function isBetweenNodes({ kind }: Link): boolean {
-  return KNOWN_LINKS[kind]?.scope === 'cluster';
+/** The link, where what goes from node to node reaches no more than so much. */
+export function limitedBetweenNodes(link: Link, bytesPerSecond: number): Link {
+  if (KNOWN_LINKS[link.kind]?.scope !== 'cluster') return link;
+  return { ...link, efficiency: Math.min(link.efficiency, bytesPerSecond / link.bytesPerSecond) };
 }
 
 /** Whether traffic over it is counted at a rate that was measured. */

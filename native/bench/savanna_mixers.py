@@ -176,19 +176,23 @@ def mixer(operator, length, context):
     return run, [rand(length, 1, 3 * channels), filters, rand(channels, dtype=F32)]
 
 
-def copy_rate():
-    """TB/s read and written."""
-    source = torch.empty(1 << 31, dtype=torch.uint8, device="cuda")
-    target = torch.empty_like(source)
+def median_ms(run):
     times = []
     for _ in range(20):
         start, stop = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         start.record()
-        target.copy_(source)
+        run()
         stop.record()
         stop.synchronize()
         times.append(start.elapsed_time(stop))
-    return 2 * source.numel() / statistics.median(times) / 1e9
+    return statistics.median(times)
+
+
+def copy_rate():
+    """TB/s read and written."""
+    source = torch.empty(1 << 31, dtype=torch.uint8, device="cuda")
+    target = torch.empty_like(source)
+    return 2 * source.numel() / median_ms(lambda: target.copy_(source)) / 1e9
 
 
 def head():
@@ -225,17 +229,11 @@ def exchanges():
     group = dist.new_group([0, 1], backend="nccl", pg_options=options)
     sent = rand(VALUES)
     received = torch.empty_like(sent)
-    times = []
-    for _ in range(20):
-        start, stop = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        start.record()
-        dist.all_to_all_single(received, sent, [VALUES // 2] * 2, [VALUES // 2] * 2, group=group)
-        stop.record()
-        stop.synchronize()
-        times.append(start.elapsed_time(stop))
+    halves = [VALUES // 2] * 2
+    taken = median_ms(lambda: dist.all_to_all_single(received, sent, halves, halves, group=group))
     dist.destroy_process_group()
     return {**head(), "nccl": ".".join(map(str, torch.cuda.nccl.version())), "blocks": 2,
-            "gigabytesPerSecond": round(VALUES / statistics.median(times) / 1e6, 2)}
+            "gigabytesPerSecond": round(VALUES / taken / 1e6, 2)}
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@
 #   train             short trainings against the CPU, bf16, FP8, by graph
 #   faults            no device, too large, a lost loss, killed and resumed
 #   bench             striped-runner bench        kernels     the kernels' own benchmarks
-#   memcheck initcheck  compute-sanitizer over the test programs      racecheck  the same over one LI
+#   memcheck initcheck  compute-sanitizer over the test programs      racecheck  the same over one of each kind
 #   all               every one of them  (without STRIPED_CHECK: operators hyena pieces fourier attention train faults bench)
 # STRIPED_PLAN: plan of the training step (striped compile examples/genome.striped --run demo -o plan.json); without
 # it, the repository's dist/striped.mjs compiles it. One line a step at the end; exit code 1 when any failed.
