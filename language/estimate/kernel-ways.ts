@@ -3,7 +3,10 @@ import type { Shard } from './shard.js';
 import type { Device } from './roofline.js';
 
 /** Attention's backward pass sums in a fixed order where the scores of some heads take no more bytes. */
-const ORDERED_SCORES = 2 ** 31;
+function mostOrderedScores({ profile }: Device): number {
+  return 2 ** Math.floor(Math.log2(profile.memoryBytes.value / 32));
+}
+
 /** Channels that a block of LI owns. */
 const LI_CHANNELS = 32;
 
@@ -12,16 +15,18 @@ const LI_CHANNELS = 32;
  * how many parts that makes it. undefined: not even those of one head fit, and the order is not fixed.
  */
 export function orderedBackward(
+  device: Device,
   mixer: PlanAttention,
   shard: Shard,
 ): { bytes: number; parts: number } | undefined {
   const kvHeads = Math.max(1, mixer.kvHeads / shard.tensor);
   const perHead = 2 * (Math.ceil(shard.sequence / 64) * 64) ** 2 * (mixer.heads / mixer.kvHeads);
+  const most = mostOrderedScores(device);
   const whole = perHead * shard.batch * kvHeads;
-  if (whole <= ORDERED_SCORES) return { bytes: whole, parts: 1 };
+  if (whole <= most) return { bytes: whole, parts: 1 };
   for (let heads = kvHeads; heads >= 1; heads--) {
     const bytes = perHead * heads;
-    if (kvHeads % heads === 0 && bytes <= ORDERED_SCORES) {
+    if (kvHeads % heads === 0 && bytes <= most) {
       return { bytes, parts: shard.batch * (kvHeads / heads) };
     }
   }

@@ -163,7 +163,7 @@ function innerAttention(device: Device, name: string, mixer: PlanAttention, shar
   const qkv = shard.rows * projected * device.valueBytes;
   const out = shard.rows * channels * device.valueBytes;
   const rotation = mixer.rope ? 2 * qkv : 0;
-  const ordered = device.profile.kind === 'gpu' ? orderedBackward(mixer, shard) : undefined;
+  const ordered = device.profile.kind === 'gpu' ? orderedBackward(device, mixer, shard) : undefined;
   const parts = ringParts(device, shard);
   return {
     name,

@@ -29,7 +29,7 @@ function attentionScratch(device: Device, mixer: PlanAttention, shard: Shard): n
   }
   const rotated = mixer.rope ? turned * device.valueBytes : 0;
   const sums = rows * heads * 4;
-  const ordered = orderedBackward(mixer, shard);
+  const ordered = orderedBackward(device, mixer, shard);
   return rotated + sums + (ordered ? ordered.bytes : sums * mixer.headDim);
 }
 

@@ -6,6 +6,8 @@
 #include <fstream>
 
 #include "core/checkpoint.h"
+#include "core/choice_file.h"
+#include "core/file_io.h"
 #include "core/run_directory.h"
 #include "core/tensorboard.h"
 #include "core_fixture.h"
@@ -41,6 +43,31 @@ void read_weights(const std::filesystem::path& file, Bench& bench) {
 TEST_CASE("CRC-32C of the standard check string") {
   CHECK(striped::crc32c("123456789", 9) == 0xe3069283u);
   CHECK(striped::crc32c("56789", 5, striped::crc32c("1234", 4)) == 0xe3069283u);
+}
+
+TEST_CASE("choices are kept for later processes; a damaged or unwritable file is as good as none") {
+  const ScratchFolder scratch;
+  const std::filesystem::path file = scratch / "folder/choices.json";
+  striped::ChoiceFile first(file), second(file);
+  CHECK(!first.find("a"));
+  first.add("a", "1");
+  second.add("b", "2");
+  second.add("b", "3");
+  const striped::ChoiceFile later(file);
+  CHECK(later.find("a") == "1");
+  CHECK(later.find("b") == "3");
+  for (const char* text : {"", "[1]", "{\"a\": 1, \"c\": ", "{\"a\": 1}"}) {
+    striped::replace_file(file, text, false);
+    striped::ChoiceFile damaged(file);
+    CHECK(!damaged.find("a"));
+    damaged.add("a", "4");
+    CHECK(striped::ChoiceFile(file).find("a") == "4");
+  }
+  for (const std::filesystem::path& nowhere : {std::filesystem::path(), file / "below a file"}) {
+    striped::ChoiceFile alone(nowhere);
+    alone.add("a", "5");
+    CHECK(alone.find("a") == "5");
+  }
 }
 
 TEST_CASE("weights come back as they were, and what does not fit is named") {

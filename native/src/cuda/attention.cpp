@@ -1,6 +1,7 @@
 #include "attention.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstdlib>
 
 #include "cudnn_graph.h"
@@ -10,13 +11,15 @@
 namespace striped::cuda {
 namespace {
 
-// MiB of workspace that a backward pass with sums in a fixed order may take: one head of 32K tokens. The
-// environment variable STRIPED_ATTENTION_WORKSPACE sets another number; 0 is fastest, and not reproducible.
-constexpr unsigned long kDeterministicMebibytes = 2048;
-
+// Bytes of workspace that a backward pass with sums in a fixed order may take: a thirty-second of the
+// device's memory, in powers of two. The more heads go together, the faster it is. The environment variable
+// STRIPED_ATTENTION_WORKSPACE sets another number of MiB; 0 is fastest, and not reproducible.
 std::size_t deterministic_limit() {
-  const char* given = std::getenv("STRIPED_ATTENTION_WORKSPACE");
-  return static_cast<std::size_t>(given ? std::strtoul(given, nullptr, 10) : kDeterministicMebibytes) << 20;
+  if (const char* given = std::getenv("STRIPED_ATTENTION_WORKSPACE"))
+    return static_cast<std::size_t>(std::strtoul(given, nullptr, 10)) << 20;
+  std::size_t free = 0, total = 0;
+  check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+  return std::bit_floor(total / 32);
 }
 
 std::size_t size_of_element(ElementType type) { return type == ElementType::bf16 ? 2 : 4; }

@@ -44,6 +44,7 @@ enum MatmulAttribute : int {
 enum PreferenceAttribute : int { kMaxWorkspace = 1, kReductionSchemes = 3 };
 
 struct Functions {
+  std::size_t (*version)();
   int (*create)(Handle*);
   int (*destroy)(Handle);
   int (*matmul_descriptor_create)(MatmulDescriptor*, int compute_type, cudaDataType_t scale_type);

@@ -6,13 +6,12 @@
 // there.
 #include <algorithm>
 #include <array>
-#include <map>
-#include <mutex>
-#include <optional>
-#include <utility>
+#include <string>
 #include <vector>
 
+#include "core/choice_file.h"
 #include "gemm.h"
+#include "gemm_tuning.h"
 #include "library_loader.h"
 #include "operators.h"
 #include "striped/error.h"
@@ -23,11 +22,11 @@ namespace {
 
 constexpr std::size_t kWorkspace = std::size_t{64} << 20;
 constexpr int kCandidates = 8;
-constexpr int kTimedRuns = 3;
 
 cublaslt::Functions load_functions() {
   const Library library({"libcublasLt.so.13", "libcublasLt.so.12"}, "matrix products on the GPU");
   cublaslt::Functions f{};
+  library.bind(f.version, "cublasLtGetVersion");
   library.bind(f.create, "cublasLtCreate");
   library.bind(f.destroy, "cublasLtDestroy");
   library.bind(f.matmul_descriptor_create, "cublasLtMatmulDescCreate");
@@ -43,118 +42,29 @@ cublaslt::Functions load_functions() {
   return f;
 }
 
-std::size_t bytes_of(cudaDataType_t type) { return type == CUDA_R_32F ? 4 : type == CUDA_R_16BF ? 2 : 1; }
-
-__device__ unsigned scramble(unsigned value) {
-  value = (value ^ value >> 16) * 0x7feb352dU;
-  value = (value ^ value >> 15) * 0x846ca68bU;
-  return value ^ value >> 16;
-}
-
-// Uniform values in [-1, 1) as operands to time with: data of a real spread, unlike zeros.
-template <class T>
-__global__ void fill(std::int64_t count, T* target) {
-  const std::int64_t stride = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
-  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count;
-       i += stride) {
-    if constexpr (sizeof(T) == 1) {
-      // Bytes with the highest exponent bit clear are ordinary numbers in both FP8 formats.
-      target[i] = static_cast<T>(scramble(static_cast<unsigned>(i)) & 0xbf);
-    } else {
-      target[i] = from_float<T>(static_cast<float>(scramble(static_cast<unsigned>(i))) * 0x1p-31f - 1.0f);
-    }
-  }
-}
-
-// A fingerprint of words and their places; integer sums do not depend on the order.
-__global__ void fingerprint(std::int64_t words, const unsigned* data, unsigned long long* result) {
-  unsigned long long sum = 0;
-  const std::int64_t stride = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
-  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < words;
-       i += stride) {
-    const unsigned place = static_cast<unsigned>(i);
-    sum += static_cast<unsigned long long>(scramble(data[i] ^ scramble(place))) << 20 ^
-           scramble(data[i] + place);
-  }
-  atomicAdd(result, sum);
-}
-
-void fill_operand(cudaDataType_t type, std::int64_t count, void* target, cudaStream_t stream) {
-  if (type == CUDA_R_32F) {
-    fill<<<1024, 256, 0, stream>>>(count, static_cast<float*>(target));
-  } else if (type == CUDA_R_16BF) {
-    fill<<<1024, 256, 0, stream>>>(count, static_cast<bf16*>(target));
-  } else {
-    fill<<<1024, 256, 0, stream>>>(count, static_cast<std::uint8_t*>(target));
-  }
-  check_launch("fill_operand");
-}
-
-// What tuning chose on each device, for all backends of this process: choosing takes longer than many a step.
-class Choices {
- public:
-  std::optional<cublaslt::Algorithm> find(int device, const Product& product) {
-    const std::lock_guard lock(mutex_);
-    const auto found = choices_.find({device, product});
-    return found == choices_.end() ? std::nullopt : std::optional(found->second);
-  }
-  void add(int device, const Product& product, const cublaslt::Algorithm& algorithm) {
-    const std::lock_guard lock(mutex_);
-    choices_.insert_or_assign({device, product}, algorithm);
-  }
-
- private:
-  std::mutex mutex_;
-  std::map<std::pair<int, Product>, cublaslt::Algorithm> choices_;
-};
-
-Choices& choices() {
-  static Choices result;
+// What tuning chose, for all backends of this process and for later ones: choosing takes longer than many a
+// step.
+ChoiceFile& choices() {
+  static ChoiceFile result(cache_file("matrix-products.json"));
   return result;
 }
 
-// Memory that is needed while tuning only; null if there is no room.
-class Temporary {
- public:
-  explicit Temporary(std::size_t bytes) {
-    if (cudaMalloc(&pointer_, bytes) != cudaSuccess) {
-      cudaGetLastError();
-      pointer_ = nullptr;
-    }
-  }
-  ~Temporary() { cudaFree(pointer_); }
-  Temporary(const Temporary&) = delete;
-  Temporary& operator=(const Temporary&) = delete;
-  void* get() const { return pointer_; }
+// What a choice depends on.
+std::string name_of(const std::string& device, std::size_t version, const Product& p) {
+  std::string name = device + ", cuBLASLt " + std::to_string(version) + ":";
+  for (const std::int64_t part : {p.m, p.n, p.k, static_cast<std::int64_t>(p.a),
+                                  static_cast<std::int64_t>(p.b), static_cast<std::int64_t>(p.d)})
+    name += " " + std::to_string(part);
+  for (const bool flag : {p.transpose_a, p.transpose_b, p.accumulate, p.bias, p.fast_accumulation})
+    name += flag ? " 1" : " 0";
+  return name;
+}
 
- private:
-  void* pointer_ = nullptr;
-};
-
-class Stopwatch {
- public:
-  Stopwatch() {
-    check(cudaEventCreate(&start_), "Stopwatch");
-    check(cudaEventCreate(&stop_), "Stopwatch");
-  }
-  ~Stopwatch() {
-    cudaEventDestroy(start_);
-    cudaEventDestroy(stop_);
-  }
-  template <class Work>
-  float milliseconds(cudaStream_t stream, const Work& work) {
-    check(cudaEventRecord(start_, stream), "Stopwatch");
-    work();
-    check(cudaEventRecord(stop_, stream), "Stopwatch");
-    check(cudaEventSynchronize(stop_), "Stopwatch");
-    float elapsed = 0;
-    check(cudaEventElapsedTime(&elapsed, start_, stop_), "Stopwatch");
-    return elapsed;
-  }
-
- private:
-  cudaEvent_t start_ = nullptr, stop_ = nullptr;
-};
+std::string text_of(const cublaslt::Algorithm& algorithm) {
+  std::string text;
+  for (const std::uint64_t word : algorithm.data) text += std::to_string(word) + " ";
+  return text;
+}
 
 }  // namespace
 
@@ -245,59 +155,27 @@ Gemm::Plan& Gemm::plan_for(const Product& p, const ProductPointers& pointers) {
   return *slot;
 }
 
-// Times the candidates on operands of its own and keeps the fastest. Only candidates that give the very bits
-// of the library's first choice take part, so that the choice, which depends on timings, never changes a
-// result.
+// Replaces the library's first choice by the fastest candidate. Not while a step is recorded.
 void Gemm::tune(Plan& plan, const Product& p) {
   plan.tuned = true;
   if (plan.candidates.size() < 2) return;
-  if (const auto chosen = choices().find(context_.device, p)) {
-    plan.best = *chosen;
-    return;
-  }
-  const std::int64_t size_a = p.m * p.k, size_b = p.k * p.n, size_d = p.m * p.n;
-  const std::size_t bytes_d = (size_d * bytes_of(p.d) + 3) / 4 * 4;
-  const Temporary a(size_a * bytes_of(p.a)), b(size_b * bytes_of(p.b)), d(bytes_d), extra(p.m * 4 + 4096);
-  if (!a.get() || !b.get() || !d.get() || !extra.get()) return;
-  fill_operand(p.a, size_a, a.get(), context_.stream);
-  fill_operand(p.b, size_b, b.get(), context_.stream);
-  cuda::check(cudaMemsetAsync(extra.get(), 0, p.m * 4 + 4096, context_.stream), "tune");
-  auto* hash = static_cast<unsigned long long*>(extra.get());
-  float* scales = static_cast<float*>(extra.get()) + 16;
-  fill_operand(CUDA_R_32F, 32, scales, context_.stream);
-  const bool fp8 = bytes_of(p.a) == 1;
-  const ProductPointers pointers{a.get(),
-                                 b.get(),
-                                 d.get(),
-                                 static_cast<char*>(extra.get()) + 256,
-                                 fp8 ? scales : nullptr,
-                                 fp8 ? scales + 16 : nullptr};
-  Stopwatch watch;
-  unsigned long long reference = 0;
-  float fastest = 0;
-  for (std::size_t i = 0; i < plan.candidates.size(); ++i) {
-    const auto once = [&] { run(plan, p, pointers, plan.candidates[i]); };
-    unsigned long long found = 0;
-    cuda::check(cudaMemsetAsync(d.get(), 0, bytes_d, context_.stream), "tune");
-    cuda::check(cudaMemsetAsync(hash, 0, sizeof *hash, context_.stream), "tune");
-    once();
-    fingerprint<<<1024, 256, 0, context_.stream>>>(bytes_d / 4, static_cast<const unsigned*>(d.get()), hash);
-    check_launch("fingerprint");
-    cuda::check(cudaMemcpyAsync(&found, hash, sizeof found, cudaMemcpyDeviceToHost, context_.stream), "tune");
-    cuda::check(cudaStreamSynchronize(context_.stream), "tune");
-    if (i == 0) reference = found;
-    if (found != reference) continue;
-    float best = 0;
-    for (int repeat = 0; repeat < kTimedRuns; ++repeat) {
-      const float elapsed = watch.milliseconds(context_.stream, once);
-      best = repeat == 0 ? elapsed : std::min(best, elapsed);
-    }
-    if (i == 0 || best < fastest) {
-      fastest = best;
-      plan.best = plan.candidates[i];
+  const std::string name = name_of(context_.name, lt_.version(), p);
+  if (const auto chosen = choices().find(name)) {
+    // The file may not be ours: only what the library itself proposes is run.
+    const auto known = std::find_if(plan.candidates.begin(), plan.candidates.end(),
+                                    [&](const auto& candidate) { return text_of(candidate) == *chosen; });
+    if (known != plan.candidates.end()) {
+      plan.best = *known;
+      return;
     }
   }
-  choices().add(context_.device, p, plan.best);
+  const auto best = fastest_candidate(context_, p, plan.candidates.size(),
+                                      [&](std::size_t candidate, const ProductPointers& pointers) {
+                                        run(plan, p, pointers, plan.candidates[candidate]);
+                                      });
+  if (!best) return;
+  plan.best = plan.candidates[*best];
+  choices().add(name, text_of(plan.best));
 }
 
 void Gemm::run(const Plan& plan, const Product& p, const ProductPointers& pointers,

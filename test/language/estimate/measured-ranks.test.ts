@@ -35,9 +35,10 @@ const { rows, links, smallCalls } = JSON.parse(readFileSync(FILE, 'utf8')) as {
   smallCalls: { bytes: number; microseconds: [least: number, most: number] };
 };
 const WIDTH = 4096;
-const WORST = 0.05;
 /** Of the step: what two devices take longer than one. */
 const GROWTH = 0.02;
+/** Of the step: what a ring takes longer than an exchange of heads. */
+const RING = 0.005;
 const MEMORY = 0.02;
 
 async function measuredPlan({ layout, sequence, context, attention, zero }: Row): Promise<Plan> {
@@ -69,19 +70,17 @@ function trafficOf({ communication }: Estimate, start: string): { exposed: numbe
 }
 
 describe('the h200-sxm profile against training steps of two of them', () => {
-  for (const row of rows) {
-    const name = `${row.sequence} tokens on ${row.context}: ${nameOf(row)}`;
-    it(`foresees the time within ${100 * WORST}% and memory within ${100 * MEMORY}%, ${name}`, async () => {
-      const { stepTimeMs, memoryBytes } = await estimateOf(row);
-      const time = stepTimeMs / row.stepTimeMs - 1;
-      assert.ok(Math.abs(time) <= WORST, `time ${(100 * time).toFixed(1)}%`);
+  // Time and memory of one device are judged by steps of the engine as it is, measured-steps.test.ts.
+  for (const row of pairs) {
+    it(`foresees memory within ${100 * MEMORY}%: ${nameOf(row)}`, async () => {
+      const { memoryBytes } = await estimateOf(row);
       // What NCCL holds is of these very runs.
       const memory = memoryBytes.total / row.usedBytes - 1;
       assert.ok(Math.abs(memory) <= MEMORY, `memory ${(100 * memory).toFixed(1)}%`);
     });
   }
 
-  for (const row of pairs) {
+  for (const row of pairs.filter(({ attention }) => attention !== 'ring')) {
     it(`foresees what two take longer than one within ${100 * GROWTH}% of the step: ${nameOf(row)}`, async () => {
       const alone = aloneOf(row);
       const grown = (await estimateOf(row)).stepTimeMs - (await estimateOf(alone)).stepTimeMs;
@@ -89,6 +88,15 @@ describe('the h200-sxm profile against training steps of two of them', () => {
       assert.ok(Math.abs(off) <= GROWTH, `${(100 * off).toFixed(1)}%`);
     });
   }
+
+  it('has from the two mixed steps what attention takes longer round a ring', async () => {
+    const [heads, ring] = ['all-to-all', 'ring'].map((way) =>
+      rows.find(({ attention }) => attention === way)!,
+    );
+    const longer = (await estimateOf(ring!)).stepTimeMs - (await estimateOf(heads!)).stepTimeMs;
+    const off = (longer - (ring!.stepTimeMs - heads!.stepTimeMs)) / ring!.stepTimeMs;
+    assert.ok(Math.abs(off) <= RING, `${(100 * off).toFixed(2)}%`);
+  });
 
   it('has the link that calls between the two show', () => {
     const [least, most] = smallCalls.microseconds;
