@@ -42,11 +42,11 @@ cublaslt::Functions load_functions() {
   return f;
 }
 
-// What tuning chose, for all backends of this process and for later ones: choosing takes longer than many a
-// step.
-ChoiceFile& choices() {
-  static ChoiceFile result(cache_file("matrix-products.json"));
-  return result;
+// What tuning chose, for all backends of this process. Choices that took longer than many a step are kept for
+// later ones.
+ChoiceFile& choices(Tuning tuning) {
+  static ChoiceFile brief{std::filesystem::path()}, sustained(cache_file("matrix-products.json"));
+  return tuning == Tuning::brief ? brief : sustained;
 }
 
 // What a choice depends on.
@@ -160,22 +160,24 @@ void Gemm::tune(Plan& plan, const Product& p) {
   plan.tuned = true;
   if (plan.candidates.size() < 2) return;
   const std::string name = name_of(context_.name, lt_.version(), p);
-  if (const auto chosen = choices().find(name)) {
+  for (const Tuning earlier : {Tuning::sustained, Tuning::brief}) {
+    const auto chosen = choices(earlier).find(name);
     // The file may not be ours: only what the library itself proposes is run.
-    const auto known = std::find_if(plan.candidates.begin(), plan.candidates.end(),
-                                    [&](const auto& candidate) { return text_of(candidate) == *chosen; });
-    if (known != plan.candidates.end()) {
-      plan.best = *known;
-      return;
-    }
+    const auto known =
+        std::find_if(plan.candidates.begin(), plan.candidates.end(),
+                     [&](const auto& candidate) { return chosen && text_of(candidate) == *chosen; });
+    if (known == plan.candidates.end()) continue;
+    plan.best = *known;
+    return;
   }
-  const auto best = fastest_candidate(context_, p, plan.candidates.size(),
+  const Tuning tuning = tuning_of(p);
+  const auto best = fastest_candidate(context_, p, tuning, plan.candidates.size(),
                                       [&](std::size_t candidate, const ProductPointers& pointers) {
                                         run(plan, p, pointers, plan.candidates[candidate]);
                                       });
   if (!best) return;
   plan.best = plan.candidates[*best];
-  choices().add(name, text_of(plan.best));
+  choices(tuning).add(name, text_of(plan.best));
 }
 
 void Gemm::run(const Plan& plan, const Product& p, const ProductPointers& pointers,

@@ -2,19 +2,19 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
+#include <string_view>
 
 #include "vector.cuh"
 
 namespace striped::cuda {
 namespace {
 
-// From here on a product is long enough for steps made of its like to reach the device's power limit. There
-// the algorithm that takes the least energy is the fastest, which a few runs behind a pause do not show: the
-// device first runs at full clocks. So these run for as long as the limit needs to set in, then as long as
-// its ripple needs to even out (docs/kernels.md, Choice of matrix products).
-constexpr double kSustainedFlops = 2e11;
+// Under the power limit the algorithm that takes the least energy is the fastest. It takes this long to set
+// in, and its ripple this long to even out (docs/kernels.md, Matrix products).
 constexpr double kFirstSettleMilliseconds = 150, kSettleMilliseconds = 40, kSustainedMilliseconds = 100;
-constexpr int kShortRuns = 3;
+constexpr double kSustainedFlops = 2e11;
+constexpr int kBriefRuns = 3;
 
 std::size_t bytes_of(cudaDataType_t type) { return type == CUDA_R_32F ? 4 : type == CUDA_R_16BF ? 2 : 1; }
 
@@ -164,9 +164,9 @@ class Trial {
 
 // Milliseconds of one run: the least of a few.
 template <class Work>
-double short_time(Stopwatch& watch, cudaStream_t stream, const Work& once) {
+double brief_time(Stopwatch& watch, cudaStream_t stream, const Work& once) {
   double best = watch.milliseconds(stream, once);
-  for (int repeat = 1; repeat < kShortRuns; ++repeat) {
+  for (int repeat = 1; repeat < kBriefRuns; ++repeat) {
     best = std::min<double>(best, watch.milliseconds(stream, once));
   }
   return best;
@@ -188,13 +188,19 @@ double sustained_time(Stopwatch& watch, cudaStream_t stream, double settle, cons
 
 }  // namespace
 
+Tuning tuning_of(const Product& product) {
+  const char* const wanted = std::getenv("STRIPED_TUNING");
+  const double flops =
+      2.0 * static_cast<double>(product.m) * static_cast<double>(product.n) * static_cast<double>(product.k);
+  const bool brief = flops < kSustainedFlops || (wanted != nullptr && std::string_view(wanted) == "brief");
+  return brief ? Tuning::brief : Tuning::sustained;
+}
+
 std::optional<std::size_t> fastest_candidate(
-    Context& context, const Product& product, std::size_t candidates,
+    Context& context, const Product& product, Tuning tuning, std::size_t candidates,
     const std::function<void(std::size_t, const ProductPointers&)>& run) {
   Trial trial(context, product);
   if (!trial.fits()) return std::nullopt;
-  const double flops =
-      2.0 * static_cast<double>(product.m) * static_cast<double>(product.n) * static_cast<double>(product.k);
   const ProductPointers pointers = trial.pointers();
   Stopwatch watch;
   unsigned long long reference = 0;
@@ -206,7 +212,7 @@ std::optional<std::size_t> fastest_candidate(
     if (i == 0) reference = result;
     if (result != reference) continue;
     const double settle = i == 0 ? kFirstSettleMilliseconds : kSettleMilliseconds;
-    const double time = flops < kSustainedFlops ? short_time(watch, context.stream, once)
+    const double time = tuning == Tuning::brief ? brief_time(watch, context.stream, once)
                                                 : sustained_time(watch, context.stream, settle, once);
     if (i == 0 || time < fastest) {
       fastest = time;
