@@ -11,6 +11,7 @@
 #include <memory>
 #include <random>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "races.h"
@@ -24,6 +25,7 @@ struct Fiber {
   ucontext_t start;
   jmp_buf here;  // once it has started: a jump is much cheaper than a change of context
   bool started;
+  bool done = false;  // with its kernel, and ready for the next one
   uint3 place;
   int index;
   std::vector<std::function<void()>> group;
@@ -104,15 +106,28 @@ void run_until_it_sleeps(Fiber& fiber) {
   machine.current = nullptr;
 }
 
-void fiber_main() {
-  try {
-    (*machine.kernel)();
-    wait_groups(0);
-  } catch (...) {
-    if (!machine.failure) machine.failure = std::current_exception();
+[[noreturn]] void fiber_main() {
+  for (;;) {
+    try {
+      (*machine.kernel)();
+      wait_groups(0);
+    } catch (...) {
+      if (!machine.failure) machine.failure = std::current_exception();
+    }
+    machine.alive -= 1;
+    machine.current->done = true;
+    sleep_here();
   }
-  machine.alive -= 1;
-  _longjmp(machine.scheduler, 1);
+}
+
+// Of its own for a fiber that is new, or that a failure left in the midst of its kernel.
+void make_context(Fiber& fiber, void* stack) {
+  fiber.started = false;
+  getcontext(&fiber.start);
+  fiber.start.uc_stack.ss_sp = stack;
+  fiber.start.uc_stack.ss_size = kStack;
+  fiber.start.uc_link = nullptr;
+  makecontext(&fiber.start, fiber_main, 0);
 }
 
 Fiber* next_ready() {
@@ -134,14 +149,9 @@ void make_fibers(int count) {
     const auto at = static_cast<unsigned>(i);
     fiber.place = {at % t.x, at / t.x % t.y, at / t.x / t.y};
     fiber.index = i;
-    fiber.started = false;
     fiber.group.clear();
     fiber.groups.clear();
-    getcontext(&fiber.start);
-    fiber.start.uc_stack.ss_sp = machine.stacks[i];
-    fiber.start.uc_stack.ss_size = kStack;
-    fiber.start.uc_link = nullptr;
-    makecontext(&fiber.start, fiber_main, 0);
+    if (!std::exchange(fiber.done, false)) make_context(fiber, machine.stacks[i]);
     machine.ready.push_back(&fiber);
   }
 }
