@@ -48,7 +48,7 @@ inline Named on_one_device(Backend& backend, const AttentionCase& c, const Atten
 }
 
 inline Named over_ranks(const Setting& setting, const AttentionCase& c, const AttentionInputs& in,
-                        Traffic* traffic = nullptr) {
+                        Traffic* traffic = nullptr, Passes passes = Passes::both) {
   Communicator& world = setting.world;
   Backend& backend = setting.backend;
   CountingCommunicator ranks(setting.ranks);
@@ -68,6 +68,8 @@ inline Named over_ranks(const Setting& setting, const AttentionCase& c, const At
     context->forward(ranks, qkv.data(), y.data(), statistics.data(), {kept.data(), workspace.data()});
     ranks.barrier();  // what was left aside comes now, too late
   }
+  const auto whole_y = [&] { return gather(world, y.read(), sharding, s.batch, c.output()); };
+  if (passes == Passes::forward) return {{"y", whole_y()}};
   const std::int64_t forward = ranks.sent();
   ranks.reset();
   const Scratch workspace(backend, context->workspace_bytes());
@@ -75,7 +77,7 @@ inline Named over_ranks(const Setting& setting, const AttentionCase& c, const At
                     dqkv.data(), {kept.data(), workspace.data()});
   ranks.barrier();
   if (traffic != nullptr) *traffic = {total(world, forward), total(world, ranks.sent())};
-  return {{"y", gather(world, y.read(), sharding, s.batch, c.output())},
+  return {{"y", whole_y()},
           {"dqkv", gather(world, dqkv.read(), sharding, s.batch, c.row())}};
 }
 

@@ -102,9 +102,12 @@ inline std::int64_t total(Communicator& ranks, std::int64_t value) {
   return static_cast<std::int64_t>(sum);
 }
 
+// Those that are made over ranks.
+enum class Passes { forward, both };
+
 // Every rank returns the whole.
 inline Named over_ranks(const Setting& setting, const HyenaCase& c, const HyenaInputs& in,
-                        Traffic* traffic = nullptr) {
+                        Traffic* traffic = nullptr, Passes passes = Passes::both) {
   Communicator& world = setting.world;
   Backend& backend = setting.backend;
   CountingCommunicator ranks(setting.ranks);
@@ -122,6 +125,8 @@ inline Named over_ranks(const Setting& setting, const HyenaCase& c, const HyenaI
     context->forward(ranks, arrays.weights(), z.data(), y.data(), {kept.data(), workspace.data()});
     ranks.barrier();  // what was left aside comes now, too late
   }
+  const auto whole_y = [&] { return gather(world, y.read(), sharding, s.batch, s.width); };
+  if (passes == Passes::forward) return {{"y", whole_y()}};
   const std::int64_t forward = ranks.sent();
   ranks.reset();
   const Scratch workspace(backend, context->workspace_bytes());
@@ -132,7 +137,7 @@ inline Named over_ranks(const Setting& setting, const HyenaCase& c, const HyenaI
   Named results = arrays.read();
   for (auto& [name, values] : results)
     world.all_reduce(values.data(), static_cast<std::int64_t>(values.size()), DType::f64);
-  results["y"] = gather(world, y.read(), sharding, s.batch, s.width);
+  results["y"] = whole_y();
   results["dz"] = gather(world, dz.read(), sharding, s.batch, 3 * s.width);
   return results;
 }

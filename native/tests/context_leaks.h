@@ -40,7 +40,7 @@ inline void check_leaks(const Setting& s, const HyenaCase& c) {
       c.shape.length, in.z,
       [&](const Values& z) {
         in.z = z;
-        return over_ranks(s, c, in).at("y");
+        return over_ranks(s, c, in, nullptr, Passes::forward).at("y");
       },
       leak_rounding(s, c.strategy));
   s.findings.note(found.empty(), c.text() + ": a leak");
@@ -63,7 +63,7 @@ inline void check_attention_leaks(const Setting& s, ContextStrategy strategy, Se
     AttentionInputs in(c, 13, s.type());
     const auto found = leaks(c.shape.length, in.qkv, [&](const Values& qkv) {
       in.qkv = qkv;
-      return over_ranks(s, c, in).at("y");
+      return over_ranks(s, c, in, nullptr, Passes::forward).at("y");
     });
     s.findings.note(found.empty(), c.text() + ": a leak");
   }
