@@ -77,8 +77,7 @@ inline Named over_ranks(const Setting& setting, const AttentionCase& c, const At
                     dqkv.data(), {kept.data(), workspace.data()});
   ranks.barrier();
   if (traffic != nullptr) *traffic = {total(world, forward), total(world, ranks.sent())};
-  return {{"y", whole_y()},
-          {"dqkv", gather(world, dqkv.read(), sharding, s.batch, c.row())}};
+  return {{"y", whole_y()}, {"dqkv", gather(world, dqkv.read(), sharding, s.batch, c.row())}};
 }
 
 inline AttentionCase attention_case(int ranks, SequenceOrder order, std::int64_t piece, int shared,
