@@ -271,8 +271,10 @@ describe('runs over ssh, when things go wrong', function () {
         const before = count();
         await wait(6_000);
         const calls = count() - before;
+        assert.ok(calls <= 12, `${calls} calls in 6 s`);
+        // A look takes as long as the machine lets it.
+        await eventually('it is looked again and again', async () => count() - before >= 4, WAIT_MS);
         signal('SIGCONT');
-        assert.ok(calls >= 4 && calls <= 12, `${calls} calls in 6 s`);
         await Promise.all(directories.map(killRun));
         const { directory } = await launch();
         const more = watchRuns({ directories: [directory] });
