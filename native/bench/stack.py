@@ -92,7 +92,7 @@ def main():
     parser.add_argument("--lengths", type=int, nargs="+", default=[8192, 32768, 131072])
     parser.add_argument("--steps", type=int, nargs="*", default=[8192, 32768], help="lengths of whole steps")
     parser.add_argument("--precisions", nargs="+", default=["bf16", "fp8"])
-    parser.add_argument("--attention", nargs="+", choices=ATTENTION, default=list(ATTENTION))
+    parser.add_argument("--attention", nargs="+", choices=ATTENTION, default=list(ATTENTION), help="of ours")
     parser.add_argument("--runs", type=int, default=7, help="behind each median")
     args = parser.parse_args()
     for length in args.lengths:
