@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { linkOf, type LinkProfile, type MeasuredTraffic } from '../../language/estimate/index.js';
+import { runnerFailure } from '../runs/index.js';
 import { BenchError } from './measure.js';
 
 interface LinkReport {
@@ -29,11 +30,11 @@ const MPIRUN = ['--oversubscribe', '--bind-to', 'none'];
 const ENVIRONMENT = { OMPI_MCA_btl: 'self,vader', OMPI_MCA_pml: 'ob1' };
 
 function reasonOf(error: unknown): string {
-  const { code, stderr = '' } = error as { code?: unknown; stderr?: string };
+  const { code, stderr } = error as { code?: unknown; stderr?: string };
   if (code === 'ENOENT')
     return 'mpirun, which starts ranks, is not here; install OpenMPI, or load its module';
-  const said = /^striped-runner: error: (.*) \[[^\]]*\]$/m.exec(stderr);
-  return said?.[1] ?? (stderr.trim().slice(-500) || String(error));
+  if (!stderr) return String(error);
+  return runnerFailure(stderr, typeof code === 'number' ? code : null).message;
 }
 
 /** The link between devices of this machine. Throws BenchError with what stands in its way. */

@@ -7,6 +7,7 @@ import { createInterface } from 'node:readline';
 import type { MeasuredStep } from '../../language/estimate/kernel-sums.js';
 import type { MeasuredCalls } from '../../language/estimate/parts.js';
 import type { Plan, Precision } from '../../language/plan/plan.js';
+import { runnerFailure } from '../runs/index.js';
 
 /** What `bench plans --json` says first. */
 export interface BenchHead {
@@ -102,11 +103,8 @@ async function run(words: string[], { runner, told, signal }: BenchOptions) {
   }
   const code = await ended;
   if (code === 0 && head) return { head, rows };
-  const error = /^striped-runner: error: (.*) \[([^\]]*)\]$/m.exec(said);
-  throw new BenchError(
-    error?.[1] ?? `the engine ended with exit code ${code}: ${said.trim().slice(-500)}`,
-    error?.[2] ?? 'run/engine',
-  );
+  const failure = runnerFailure(said, code);
+  throw new BenchError(failure.message, failure.code ?? 'run/engine');
 }
 
 /** How much longer than at its fastest the same plan's step took at another time, of half of the plans; 0: unknown. */

@@ -3,8 +3,9 @@ import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Argument, Command, Option } from 'commander';
+import { runnerFailure } from '../runs/index.js';
 import { INSTALLATION } from './installation.js';
-import { CommandError } from './output.js';
+import { CommandError, EXIT } from './output.js';
 import { backendOption } from './train.js';
 import { count } from './values.js';
 
@@ -55,12 +56,8 @@ async function bench(what: string, plans: string[], { json, ...options }: Option
     child.once('error', failed).once('close', ended);
   });
   if (code === 0) return;
-  const error = /^striped-runner: error: (.*) \[([^\]]*)\]$/m.exec(said);
-  throw new CommandError(
-    error?.[1] ?? `the engine ended with exit code ${code}: ${said.trim().slice(-500)}`,
-    error?.[2],
-    code === 2 ? 2 : 1,
-  );
+  const failure = runnerFailure(said, code);
+  throw new CommandError(failure.message, failure.code, code === 2 ? EXIT.usage : EXIT.failure);
 }
 
 export function benchCommand(): Command {

@@ -6,7 +6,7 @@ import { spawn } from 'node:child_process';
 import { Command, Option } from 'commander';
 import type { ForwardOptions, StripedNative } from '../../native/addon/striped-native.js';
 import type { Plan } from '../../language/plan/plan.js';
-import { findEngine } from '../runs/index.js';
+import { findEngine, runnerFailure } from '../runs/index.js';
 import { INSTALLATION } from './installation.js';
 import { compileRun } from './layout-files.js';
 import { CommandError, print, printJson } from './output.js';
@@ -31,13 +31,6 @@ function runnerArguments({ gradients, ...options }: ForwardOptions): string[] {
   return ['forward', ...named.flatMap(([name, value]) => [`--${name}`, String(value)])];
 }
 
-/** The runner's last words, `striped-runner: error: message [code]`, as an error of this command. */
-function runnerError(stderr: string, code: number | null): CommandError {
-  const said = /^striped-runner: error: (.*) \[([^\]]*)\]$/m.exec(stderr);
-  if (said) return new CommandError(said[1]!, said[2]);
-  return new CommandError(`the engine ended with exit code ${code}: ${stderr.trim().slice(-500)}`);
-}
-
 async function runRunner(runner: string, options: ForwardOptions): Promise<number> {
   const child = spawn(runner, runnerArguments(options), { stdio: ['ignore', 'pipe', 'pipe'] });
   let out = '';
@@ -47,7 +40,10 @@ async function runRunner(runner: string, options: ForwardOptions): Promise<numbe
   const code = await new Promise<number | null>((ended, failed) => {
     child.once('error', failed).once('close', ended);
   });
-  if (code !== 0) throw runnerError(err, code);
+  if (code !== 0) {
+    const failure = runnerFailure(err, code);
+    throw new CommandError(failure.message, failure.code);
+  }
   return (JSON.parse(out) as { loss: number }).loss;
 }
 

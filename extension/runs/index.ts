@@ -14,6 +14,7 @@ export {
   waitForEnd,
 } from './dispatch.js';
 export { findRunsOn } from './find-there.js';
+export { runnerFailure } from './last-words.js';
 export { defaultParent, readPlan, type RunHandle } from './launch.js';
 export { isFinished, readStatus, type ObservedState, type ObservedStatus } from './status.js';
 export {

@@ -3,6 +3,7 @@
 
 #include "arguments.h"
 #include "bench.h"
+#include "lost_rank.h"
 #include "striped/bench.h"
 
 namespace striped::runner {
@@ -34,6 +35,7 @@ int bench_links(int count, char** values) {
   LinkBenchOptions options;
   options.backend = arguments.text("backend", "auto");
   options.device = static_cast<int>(arguments.integer("device", 0).value_or(0));
+  options.lost = end_of_ranks;
   const LinkReport report = striped::bench_links(options);
   if (!report.first_rank) return 0;
   if (arguments.flag("json"))

@@ -110,9 +110,11 @@ struct LinkReport {
 struct LinkBenchOptions {
   std::string backend = "auto";  // auto | cpu | cuda
   int device = 0;
+  LostRank lost;  // as in TrainOptions
 };
 
-// Every rank that a launcher started calls. Throws striped::Error: "parallel-ranks" where there is one alone.
+// Every rank that a launcher started calls; where they fail, the first one tells. Throws striped::Error:
+// "parallel-ranks" where there is one alone.
 LinkReport bench_links(const LinkBenchOptions& options);
 
 }  // namespace striped

@@ -48,12 +48,7 @@ void measure(Communicator& ranks, Backend& backend, std::int64_t bytes, std::vec
   });
 }
 
-}  // namespace
-
-LinkReport bench_links(const LinkBenchOptions& options) {
-  const parallel::Launch launch;
-  if (launch.size() == 1)
-    throw Error("parallel-ranks", "traffic takes several ranks; start it with mpirun -n 2");
+LinkReport report_of(const LinkBenchOptions& options, const parallel::Launch& launch) {
   const BackendChoice choice =
       choose_rank_backend(options.backend, "fp32", /*threads=*/1, options.device, launch);
   Backend& backend = *choice.backend;
@@ -62,6 +57,17 @@ LinkReport bench_links(const LinkBenchOptions& options) {
                     launch.one_machine(), launch.first(),        {}};
   for (std::int64_t bytes = kSmallest; bytes <= kLargest; bytes *= kGrowth)
     measure(*ranks, backend, bytes, report.rows);
+  return report;
+}
+
+}  // namespace
+
+LinkReport bench_links(const LinkBenchOptions& options) {
+  parallel::Launch launch;
+  if (launch.size() == 1)
+    throw Error("parallel-ranks", "traffic takes several ranks; start it with mpirun -n 2");
+  LinkReport report;
+  launch.under_watch(end_of(options.lost), [&](parallel::Lifeline*) { report = report_of(options, launch); });
   return report;
 }
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { withLastWords } from '../../../extension/runs/last-words.js';
+import { runnerFailure, withLastWords } from '../../../extension/runs/last-words.js';
 
 describe('the last words of a log', () => {
   it('are its last line that says something', () => {
@@ -11,5 +11,22 @@ describe('the last words of a log', () => {
       withLastWords('ended', launcher),
       'ended; the last line of its log: No network interfaces were found.',
     );
+  });
+});
+
+describe('why the runner failed', () => {
+  it('is its own line among those of a launcher', () => {
+    const said = '-----\nstriped-runner: error: no [x] here [backend-unknown]\n-----\nmpirun detected …\n';
+    assert.deepEqual(runnerFailure(said, 1), { message: 'no [x] here', code: 'backend-unknown' });
+  });
+
+  it('is how it ended, with the end of what was written, where it said nothing of its own', () => {
+    assert.equal(
+      runnerFailure('libx.so: not found\n', 127).message,
+      'the engine ended with exit code 127: libx.so: not found',
+    );
+    const { message, code } = runnerFailure(`${'a'.repeat(1000)}end`, null);
+    assert.match(message, /^the engine was ended by a signal: a{497}end$/);
+    assert.equal(code, undefined);
   });
 });
