@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import * as path from 'node:path';
 import { findRunDirectories } from '../../extension/runs/index.js';
 import { eventually } from '../support/eventually.js';
-import { Workbench } from './workbench.js';
+import { afterFailures, Workbench } from './workbench.js';
 
 const LAYOUT = 'genome.striped';
 
@@ -24,9 +24,7 @@ describe('the editor, in a real workbench', function () {
     source = await readFile(path.join(workbench.folder, LAYOUT), 'utf8');
   });
   after(() => workbench?.stop());
-  afterEach(async function () {
-    if (this.currentTest?.state === 'failed') await workbench?.screenshot('failed');
-  });
+  afterFailures('failed', () => workbench);
 
   const errors = () => workbench.page.locator('.squiggly-error').count();
 
@@ -223,6 +221,7 @@ describe('the editor, in a workspace that is not trusted', function () {
     });
   });
   after(() => workbench?.stop());
+  afterFailures('failed-untrusted', () => workbench);
 
   it('is used by keys alone: the preview is opened and walked, a block moved, and moved back', async () => {
     const keys = workbench.page.keyboard;

@@ -22,7 +22,7 @@ import {
 import { eventually } from '../support/eventually.js';
 import { hasSlurm, Slurm } from '../support/slurm.js';
 import { hasSshd, Sshd } from '../support/sshd.js';
-import { Workbench } from './workbench.js';
+import { afterFailures, Workbench } from './workbench.js';
 
 const LAYOUT = 'genome.striped';
 const WAIT_MS = 45_000;
@@ -76,9 +76,7 @@ describe('runs elsewhere, from the editor', function () {
     for (const pid of root ? processesNaming(root) : []) process.kill(pid, 'SIGKILL');
     if (root) rmSync(root, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
   });
-  afterEach(async function () {
-    if (this.currentTest?.state === 'failed') await workbench?.screenshot('failed-elsewhere');
-  });
+  afterFailures('failed-elsewhere', () => workbench);
 
   const targets = () => ({
     box: sshTarget(sshd),

@@ -6,7 +6,7 @@ import { RUN_FILES } from '../../extension/runs/run-directory.js';
 import { eventually } from '../support/eventually.js';
 import { makeRun } from './made-runs.js';
 import { panningRate, untilShown } from './measure.js';
-import { Workbench } from './workbench.js';
+import { afterFailures, Workbench } from './workbench.js';
 
 const LAYOUT = 'genome.striped';
 const MANY = 500;
@@ -35,9 +35,7 @@ describe('runs, in a real workbench', function () {
     });
   });
   after(() => workbench?.stop());
-  afterEach(async function () {
-    if (this.currentTest?.state === 'failed') await workbench?.screenshot('failed-runs');
-  });
+  afterFailures('failed-runs', () => workbench);
 
   const rows = () => workbench.page.locator('.pane-body .monaco-list-row[role=treeitem]');
   const row = (text: RegExp) => rows().filter({ hasText: text }).first();

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import * as path from 'node:path';
 import { eventually } from '../support/eventually.js';
 import { packageForWeb } from './web-package.js';
-import { Workbench } from './workbench.js';
+import { afterFailures, Workbench } from './workbench.js';
 
 const LAYOUT = 'context-extension.striped';
 
@@ -21,9 +21,7 @@ describe('the editor in a browser without a machine', function () {
     source = await readFile(path.join(workbench.folder, LAYOUT), 'utf8');
   });
   after(() => workbench?.stop());
-  afterEach(async function () {
-    if (this.currentTest?.state === 'failed') await workbench?.screenshot('failed-web');
-  });
+  afterFailures('failed-web', () => workbench);
 
   it('checks a layout and what it imports from a file that is not open', async () => {
     await workbench.codeLens('Preview').waitFor();

@@ -1,5 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import * as path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -28,6 +28,12 @@ interface Scripts {
   serveWorkbench(options: ServeOptions): Promise<{ base: string; child: ChildProcess }>;
   workbenchUrl(base: string, folder: string, file?: string): string;
 }
+
+/** Parts of the window that tell the user something, or ask. */
+const SPEAKING = '.notification-toast, .monaco-dialog-box, .quick-input-widget, .statusbar-item.error-kind';
+/** Log files of a window, and the lines of them that are told when a test failed. */
+const TELLING_LOGS = ['remoteexthost.log', 'Striped.log'];
+const LOG_LINES = 12;
 
 /** One package for all workbenches of a test run. */
 let packaged: Promise<string> | undefined;
@@ -137,6 +143,19 @@ export class Workbench {
     return label ?? '';
   }
 
+  /** What the window shows besides its editors, and the last that its log files say. */
+  async describe(): Promise<string> {
+    const shown = this.page.locator(`:is(${SPEAKING}):visible`);
+    const logs = (await readdir(path.join(this.home, 'ud', 'logs'), { recursive: true, withFileTypes: true }))
+      .filter(({ name }) => TELLING_LOGS.includes(name))
+      .map((entry) => path.join(entry.parentPath, entry.name));
+    const ends = logs.map(async (file) => {
+      const lines = (await readFile(file, 'utf8')).trim().split('\n');
+      return [`${path.basename(file)}:`, ...lines.slice(-LOG_LINES)].join('\n    ');
+    });
+    return [...(await shown.allInnerTexts()), ...(await Promise.all(ends))].join('\n  ');
+  }
+
   async screenshot(name: string): Promise<void> {
     await this.page.screenshot({ path: path.join(SCREENSHOTS, `${name}.png`) });
   }
@@ -231,4 +250,20 @@ export class Workbench {
   runItem(): Locator {
     return this.page.locator('.pane-body .monaco-list-row[role=treeitem]', { hasText: /loss/ });
   }
+}
+
+/**
+ * After a test that did not pass, shows the window and tells what it says, also where only the output is kept; the next
+ * try finds it loaded anew.
+ */
+export function afterFailures(picture: string, opened: () => Workbench | undefined): void {
+  afterEach(async function () {
+    const { state, title } = this.currentTest ?? {};
+    const workbench = opened();
+    // A test that will be tried again has no state.
+    if (state === 'passed' || state === 'pending' || !workbench) return;
+    await workbench.screenshot(picture);
+    console.error(`the window after “${title}”:\n  ${await workbench.describe()}`);
+    await workbench.load();
+  });
 }
