@@ -209,6 +209,8 @@ class Backend {
   virtual std::unique_ptr<Communicator> join(const DeviceRanks& ranks);
   // Tells this device from all others of its machine; empty where ranks may share it.
   virtual std::string device_id() const { return ""; }
+  // What makes the first step longer than others, for the log of a run; empty: nothing.
+  virtual std::string first_step() const { return ""; }
 
   // Recording, to run a whole step with one launch (a CUDA graph): calls between begin_recording() and
   // end_recording() are not run but recorded, with their pointers; replay() runs them again, in the same

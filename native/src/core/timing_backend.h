@@ -52,6 +52,7 @@ class TimingBackend final : public Backend {
   ShardOperators* shards() override { return real_.shards(); }
   std::unique_ptr<Communicator> join(const DeviceRanks& ranks) override { return real_.join(ranks); }
   std::string device_id() const override { return real_.device_id(); }
+  std::string first_step() const override { return real_.first_step(); }
   void* allocate(std::size_t bytes) override { return real_.allocate(bytes); }
   void release(void* pointer) override { real_.release(pointer); }
   void synchronize() override { real_.synchronize(); }

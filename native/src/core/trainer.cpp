@@ -287,10 +287,7 @@ void Trainer::tell_start() {
   record_.log("training " + run_->plan.name + " on " + record_.status().device + ", " +
               run_->choice.precision + ", " + parallel_text(run_->plan.run.parallel) + ", from step " +
               std::to_string(step_));
-  if (run_->backend.name() == "cuda")
-    record_.log(
-        "the first step also chooses kernels: on a new kind of device a second or two for each large matrix "
-        "product");
+  if (const std::string longer = run_->backend.first_step(); !longer.empty()) record_.log(longer);
 }
 
 void Trainer::tell_step(std::int64_t step, const StepReport& report) {

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "cudnn_graph.h"
+#include "device.h"
 #include "operators.h"
 #include "striped/error.h"
 
@@ -17,9 +18,7 @@ namespace {
 std::size_t deterministic_limit() {
   if (const char* given = std::getenv("STRIPED_ATTENTION_WORKSPACE"))
     return static_cast<std::size_t>(std::strtoul(given, nullptr, 10)) << 20;
-  std::size_t free = 0, total = 0;
-  check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
-  return std::bit_floor(total / 32);
+  return std::bit_floor(device_memory().total / 32);
 }
 
 std::size_t size_of_element(ElementType type) { return type == ElementType::bf16 ? 2 : 4; }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "device.h"
 #include "striped/error.h"
 
 namespace striped::cuda {
@@ -21,10 +22,9 @@ void* device_allocate(std::size_t bytes) {
   const cudaError_t status = cudaMalloc(&pointer, std::max<std::size_t>(bytes, 256));
   if (status == cudaErrorMemoryAllocation) {
     cudaGetLastError();
-    std::size_t available = 0, total = 0;
-    cudaMemGetInfo(&available, &total);
+    const auto [used, total] = device_memory();
     throw Error("out-of-memory",
-                "The GPU has no room for " + gibibytes(bytes) + ": " + gibibytes(available) + " of " +
+                "The GPU has no room for " + gibibytes(bytes) + ": " + gibibytes(total - used) + " of " +
                     gibibytes(total) +
                     " are free. Use a smaller micro-batch or sequence, `recompute blocks`, a "
                     "smaller model or a GPU with more memory.");

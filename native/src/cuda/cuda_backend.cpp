@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "attention.h"
+#include "device.h"
 #include "fourier_plans.h"
 #include "gemm.h"
 #include "nccl_communicator.h"
@@ -295,6 +296,10 @@ class CudaBackend final : public Backend {
     return join_gpus({context_.device, context_.stream, will_change}, ranks);
   }
   std::string device_id() const override { return cuda::device_id(context_.device); }
+  std::string first_step() const override {
+    return "the first step also chooses kernels: on a new kind of device a second or two for each large "
+           "matrix product";
+  }
 
   bool can_record() const override { return true; }
   bool begin_recording() override {

@@ -1,4 +1,5 @@
 #include <cstdlib>
+#include <fstream>
 #include <string_view>
 
 #include "cuda_check.h"
@@ -28,6 +29,21 @@ bool has_hopper_kernels() {
     return attribute(cudaDevAttrComputeCapabilityMajor) == 9;
   }();
   return has;
+}
+
+DeviceMemory device_memory() {
+  std::size_t available = 0, total = 0;
+  check(cudaMemGetInfo(&available, &total), "device_memory");
+  return {total - available, total};
+}
+
+std::string driver_version() {
+  std::string version;
+  std::ifstream("/sys/module/nvidia/version") >> version;
+  if (!version.empty()) return version;
+  int number = 0;
+  check(cudaDriverGetVersion(&number), "driver_version");
+  return "of CUDA " + std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10);
 }
 
 }  // namespace striped::cuda

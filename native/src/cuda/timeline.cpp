@@ -1,8 +1,6 @@
 #include "timeline.h"
 
-#include <fstream>
-
-#include "context.h"
+#include "cuda_check.h"
 
 namespace striped::cuda {
 
@@ -27,21 +25,6 @@ std::vector<double> EventTimeline::seconds() {
     result.push_back(milliseconds * 1e-3);
   }
   return result;
-}
-
-DeviceMemory device_memory() {
-  std::size_t available = 0, total = 0;
-  check(cudaMemGetInfo(&available, &total), "device_memory");
-  return {total - available, total};
-}
-
-std::string driver_version() {
-  std::string version;
-  std::ifstream("/sys/module/nvidia/version") >> version;
-  if (!version.empty()) return version;
-  int number = 0;
-  check(cudaDriverGetVersion(&number), "driver_version");
-  return "of CUDA " + std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10);
 }
 
 }  // namespace striped::cuda

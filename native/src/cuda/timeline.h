@@ -24,8 +24,4 @@ class EventTimeline final : public Timeline {
   std::vector<cudaEvent_t> events_;
 };
 
-// What is used of a device, and the driver's version as the system names it.
-DeviceMemory device_memory();
-std::string driver_version();
-
 }  // namespace striped::cuda
