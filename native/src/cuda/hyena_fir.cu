@@ -5,6 +5,7 @@
 #include "device.h"
 #include "hyena_fir_kernels.h"
 #include "launch.h"
+#include "ptx.cuh"
 
 namespace striped::cuda {
 namespace fir {
@@ -33,6 +34,8 @@ Sizes partial_sizes(const HyenaShape& shape) {
 // Sums the strips' partial gradients in a fixed order and adds them to the gradients.
 __global__ void reduce_kernel(Partials partials, Sizes sizes, const float* decay, float* filter,
                               float* featurizer, float* skip) {
+#if __CUDA_ARCH__ >= 900
+  ptx::wait_for_kernel_before();
   const int i = blockIdx.x * blockDim.x + threadIdx.x;
   const int channel = i - static_cast<int>(sizes.featurizer), tap = channel - static_cast<int>(sizes.skip);
   float sum = 0;
@@ -51,6 +54,7 @@ __global__ void reduce_kernel(Partials partials, Sizes sizes, const float* decay
     }
     filter[tap] += decay == nullptr ? sum : sum * decay[tap];
   }
+#endif
 }
 
 }  // namespace
@@ -94,9 +98,10 @@ void fir_backward(const HyenaShape& shape, const HyenaWeights& weights, const vo
   fir::launch_backward(fir::window_of(shape.taps), shape, weights, z, dy, dz, partials, stream);
 
   const std::int64_t outputs = sizes.featurizer + sizes.skip + shape.groups * shape.taps;
-  launch<fir::reduce_kernel>(static_cast<unsigned>((outputs + 127) / 128), 128, 0, stream, partials, sizes,
-                             static_cast<const float*>(weights.decay), static_cast<float*>(gradients.filter),
-                             static_cast<float*>(gradients.featurizer), static_cast<float*>(gradients.skip));
+  launch_ahead<fir::reduce_kernel>(
+      static_cast<unsigned>((outputs + 127) / 128), 128, 0, stream, partials, sizes,
+      static_cast<const float*>(weights.decay), static_cast<float*>(gradients.filter),
+      static_cast<float*>(gradients.featurizer), static_cast<float*>(gradients.skip));
 }
 
 }  // namespace striped::cuda

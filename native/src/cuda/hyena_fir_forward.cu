@@ -61,11 +61,13 @@ __global__ __launch_bounds__(kWarps * 32, forward_blocks(Window)) void forward_k
     for (int s = 0; s < min(kStages, stages); ++s) fetch(s);
   }
 
-  TapsInRegisters<Window> taps;
   const std::int64_t group = (column + warp * kTile) / a.group_size;
   const Filter filter{a.filter + group * a.taps, a.decay == nullptr ? nullptr : a.decay + group * a.taps,
                       a.taps};
-  taps.load(TapPairs<Window>(filter, lane, outputs + warp * TapPairs<Window>::kBytes));
+  const TapPairs<Window> pairs(outputs + warp * TapPairs<Window>::kBytes, lane);
+  pairs.load(filter, lane);
+  __syncwarp();
+  const TapsInRegisters<Window> taps(pairs);
   Featurizer fq, fk, fv;
   fq.load(a.featurizer, channel);
   fk.load(a.featurizer, a.width + channel);
@@ -74,6 +76,7 @@ __global__ __launch_bounds__(kWarps * 32, forward_blocks(Window)) void forward_k
                          a.skip == nullptr ? 0.0f : a.skip[channel + 8]};
   __syncthreads();  // barriers are there, outputs are free again
 
+  const std::uint32_t own_rows = tile_offset(warp, lane);
   std::uint32_t history[Window + kStageTiles][4] = {};  // u = k' ⊙ v' of the window and this stage
   const auto visit = [&]<bool warm_up>(int stage) {
     const std::uint32_t buffer = inputs + stage % kStages * kStageBytes;
@@ -81,10 +84,10 @@ __global__ __launch_bounds__(kWarps * 32, forward_blocks(Window)) void forward_k
     std::uint32_t at[3], earlier[3];
 #pragma unroll
     for (int operand = 0; operand < 3; ++operand) {
-      at[operand] = tile_address(buffer + operand * kOperandBytes, kHalo, warp, lane);
-      earlier[operand] = tile_address(buffer + operand * kOperandBytes, 0, warp, lane);
+      earlier[operand] = ptx::swizzle128(buffer + operand * kOperandBytes + own_rows);
+      at[operand] = ptx::swizzle128(buffer + operand * kOperandBytes + kHalo * kRowBytes + own_rows);
     }
-    const std::uint32_t y_at = tile_address(outputs + stage % 2 * kOutputBytes, 0, warp, lane);
+    const std::uint32_t y_at = ptx::swizzle128(outputs + stage % 2 * kOutputBytes + own_rows);
 #pragma unroll
     for (int tile = 0; tile < kStageTiles; ++tile) {
       const auto load = [&](int operand, std::uint32_t(&pair)[4], std::uint32_t(&before)[4]) {
@@ -107,7 +110,8 @@ __global__ __launch_bounds__(kWarps * 32, forward_blocks(Window)) void forward_k
       }
       if constexpr (warm_up) continue;
 #pragma unroll
-      for (int j = 0; j <= Window; ++j) taps.at(j).convolve(sum, history[Window + tile - j]);
+      for (int j = 0; j <= Window; ++j)
+        convolve<Window, false>(sum, history[Window + tile - j], taps.at(j), j);
 
       load(0, pair, before);
       std::uint32_t y[4];

@@ -21,12 +21,15 @@ constexpr int kWarps = 4;      // a block
 constexpr int kChannels = 64;  // a block: one 128-byte row of bf16
 constexpr int kRowBytes = 128;
 constexpr int kHalo = 2;  // featurizer taps - 1
-// Tiles that a filter reaches back for its fragments to stay in the registers of the backward pass.
-constexpr int kWindowInRegisters = 8;
 
 struct Lane {
   int index, g, q;
   __device__ Lane() : index(threadIdx.x % 32), g(index / 4), q(index % 4) {}
+  // Products whose diagonal alone is wanted: rows 0-7 or 8-15 by the same columns, in the lanes that have it.
+  __device__ bool on_diagonal() const { return q == g / 2; }
+  __device__ float diagonal(const float (&product)[4], int half) const {
+    return g % 2 ? product[2 * half + 1] : product[2 * half];
+  }
 };
 
 // Fragments of a filter. With F_i = (h[8i + g - 2q], h[8i + g - 2q - 1]), zero outside the filter, T_j is
@@ -47,19 +50,20 @@ template <int Window>
 struct TapPairs {
   static constexpr int kPairs = kTile * (Window + 2);            // (h[t], h[t - 1]) from t = -16 on
   static constexpr int kBytes = kPairs * sizeof(std::uint32_t);  // a warp
-  std::uint32_t own;                                             // address of this lane's part of F_0
+  std::uint32_t pairs, own;                                      // addresses; own: this lane's part of F_0
 
-  __device__ TapPairs(const Filter& filter, const Lane& lane, std::uint32_t shared)
-      : own(shared + (kTile + lane.g - 2 * lane.q) * sizeof(std::uint32_t)) {
+  __device__ TapPairs(std::uint32_t shared, const Lane& lane)
+      : pairs(shared), own(shared + (kTile + lane.g - 2 * lane.q) * sizeof(std::uint32_t)) {}
+  // By one warp; there for its other lanes after they have met.
+  __device__ void load(const Filter& filter, const Lane& lane) const {
 #pragma unroll
     for (int n = 0; n < kPairs; n += 32) {
       const int t = n + lane.index - kTile;
       if (n + lane.index < kPairs) {
-        ptx::store_shared(shared + (n + lane.index) * sizeof(std::uint32_t),
+        ptx::store_shared(pairs + (n + lane.index) * sizeof(std::uint32_t),
                           ptx::pack_bf16(filter.tap(t), filter.tap(t - 1)));
       }
     }
-    __syncwarp();
   }
   __device__ std::uint32_t fragment(int i) const {
     return ptx::load_shared_anew(own + 8 * i * static_cast<int>(sizeof(std::uint32_t)));
@@ -69,52 +73,58 @@ struct TapPairs {
 // One T_j: what the products for output times 8-15 and 0-7 take.
 struct Toeplitz {
   std::uint32_t late[2], early[2];
+};
 
-  // sum[0], sum[1]: output times 0-7 and 8-15; adds tile · T.
-  __device__ void convolve(float (&sum)[2][4], const std::uint32_t (&tile)[4]) const {
-    ptx::mma_16x8x16(sum[0], tile, early[0], early[1]);
-    ptx::mma_16x8x16(sum[1], tile, late[0], late[1]);
+// sum[0], sum[1]: output times 0-7 and 8-15; adds tile · T_j, or starts with it. F_-1 and F_(2·Window+1) lie
+// outside the filter: the products with T_0 and T_Window that would have them are of half the size.
+template <int Window, bool starting = true>
+__device__ inline void convolve(float (&sum)[2][4], const std::uint32_t (&tile)[4], const Toeplitz& t,
+                                int j) {
+  if (j == 0 && starting) {
+    ptx::product_16x8x8(sum[0], tile[0], tile[1], t.early[0]);
+    ptx::product_16x8x16(sum[1], tile, t.late[0], t.late[1]);
+    return;
+  }
+  if (j == 0) {
+    ptx::mma_16x8x8(sum[0], tile[0], tile[1], t.early[0]);
+  } else {
+    ptx::mma_16x8x16(sum[0], tile, t.early[0], t.early[1]);
+  }
+  if (j == Window) {
+    ptx::mma_16x8x8(sum[1], tile[2], tile[3], t.late[1]);
+  } else {
+    ptx::mma_16x8x16(sum[1], tile, t.late[0], t.late[1]);
+  }
+}
+
+// T_0 to T_Window, made from their pairs where they are used.
+template <int Window>
+struct TapsFromPairs {
+  TapPairs<Window> pairs;
+
+  __device__ explicit TapsFromPairs(const TapPairs<Window>& made) : pairs(made) {}
+  __device__ Toeplitz at(int j) const {
+    Toeplitz t;
+    if (j < Window) t.late[0] = pairs.fragment(2 * j + 1);
+    t.late[1] = pairs.fragment(2 * j);
+    t.early[0] = pairs.fragment(2 * j);
+    if (j > 0) t.early[1] = pairs.fragment(2 * j - 1);
+    return t;
   }
 };
 
-// T_0 to T_Window in registers. The instruction wants aligned register pairs, so each F is kept twice rather
-// than moved into place for every product.
+// The same in registers. The instruction wants aligned register pairs, so each F is kept twice rather than
+// moved into place for every product.
 template <int Window>
 struct TapsInRegisters {
-  static constexpr int kBytes = 0;
   Toeplitz fragments[Window + 1];
 
-  __device__ void load(const TapPairs<Window>& pairs, const Lane& /*lane*/ = {},
-                       std::uint32_t /*shared*/ = 0) {
+  __device__ explicit TapsInRegisters(const TapPairs<Window>& pairs) {
+    const TapsFromPairs<Window> made(pairs);
 #pragma unroll
-    for (int j = 0; j <= Window; ++j) {
-      fragments[j] = {{pairs.fragment(2 * j + 1), pairs.fragment(2 * j)},
-                      {pairs.fragment(2 * j), pairs.fragment(2 * j - 1)}};
-    }
+    for (int j = 0; j <= Window; ++j) fragments[j] = made.at(j);
   }
   __device__ const Toeplitz& at(int j) const { return fragments[j]; }
-};
-
-// The same in shared memory, for filters that would take more registers than there are.
-template <int Window>
-struct TapsInSharedMemory {
-  static constexpr int kStride = 32 * sizeof(Toeplitz);
-  static constexpr int kBytes = (Window + 1) * kStride;  // a warp
-  std::uint32_t own;                                     // address of this lane's T_0
-
-  __device__ void load(const TapPairs<Window>& pairs, const Lane& lane, std::uint32_t shared) {
-    own = shared + lane.index * sizeof(Toeplitz);
-    for (int j = 0; j <= Window; ++j) {
-      const std::uint32_t both = pairs.fragment(2 * j);
-      const std::uint32_t operands[4] = {pairs.fragment(2 * j + 1), both, both, pairs.fragment(2 * j - 1)};
-      ptx::store_shared(own + j * kStride, operands);
-    }
-  }
-  __device__ Toeplitz at(int j) const {
-    std::uint32_t operands[4];
-    ptx::load_shared(operands, own + j * kStride);
-    return {{operands[0], operands[1]}, {operands[2], operands[3]}};
-  }
 };
 
 // Three taps for the two channels of a thread, in fp32.
@@ -171,62 +181,76 @@ struct PairFeaturizer {
   }
 };
 
-// Those of q, k and v, in registers.
-struct FeaturizersInRegisters {
-  static constexpr int kBytes = 0;
-  PairFeaturizer operands[3];
+// The same for rows of tokens: pairs of channels 2q and 2q + 1, of the first eight and the others.
+struct RowFeaturizer {
+  std::uint32_t tap[2][3];
 
-  __device__ FeaturizersInRegisters(const float* weights, int width, int channel, int /*warp*/, const Lane&,
-                                    std::uint32_t /*shared*/) {
+  __device__ void load(const float* weights, int first_channel, const Lane& lane) {
 #pragma unroll
-    for (int i = 0; i < 3; ++i) operands[i].load(weights, i * width + channel);
+    for (int half = 0; half < 2; ++half) {
+      const float* pair = weights + (first_channel + 8 * half + 2 * lane.q) * 3;
+#pragma unroll
+      for (int t = 0; t < 3; ++t) tap[half][t] = ptx::pack_bf16(pair[t], pair[3 + t]);
+    }
   }
-  __device__ const PairFeaturizer& at(int operand) const { return operands[operand]; }
+  __device__ std::uint32_t apply(int half, std::uint32_t now, std::uint32_t one_before,
+                                 std::uint32_t two_before) const {
+    return ptx::fma_bf16(
+        tap[half][0], now,
+        ptx::fma_bf16(tap[half][1], one_before, ptx::multiply_bf16(tap[half][2], two_before)));
+  }
 };
 
-// The same in shared memory, for kernels that need the registers.
-struct FeaturizersInSharedMemory {
-  static constexpr int kLanes = 24;  // bytes of the four lanes that have the same channels
+// Pairs' featurizers of q, k and v, and the skip, in shared memory: the kernel needs the registers.
+struct WeightsInSharedMemory {
+  static constexpr int kLanes = 32;  // bytes of the four lanes that have the same channels
   static constexpr int kOperand = kWarps * 8 * kLanes;
   static constexpr int kBytes = 3 * kOperand;  // a block
   std::uint32_t own;
 
-  __device__ FeaturizersInSharedMemory(const float* weights, int width, int channel, int warp,
-                                       const Lane& lane, std::uint32_t shared)
-      : own(shared + (warp * 8 + lane.g) * kLanes) {
+  __device__ WeightsInSharedMemory(int warp, const Lane& lane, std::uint32_t shared)
+      : own(shared + (warp * 8 + lane.g) * kLanes) {}
+  // Once for the block's `warp`; there for others after a meeting. skip: [width], or null for none.
+  __device__ void load(const float* weights, const float* skip, int width, int channel,
+                       const Lane& lane) const {
     if (lane.q == 3) return;
     PairFeaturizer mine;  // a lane stores one operand's
     mine.load(weights, lane.q * width + channel);
+    const std::uint32_t at = own + lane.q * kOperand;
 #pragma unroll
-    for (int i = 0; i < 6; ++i) ptx::store_shared(own + lane.q * kOperand + i * 4, mine.tap[i / 3][i % 3]);
-  }
-  __device__ PairFeaturizer at(int operand) const {
-    PairFeaturizer out;
+    for (int i = 0; i < 6; ++i) ptx::store_shared(at + i * 4, mine.tap[i / 3][i % 3]);
 #pragma unroll
-    for (int i = 0; i < 6; i += 2) {
-      std::uint32_t pair[2];
-      ptx::load_shared_anew(pair, own + operand * kOperand + i * 4);
-      out.tap[i / 3][i % 3] = pair[0];
-      out.tap[(i + 1) / 3][(i + 1) % 3] = pair[1];
+    for (int c = 0; c < 2; ++c) {
+      const float d = skip == nullptr ? 0.0f : skip[channel + 8 * c];
+      ptx::store_shared(at + (6 + c) * 4, ptx::pack_bf16(d, d));
     }
-    return out;
+  }
+  // Of the two channels: an operand's featurizer, and with it the skip.
+  struct Weights {
+    PairFeaturizer featurizer;
+    std::uint32_t skip[2];
+  };
+  __device__ Weights at(int operand) const {
+    std::uint32_t first[4], last[4];
+    ptx::load_shared_anew(first, own + operand * kOperand);
+    ptx::load_shared_anew(last, own + operand * kOperand + 16);
+    return {{{{first[0], first[1], first[2]}, {first[3], last[0], last[1]}}}, {last[2], last[3]}};
   }
 };
 
-// Shared-memory address of this lane's row for a matrix load or store of the tile that begins at `row` of a
-// swizzled [rows, 64] buffer: rows ascend with time, or descend (`reversed`) so that fragments see time
-// backwards. As an A operand [channel × time], or with the inner registers exchanged as two B operands
-// [time × channel], of channels 0-7 and 8-15. The tile n later in the buffer is n · kTileBytes further: the
-// swizzle repeats every 1024 bytes.
+// Where in a [rows, 64] buffer this lane's row is, in bytes, for a matrix load or store of the tile at its
+// beginning: rows ascend with time, or descend (`reversed`) so that fragments see time backwards. As an A
+// operand [channel × time], or with the inner registers exchanged as two B operands [time × channel], of
+// channels 0-7 and 8-15. Rows of 128 bytes are swizzled, which repeats every 1024 bytes: the tile n later is
+// n · kTileBytes further.
 constexpr int kTileBytes = kTile * kRowBytes;
 enum class Operand { a, b };
 template <bool reversed = false, Operand operand = Operand::a>
-__device__ inline std::uint32_t tile_address(std::uint32_t buffer, int row, int warp, const Lane& lane) {
+__device__ inline std::uint32_t tile_offset(int warp, const Lane& lane) {
   const int outer = lane.index / 16, inner = lane.index / 8 % 2;
   const int late = operand == Operand::a ? outer : inner, high = operand == Operand::a ? inner : outer;
   const int within = late * 8 + lane.index % 8;
-  const int r = reversed ? row + kTile - 1 - within : row + within;
-  return ptx::swizzle128(buffer + r * kRowBytes + (warp * 2 + high) * 16);
+  return (reversed ? kTile - 1 - within : within) * kRowBytes + (warp * 2 + high) * 16;
 }
 
 }  // namespace striped::cuda::fir

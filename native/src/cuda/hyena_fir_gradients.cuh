@@ -1,48 +1,17 @@
-// Parts of the FIR kernels' backward pass: the shared-memory plan of a stage, and what becomes the gradients
-// of featurizers and filters.
+// What becomes the gradients of operands, featurizers and filters in the FIR kernels' backward pass.
 #pragma once
-
-#include <type_traits>
 
 #include "hyena_fir_fragments.cuh"
 
 namespace striped::cuda::fir {
 
-constexpr int kStageTiles = 2;
-constexpr int kStageRows = kStageTiles * kTile;
-constexpr int kHaloedBytes = (kStageRows + kHalo) * kRowBytes;
-constexpr int kPlainBytes = kStageRows * kRowBytes;
-
-template <int Window>
-struct Layout {
-  static constexpr int delay = (Window + kStageTiles - 1) / kStageTiles;  // stages
-  static constexpr int held = delay + 1;  // stages whose u (shared memory) and g (registers) are alive
-  static constexpr int query_slots = delay + 2;
-  static constexpr int key_slots = 2;
-  // Tiles that a warp works on at once, as registers allow.
-  static constexpr int together = Window > 1 && Window <= kWindowInRegisters ? kStageTiles : 1;
-  using Taps =
-      std::conditional_t<Window <= kWindowInRegisters, TapsInRegisters<Window>, TapsInSharedMemory<Window>>;
-  using Featurizers = std::conditional_t<Window <= 1, FeaturizersInRegisters, FeaturizersInSharedMemory>;
-  static constexpr int staging = 0;  // two of dq, dk, dv
-  static constexpr int gate = staging + 2 * 3 * kPlainBytes;
-  static constexpr int dy = gate + held * kPlainBytes;
-  static constexpr int query = dy + query_slots * kPlainBytes;
-  static constexpr int key = query + query_slots * kHaloedBytes;  // k then v
-  static constexpr int taps = key + key_slots * 2 * kHaloedBytes;
-  static constexpr int featurizers = taps + kWarps * Taps::kBytes;
-  static constexpr int barriers = featurizers + Featurizers::kBytes;
-  static constexpr int bytes = barriers + 2 * 8;
-};
-
-// Accumulators of products as operands of the next ones.
-template <int tiles>
-__device__ inline void pack_tiles(std::uint32_t (&pairs)[tiles][4], const float (&sums)[tiles][2][4]) {
+// The sums of a convolution as operands of what comes next, the skip added: d ⊙ what was convolved.
+__device__ inline void with_skip(std::uint32_t (&pairs)[4], const float (&sums)[2][4],
+                                 const std::uint32_t (&skip)[2], const std::uint32_t (&tile)[4]) {
 #pragma unroll
-  for (int tile = 0; tile < tiles; ++tile) {
-#pragma unroll
-    for (int r = 0; r < 4; ++r)
-      pairs[tile][r] = ptx::pack_bf16(sums[tile][r / 2][r % 2 * 2], sums[tile][r / 2][r % 2 * 2 + 1]);
+  for (int r = 0; r < 4; ++r) {
+    const int c = r % 2;
+    pairs[r] = ptx::fma_bf16(skip[c], tile[r], ptx::pack_bf16(sums[r / 2][c * 2], sums[r / 2][c * 2 + 1]));
   }
 }
 
@@ -54,29 +23,31 @@ struct FeaturizerGradient {
 
   // Products of the tiles at hand; [channels 0-7, channels 8-15].
   struct Sums {
-    float near[2][4] = {}, far[2][4] = {};  // lags 0 and 1; lag 2, rows of all channels
+    float near[2][4], far[2][4];  // lags 0 and 1; lag 2, rows of all channels
 
-    // d and what comes one and two tokens later, as A operands; z in the order of two B operands.
+    // d and what comes one and two tokens later, as A operands; z in the order of two B operands. `first`:
+    // there are no sums yet.
     __device__ void add(const std::uint32_t (&d)[4], const std::uint32_t (&one)[4],
-                        const std::uint32_t (&two)[4], const std::uint32_t (&z)[4]) {
+                        const std::uint32_t (&two)[4], const std::uint32_t (&z)[4], bool first) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         const std::uint32_t lags[4] = {d[half], one[half], d[2 + half], one[2 + half]};
-        ptx::mma_16x8x16(near[half], lags, z[2 * half], z[2 * half + 1]);
-        ptx::mma_16x8x16(far[half], two, z[2 * half], z[2 * half + 1]);
+        if (first) {
+          ptx::product_16x8x16(near[half], lags, z[2 * half], z[2 * half + 1]);
+          ptx::product_16x8x16(far[half], two, z[2 * half], z[2 * half + 1]);
+        } else {
+          ptx::mma_16x8x16(near[half], lags, z[2 * half], z[2 * half + 1]);
+          ptx::mma_16x8x16(far[half], two, z[2 * half], z[2 * half + 1]);
+        }
       }
     }
   };
   __device__ void add(const Sums& sums, const Lane& lane) {
-    const bool odd = lane.g % 2;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const auto diagonal = [&](const float(&product)[4], int rows) {
-        return odd ? product[2 * rows + 1] : product[2 * rows];
-      };
-      tap[half][0] += diagonal(sums.near[half], 0);
-      tap[half][1] += diagonal(sums.near[half], 1);
-      tap[half][2] += diagonal(sums.far[half], half);
+      tap[half][0] += lane.diagonal(sums.near[half], 0);
+      tap[half][1] += lane.diagonal(sums.near[half], 1);
+      tap[half][2] += lane.diagonal(sums.far[half], half);
     }
   }
   __device__ void reset() {
@@ -88,7 +59,7 @@ struct FeaturizerGradient {
   }
   // Writes out[channel, 3].
   __device__ void store(float* out, int channel, const Lane& lane) const {
-    if (lane.q != lane.g / 2) return;
+    if (!lane.on_diagonal()) return;
 #pragma unroll
     for (int c = 0; c < 2; ++c) {
 #pragma unroll
@@ -119,6 +90,24 @@ struct Neighbours {
   }
 };
 
+// dz of one operand, from the gradient d of its features, in place; and the gradient of its featurizer.
+template <bool reversed>
+__device__ inline void finish(const PairFeaturizer& featurizer, FeaturizerGradient::Sums& sums,
+                              Neighbours& beside, std::uint32_t z_at, std::uint32_t dz_at,
+                              const std::uint32_t (&d)[4], bool first, const Lane& lane) {
+  std::uint32_t one[4], two[4], z[4], dz[4];
+  ptx::load_matrix_transposed(z, z_at);
+  beside.shift<reversed>(d, two, lane);
+#pragma unroll
+  for (int r = 0; r < 4; ++r) {
+    one[r] = reversed ? ptx::between_bf16(two[r], d[r]) : ptx::between_bf16(d[r], two[r]);
+    dz[r] = reversed ? featurizer.apply(r % 2, d[r], two[r]) : featurizer.apply_reversed(r % 2, d[r], two[r]);
+  }
+  sums.add(d, one, two, z, first);
+  __syncwarp();  // all have read what dz takes the place of
+  ptx::store_matrix_transposed(dz_at, dz);
+}
+
 // The filter gradient Σ_t g_t·u_(t-lag) over 16 channels, in halves of tiles (eight tokens): with block
 // numbers B, a product has two blocks of g as rows, B and B + 1, and the block B - 2j of u as columns,
 // channels are what it sums over. Every pair of blocks a whole number of tiles apart adds to the same 16 × 8
@@ -130,17 +119,16 @@ struct FilterProduct {
   struct Rows {
     std::uint32_t natural[4], straddling[4];
 
-    // g: fragments of tile i in reversed time; later: the lower block of tile i + 1, becomes that of tile i.
+    // g: tile i in registers of the A operand [time, descending × channel]; later: the lower block of tile
+    // i + 1, becomes that of tile i.
     __device__ void make(const std::uint32_t (&g)[4], std::uint32_t (&later)[2]) {
-      const std::uint32_t upper[2] = {ptx::transpose_matrix(g[0]), ptx::transpose_matrix(g[1])};
-      const std::uint32_t lower[2] = {ptx::transpose_matrix(g[2]), ptx::transpose_matrix(g[3])};
 #pragma unroll
       for (int half = 0; half < 2; ++half) {  // of the channels
-        natural[2 * half] = upper[half];
-        natural[2 * half + 1] = lower[half];
+        natural[2 * half] = g[2 * half];
+        natural[2 * half + 1] = g[2 * half + 1];
         straddling[2 * half] = later[half];
-        straddling[2 * half + 1] = upper[half];
-        later[half] = lower[half];
+        straddling[2 * half + 1] = g[2 * half];
+        later[half] = g[2 * half + 1];
       }
     }
     __device__ void accumulate(float (&product)[4], const std::uint32_t (&u)[4]) const {
@@ -149,11 +137,11 @@ struct FilterProduct {
     }
   };
 
-  // This lane's row of u for the matrix load that feeds accumulate(): lower block, then upper block, of the
-  // first eight channels and the others in turn.
-  __device__ static std::uint32_t rows_address(std::uint32_t buffer, int warp, const Lane& lane) {
+  // This lane's row of u in a buffer, as tile_offset, for the matrix load that feeds accumulate(): lower
+  // block, then upper block, of the first eight channels and the others in turn.
+  __device__ static std::uint32_t rows_offset(int warp, const Lane& lane) {
     const int matrix = lane.index / 8, row = matrix / 2 * 8 + lane.index % 8;
-    return ptx::swizzle128(buffer + row * kRowBytes + (warp * 2 + matrix % 2) * 16);
+    return row * kRowBytes + (warp * 2 + matrix % 2) * 16;
   }
 };
 

@@ -26,21 +26,40 @@ void check_started(cudaError_t status) {
   if (status != cudaSuccess) check(status, name_of<kernel>().c_str());
 }
 
-// Starts `kernel` with `shared` bytes of dynamic shared memory, always the same number for a kernel.
 template <auto kernel, class... Arguments>
-void launch(dim3 blocks, dim3 threads, std::size_t shared, cudaStream_t stream, Arguments&&... arguments) {
+void launch_as(cudaLaunchConfig_t config, dim3 blocks, dim3 threads, std::size_t shared, cudaStream_t stream,
+               Arguments&&... arguments) {
   constexpr std::size_t without_asking = 48 * 1024;
   if (shared > without_asking) {
     static const cudaError_t raised =
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
     check_started<kernel>(raised);
   }
-  cudaLaunchConfig_t config{};
   config.gridDim = blocks;
   config.blockDim = threads;
   config.dynamicSmemBytes = shared;
   config.stream = stream;
   check_started<kernel>(cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...));
+}
+
+// Starts `kernel` with `shared` bytes of dynamic shared memory, always the same number for a kernel.
+template <auto kernel, class... Arguments>
+void launch(dim3 blocks, dim3 threads, std::size_t shared, cudaStream_t stream, Arguments&&... arguments) {
+  launch_as<kernel>({}, blocks, threads, shared, stream, std::forward<Arguments>(arguments)...);
+}
+
+// The same, before the kernel ahead of it in the stream has ended: `kernel` waits for that itself, with
+// ptx::wait_for_kernel_before. Compute capability 9.0 and later.
+template <auto kernel, class... Arguments>
+void launch_ahead(dim3 blocks, dim3 threads, std::size_t shared, cudaStream_t stream,
+                  Arguments&&... arguments) {
+  cudaLaunchAttribute ahead{};
+  ahead.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  ahead.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.attrs = &ahead;
+  config.numAttrs = 1;
+  launch_as<kernel>(config, blocks, threads, shared, stream, std::forward<Arguments>(arguments)...);
 }
 
 }  // namespace striped::cuda

@@ -19,6 +19,16 @@ __device__ inline std::uint8_t* dynamic_shared() {
   return dynamic_shared_memory;
 }
 
+// x, of which the compiler forgets how it came about: it keeps it in a register rather than make it again.
+__device__ inline std::uint32_t kept(std::uint32_t x) {
+  std::uint32_t out;
+  asm volatile("mov.b32 %0, %1;" : "=r"(out) : "r"(x));
+  return out;
+}
+
+// Keeps a branch a branch: without it, what it assigns would be selected by instructions of every pass.
+__device__ inline void rarely() { asm volatile(""); }
+
 __device__ inline std::uint32_t load_shared(std::uint32_t address) {
   std::uint32_t value;
   asm volatile("ld.shared.b32 %0, [%1];" : "=r"(value) : "r"(address) : "memory");
@@ -33,6 +43,12 @@ __device__ inline std::uint32_t load_shared_anew(std::uint32_t address) {
 }
 __device__ inline void load_shared_anew(std::uint32_t (&v)[2], std::uint32_t address) {
   asm volatile("ld.volatile.shared.v2.b32 {%0,%1}, [%2];" : "=r"(v[0]), "=r"(v[1]) : "r"(address) : "memory");
+}
+__device__ inline void load_shared_anew(std::uint32_t (&v)[4], std::uint32_t address) {
+  asm volatile("ld.volatile.shared.v4.b32 {%0,%1,%2,%3}, [%4];"
+               : "=r"(v[0]), "=r"(v[1]), "=r"(v[2]), "=r"(v[3])
+               : "r"(address)
+               : "memory");
 }
 __device__ inline void load_shared(std::uint32_t (&v)[4], std::uint32_t address) {
   asm volatile("ld.shared.v4.b32 {%0,%1,%2,%3}, [%4];"
@@ -115,12 +131,29 @@ __device__ inline void mma_16x8x16(float (&d)[4], const std::uint32_t (&a)[4], s
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-// The same with a[16×8], b[8×8].
+// The same into d, from nothing: the instruction has a zero of its own, which costs no register to be set.
+__device__ inline void product_16x8x16(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0,
+                                       std::uint32_t b1) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%10,%10,%10,%10};"
+      : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "f"(0.0f));
+}
+
+// Both with a[16×8], b[8×8].
 __device__ inline void mma_16x8x8(float (&d)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t b0) {
   asm volatile(
       "mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a0), "r"(a1), "r"(b0));
+}
+
+__device__ inline void product_16x8x8(float (&d)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t b0) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%7,%7,%7,%7};"
+      : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
+      : "r"(a0), "r"(a1), "r"(b0), "f"(0.0f));
 }
 
 // Four 8×8 matrices of 16-bit elements; lane l names row l%8 of matrix l/8.
@@ -165,6 +198,9 @@ __device__ inline void barrier_expect(std::uint32_t barrier, std::uint32_t bytes
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes)
                : "memory");
 }
+__device__ inline void barrier_arrive(std::uint32_t barrier) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
 __device__ inline void barrier_wait(std::uint32_t barrier, std::uint32_t parity) {
   asm volatile(
       "{\n"
@@ -197,9 +233,20 @@ __device__ inline void copy_out(const CUtensorMap* map, std::uint32_t shared, in
 __device__ inline void copy_out_commit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
 // All earlier copies out have read their shared memory.
 __device__ inline void copy_out_wait_read() { asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory"); }
+// The same but for the last group.
+__device__ inline void copy_out_wait_read_but_last() {
+  asm volatile("cp.async.bulk.wait_group.read 1;" ::: "memory");
+}
 __device__ inline void copy_out_wait() { asm volatile("cp.async.bulk.wait_group 0;" ::: "memory"); }
 // Orders this thread's ordinary shared-memory writes before later copies out by the copy engine.
 __device__ inline void copy_engine_fence() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
+// This block is nearly done: once all are, a kernel launched ahead may start.
+__device__ inline void let_next_kernel_start() {
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+}
+// The kernel before has ended, and what it wrote is there.
+__device__ inline void wait_for_kernel_before() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
 
 #endif
 

@@ -44,10 +44,16 @@ struct Named {
   races::Clock clock;
 };
 
+struct TransactionCopy {
+  std::uint32_t bytes;
+  std::function<void()> run;
+  races::Clock asked;  // comes after what the asking thread had done, whoever runs it
+};
+
 struct Transaction {
   std::uint32_t arrivals, pending, phase = 0;
   std::int64_t bytes = 0;
-  std::vector<std::pair<std::uint32_t, std::function<void()>>> copies;
+  std::vector<TransactionCopy> copies;
   std::vector<Fiber*> waiting;
   races::Clock clock;
 };
@@ -191,9 +197,10 @@ void complete_if_done(Transaction& t) {
 void run_copies(Transaction& t) {
   auto copies = std::move(t.copies);
   t.copies.clear();
-  for (auto& [bytes, copy] : copies) {
-    copy();
-    t.bytes -= bytes;
+  for (const TransactionCopy& copy : copies) {
+    races::acquire(thread_index(), copy.asked);
+    copy.run();
+    t.bytes -= copy.bytes;
     races::release(thread_index(), t.clock);
   }
   complete_if_done(t);
@@ -294,7 +301,8 @@ void transaction_expect(std::uint32_t address, std::uint32_t bytes) {
 }
 void transaction_copy(std::uint32_t address, std::uint32_t bytes, std::function<void()> copy) {
   Transaction& t = transaction_at(address);
-  t.copies.emplace_back(bytes, std::move(copy));
+  t.copies.push_back({bytes, std::move(copy), {}});
+  races::release(thread_index(), t.copies.back().asked);
   if (machine.eager) run_copies(t);
 }
 void transaction_wait(std::uint32_t address, std::uint32_t parity) {

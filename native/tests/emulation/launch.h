@@ -13,4 +13,11 @@ void launch(dim3 blocks, dim3 threads, std::size_t shared, cudaStream_t, Argumen
   ::emulation::run(blocks, threads, shared, [&] { kernel(arguments...); });
 }
 
+// One kernel after the other here too.
+template <auto kernel, class... Arguments>
+void launch_ahead(dim3 blocks, dim3 threads, std::size_t shared, cudaStream_t stream,
+                  Arguments&&... arguments) {
+  launch<kernel>(blocks, threads, shared, stream, std::forward<Arguments>(arguments)...);
+}
+
 }  // namespace striped::cuda

@@ -48,6 +48,10 @@ inline std::uint32_t shared_address(const void* pointer) {
 }
 inline std::uint8_t* dynamic_shared() { return ::emulation::dynamic_shared(); }
 
+inline std::uint32_t kept(std::uint32_t x) { return x; }
+
+inline void rarely() {}
+
 inline std::uint32_t load_shared(std::uint32_t address) {
   std::uint32_t value;
   std::memcpy(&value, detail::touch(address, sizeof value, false), sizeof value);
@@ -55,6 +59,9 @@ inline std::uint32_t load_shared(std::uint32_t address) {
 }
 inline std::uint32_t load_shared_anew(std::uint32_t address) { return load_shared(address); }
 inline void load_shared_anew(std::uint32_t (&v)[2], std::uint32_t address) {
+  std::memcpy(v, detail::touch(address, sizeof v, false), sizeof v);
+}
+inline void load_shared_anew(std::uint32_t (&v)[4], std::uint32_t address) {
   std::memcpy(v, detail::touch(address, sizeof v, false), sizeof v);
 }
 inline void load_shared(std::uint32_t (&v)[4], std::uint32_t address) {
@@ -195,6 +202,15 @@ inline void mma_16x8x8(float (&d)[4], std::uint32_t a0, std::uint32_t a1, std::u
   detail::multiply_accumulate<1>(d, a, b);
 }
 
+inline void product_16x8x16(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
+  std::fill(d, d + 4, 0.0f);
+  mma_16x8x16(d, a, b0, b1);
+}
+inline void product_16x8x8(float (&d)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t b0) {
+  std::fill(d, d + 4, 0.0f);
+  mma_16x8x8(d, a0, a1, b0);
+}
+
 inline void load_matrix(std::uint32_t (&r)[4], std::uint32_t address) {
   detail::matrices<false, false>(r, address);
 }
@@ -229,6 +245,7 @@ inline void barrier_init_fence() {}
 inline void barrier_expect(std::uint32_t barrier, std::uint32_t bytes) {
   ::emulation::transaction_expect(barrier, bytes);
 }
+inline void barrier_arrive(std::uint32_t barrier) { ::emulation::transaction_expect(barrier, 0); }
 inline void barrier_wait(std::uint32_t barrier, std::uint32_t parity) {
   ::emulation::transaction_wait(barrier, parity);
 }
@@ -281,7 +298,10 @@ inline void copy_out(const CUtensorMap* map, std::uint32_t shared, int column, i
 }
 inline void copy_out_commit() { ::emulation::commit(); }
 inline void copy_out_wait_read() { ::emulation::wait_groups(0); }
+inline void copy_out_wait_read_but_last() { ::emulation::wait_groups(1); }
 inline void copy_out_wait() { ::emulation::wait_groups(0); }
 inline void copy_engine_fence() {}
+inline void let_next_kernel_start() {}
+inline void wait_for_kernel_before() {}
 
 }  // namespace striped::cuda::ptx

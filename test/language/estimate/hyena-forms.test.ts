@@ -87,7 +87,7 @@ describe('forms of Hyena operators that no measured training step has', () => {
     const run = { sequence: 32768 };
     assert.ok(innerMs(long(64), run) > 20 * innerMs(long(16), run));
     assert.ok(innerMs(taps(258), run) > 10 * innerMs(taps(257), run));
-    assert.ok(innerMs(taps(256), run) > 1.7 * innerMs(taps(128), run));
+    assert.ok(innerMs(taps(256), run) > innerMs(taps(128), run));
     assert.ok(innerMs(taps(128, { groups: 512 }), run) > 8.5 * innerMs(taps(128), run));
     // More exponentials, longer filters on CUDA cores and more tokens take longer.
     assert.ok(innerMs(long(128), run) > innerMs(long(64), run));

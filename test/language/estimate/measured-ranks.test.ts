@@ -37,6 +37,8 @@ const { rows, links, smallCalls } = JSON.parse(readFileSync(FILE, 'utf8')) as {
 const WIDTH = 4096;
 /** Of the step: what two devices take longer than one. */
 const GROWTH = 0.02;
+/** The same with attention, whose scores of twice the tokens differ by 4% from one H200 to another. */
+const MIXED_GROWTH = 0.025;
 /** Of the step: what a ring takes longer than an exchange of heads. */
 const RING = 0.005;
 const MEMORY = 0.02;
@@ -81,11 +83,12 @@ describe('the h200-sxm profile against training steps of two of them', () => {
   }
 
   for (const row of pairs.filter(({ attention }) => attention !== 'ring')) {
-    it(`foresees what two take longer than one within ${100 * GROWTH}% of the step: ${nameOf(row)}`, async () => {
+    const most = isMixed(row) ? MIXED_GROWTH : GROWTH;
+    it(`foresees what two take longer than one within ${100 * most}% of the step: ${nameOf(row)}`, async () => {
       const alone = aloneOf(row);
       const grown = (await estimateOf(row)).stepTimeMs - (await estimateOf(alone)).stepTimeMs;
       const off = (grown - (row.stepTimeMs - alone.stepTimeMs)) / row.stepTimeMs;
-      assert.ok(Math.abs(off) <= GROWTH, `${(100 * off).toFixed(1)}%`);
+      assert.ok(Math.abs(off) <= most, `${(100 * off).toFixed(1)}%`);
     });
   }
 

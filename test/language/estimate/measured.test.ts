@@ -150,13 +150,13 @@ describe('the H200 profile against operators measured each by itself', () => {
       );
       const [low, high] = stepTimeMsRange;
       assert.ok(low < stepTimeMs && stepTimeMs < high);
-      const said = assumptions.some((text) => text.startsWith('SE lies'));
-      return { relative: breakdown.find(({ kind }) => kind === 'SE')!.uncertainty, said };
+      const { uncertainty, outside = 0 } = breakdown.find(({ kind }) => kind === 'SE')!;
+      return { relative: uncertainty, outside, said: assumptions.some((text) => text.startsWith('SE lies')) };
     };
-    assert.equal(spread(32768).said, false);
-    assert.equal(spread(1 << 20).said, true);
-    assert.equal(spread(256).said, true);
-    assert.ok(spread(1 << 20).relative > spread(32768).relative);
-    assert.ok(spread(256).relative > spread(32768).relative);
+    const [within, above, below] = [spread(32768), spread(1 << 20), spread(256)];
+    assert.deepEqual([within.outside > 0, above.outside > 0, below.outside > 0], [false, true, true]);
+    // What takes less than a hundredth of the step, as with few tokens, is not worth a word.
+    assert.deepEqual([within.said, above.said], [false, true]);
+    assert.ok(above.relative > within.relative && below.relative > within.relative);
   });
 });
