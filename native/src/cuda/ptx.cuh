@@ -41,9 +41,6 @@ __device__ inline std::uint32_t load_shared_anew(std::uint32_t address) {
   asm volatile("ld.volatile.shared.b32 %0, [%1];" : "=r"(value) : "r"(address) : "memory");
   return value;
 }
-__device__ inline void load_shared_anew(std::uint32_t (&v)[2], std::uint32_t address) {
-  asm volatile("ld.volatile.shared.v2.b32 {%0,%1}, [%2];" : "=r"(v[0]), "=r"(v[1]) : "r"(address) : "memory");
-}
 __device__ inline void load_shared_anew(std::uint32_t (&v)[4], std::uint32_t address) {
   asm volatile("ld.volatile.shared.v4.b32 {%0,%1,%2,%3}, [%4];"
                : "=r"(v[0]), "=r"(v[1]), "=r"(v[2]), "=r"(v[3])
@@ -233,10 +230,6 @@ __device__ inline void copy_out(const CUtensorMap* map, std::uint32_t shared, in
 __device__ inline void copy_out_commit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
 // All earlier copies out have read their shared memory.
 __device__ inline void copy_out_wait_read() { asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory"); }
-// The same but for the last group.
-__device__ inline void copy_out_wait_read_but_last() {
-  asm volatile("cp.async.bulk.wait_group.read 1;" ::: "memory");
-}
 __device__ inline void copy_out_wait() { asm volatile("cp.async.bulk.wait_group 0;" ::: "memory"); }
 // Orders this thread's ordinary shared-memory writes before later copies out by the copy engine.
 __device__ inline void copy_engine_fence() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }

@@ -58,9 +58,6 @@ inline std::uint32_t load_shared(std::uint32_t address) {
   return value;
 }
 inline std::uint32_t load_shared_anew(std::uint32_t address) { return load_shared(address); }
-inline void load_shared_anew(std::uint32_t (&v)[2], std::uint32_t address) {
-  std::memcpy(v, detail::touch(address, sizeof v, false), sizeof v);
-}
 inline void load_shared_anew(std::uint32_t (&v)[4], std::uint32_t address) {
   std::memcpy(v, detail::touch(address, sizeof v, false), sizeof v);
 }
@@ -298,7 +295,6 @@ inline void copy_out(const CUtensorMap* map, std::uint32_t shared, int column, i
 }
 inline void copy_out_commit() { ::emulation::commit(); }
 inline void copy_out_wait_read() { ::emulation::wait_groups(0); }
-inline void copy_out_wait_read_but_last() { ::emulation::wait_groups(1); }
 inline void copy_out_wait() { ::emulation::wait_groups(0); }
 inline void copy_engine_fence() {}
 inline void let_next_kernel_start() {}
