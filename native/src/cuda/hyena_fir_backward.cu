@@ -20,7 +20,7 @@ __device__ inline void walk(const Walk<Window>& w, Courier<Window>& courier, con
   const auto go = [&]<bool has_query, bool has_key, bool late>(int stage) {
     work.template operator()<has_query, has_key, late>(stage);
     // The meeting also tells everyone that the other staging buffer has been read. Warps in step fetch their
-    // instructions together: a tenth slower without, where only the copies wait for all warps.
+    // instructions together: 6% slower without it, where only the copies wait for all warps.
     courier.before_meeting();
     ptx::barrier_sync(0, L::threads);
     courier.after_meeting(stage);

@@ -147,8 +147,14 @@ struct Featurizer {
   }
 };
 
-// The same on pairs of tokens in bf16, each tap twice in a register: a third of the instructions and half the
-// registers of fp32, which is what the backward kernel is short of.
+// Three taps, each a pair in bf16, on pairs: of now, one token off and two.
+__device__ inline std::uint32_t featurize(const std::uint32_t (&tap)[3], std::uint32_t now,
+                                          std::uint32_t one_off, std::uint32_t two_off) {
+  return ptx::fma_bf16(tap[0], now, ptx::fma_bf16(tap[1], one_off, ptx::multiply_bf16(tap[2], two_off)));
+}
+
+// A Featurizer on pairs of tokens in bf16, each tap twice in a register: a third of the instructions and half
+// the registers of fp32, which is what the backward kernel is short of.
 struct PairFeaturizer {
   std::uint32_t tap[2][3];
 
@@ -165,19 +171,12 @@ struct PairFeaturizer {
   // From pairs that continue in memory order of the fragments, (t, t+1) after (t-2, t-1): features in forward
   // time, and their transpose, from gradients, in reversed time.
   __device__ std::uint32_t apply(int c, std::uint32_t pair, std::uint32_t before) const {
-    return combine(c, pair, ptx::between_bf16(before, pair), before);
+    return featurize(tap[c], pair, ptx::between_bf16(before, pair), before);
   }
   // Against that order, from (t, t-1) and (t-2, t-3): features in reversed time, their transpose in forward
   // time.
   __device__ std::uint32_t apply_reversed(int c, std::uint32_t pair, std::uint32_t next) const {
-    return combine(c, pair, ptx::between_bf16(pair, next), next);
-  }
-
- private:
-  __device__ std::uint32_t combine(int c, std::uint32_t now, std::uint32_t one_off,
-                                   std::uint32_t two_off) const {
-    return ptx::fma_bf16(tap[c][0], now,
-                         ptx::fma_bf16(tap[c][1], one_off, ptx::multiply_bf16(tap[c][2], two_off)));
+    return featurize(tap[c], pair, ptx::between_bf16(pair, next), next);
   }
 };
 
@@ -195,9 +194,7 @@ struct RowFeaturizer {
   }
   __device__ std::uint32_t apply(int half, std::uint32_t now, std::uint32_t one_before,
                                  std::uint32_t two_before) const {
-    return ptx::fma_bf16(
-        tap[half][0], now,
-        ptx::fma_bf16(tap[half][1], one_before, ptx::multiply_bf16(tap[half][2], two_before)));
+    return featurize(tap[half], now, one_before, two_before);
   }
 };
 
