@@ -26,11 +26,11 @@ template <int Window>
 struct Layout {
   static constexpr int delay = (Window + kStageTiles - 1) / kStageTiles;  // stages
   static constexpr int held = delay + 1;  // stages whose u (shared memory) and g (registers) are alive
-  // Warps that share 16 channels, as measured: two where one would have registers to spare, or too few.
-  static constexpr int teams = Window == 4 || Window == 8 ? 1 : 2;
+  // Warps that share 16 channels: two where the window would fill the registers of one.
+  static constexpr int teams = Window <= 8 ? 1 : 2;
   static constexpr int threads = teams * kWarps * 32;
   using LeadingTaps = TapsInRegisters<Window>;
-  using FollowingTaps = std::conditional_t<Window <= 8, TapsInRegisters<Window>, TapsFromPairs<Window>>;
+  using FollowingTaps = std::conditional_t<teams == 1, TapsInRegisters<Window>, TapsFromPairs<Window>>;
   static constexpr int query_slots = delay + 2;
   static constexpr int dy_slots = delay + 3;  // dq takes the place of dy, and one stage to leave
   static constexpr int staging = 0;           // two of dk, dv

@@ -83,6 +83,8 @@ interface Bars {
   hybrids: number;
 }
 
+const percent = (share: number) => `${Math.round(share * 100)}%`;
+
 function judge(series: Series, barsOf: (context: number, sequence: number) => Bars): void {
   const { figure } = series;
   for (const [index, sequence] of figure.sequence_length.entries()) {
@@ -91,7 +93,7 @@ function judge(series: Series, barsOf: (context: number, sequence: number) => Ba
     const within = (bar: number, estimated: number, shown: number, what: string) =>
       assert.ok(Math.abs(estimated / shown - 1) < bar, `${what}: ${estimated} of ${shown}`);
 
-    it(`foresees the speed-ups at ${sequence / 1024}K: over a Transformer within ${bars.overTransformer * 100}%, over StripedHyena 1 within ${bars.overStripedHyena1 * 100}%`, () => {
+    it(`foresees the speed-ups at ${sequence / 1024}K: over a Transformer within ${percent(bars.overTransformer)}, over StripedHyena 1 within ${percent(bars.overStripedHyena1)}`, () => {
       const { transformer, stripedhyena_1, stripedhyena_2 } = iterations(series, index);
       within(bars.overTransformer, transformer / stripedhyena_2, over_transformer[index]!, 'Transformer');
       within(
@@ -102,7 +104,7 @@ function judge(series: Series, barsOf: (context: number, sequence: number) => Ba
       );
     });
 
-    it(`stays near the iteration times at ${sequence / 1024}K: Transformer within ${bars.transformer * 100}%, hybrids within ${bars.hybrids * 100}%`, () => {
+    it(`stays near the iteration times at ${sequence / 1024}K: Transformer within ${percent(bars.transformer)}, hybrids within ${percent(bars.hybrids)}`, () => {
       for (const [name, seconds] of Object.entries(iterations(series, index))) {
         const shown = figure.iteration_time_s[name as keyof Figure['iteration_time_s']][index]!;
         within(name === 'transformer' ? bars.transformer : bars.hybrids, seconds, shown, name);
