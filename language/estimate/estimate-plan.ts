@@ -210,6 +210,7 @@ function outsideOf({ stack, stepTimeMs }: StepCost): string[] {
 const FORMS = {
   wide: 'by the kernel for more than 129 taps',
   scan: 'by a scan on CUDA cores',
+  short: 'on CUDA cores, in one pass',
   direct: 'on CUDA cores',
   fourier: 'by Fourier transform',
 };

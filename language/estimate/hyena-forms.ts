@@ -6,9 +6,10 @@ import type { Shard } from './shard.js';
 
 /**
  * How a GPU does an inner Hyena operator: on tensor cores, explicit filters of many taps by a kernel whose registers do
- * not suffice; LI by a scan and explicit filters directly on CUDA cores; all else by Fourier transform.
+ * not suffice; on CUDA cores LI by a scan, explicit filters of few taps in one pass over memory, others directly; all else
+ * by Fourier transform.
  */
-export type HyenaForm = 'tensor' | 'wide' | 'scan' | 'direct' | 'fourier';
+export type HyenaForm = 'tensor' | 'wide' | 'scan' | 'short' | 'direct' | 'fourier';
 
 /** What the tensor-core kernels take: native/src/cuda/hyena_modal.cu, hyena_fir.cu. */
 const TENSOR = { capability: 9, featurizer: 3 };
@@ -18,6 +19,8 @@ const EXPLICIT = { channels: 64, group: 16, taps: 257, wide: 130 };
 const CORES = { order: 32, taps: 128 };
 /** LI of more exponentials cannot pass on its states between context ranks there. */
 export const MOST_STATES = CORES.order;
+/** What they do in one pass: native/src/cuda/hyena_short.cu. */
+const SHORT = { taps: 7, featurizer: 3, rowBytes: 16 };
 /** Lags that the direct form goes through at a time: native/src/cuda/hyena_direct.cuh. */
 const LAGS = 128;
 /** Transforms of more points pass over memory twice. */
@@ -34,6 +37,12 @@ function usesTensorCores({ profile, precision }: Device, mixer: PlanHyena, shard
   return fits && mixer.taps <= EXPLICIT.taps;
 }
 
+function isShort({ valueBytes }: Device, mixer: PlanHyena, shard: Shard): boolean {
+  if (mixer.operator === 'LI' || mixer.taps > SHORT.taps || mixer.featurizerTaps > SHORT.featurizer)
+    return false;
+  return ((shard.width / shard.tensor) * valueBytes) % SHORT.rowBytes === 0;
+}
+
 /** The form in which the engine computes an operator on a GPU. */
 export function hyenaForm(device: Device, mixer: PlanHyena, shard: Shard): HyenaForm {
   const onTensorCores = usesTensorCores(device, mixer, shard);
@@ -42,6 +51,7 @@ export function hyenaForm(device: Device, mixer: PlanHyena, shard: Shard): Hyena
     return onTensorCores ? 'tensor' : 'scan';
   }
   if (onTensorCores) return mixer.taps >= EXPLICIT.wide ? 'wide' : 'tensor';
+  if (isShort(device, mixer, shard)) return 'short';
   return Math.min(mixer.taps, shard.rows / shard.batch) > CORES.taps ? 'fourier' : 'direct';
 }
 
@@ -94,14 +104,19 @@ export function formPasses(
 ): Passes {
   if (form === 'fourier') return byFourier(device, mixer, shard);
   const values = (shard.rows * shard.width) / shard.tensor;
-  const reach = mixer.operator === 'LI' ? 2 * mixer.order : 2 * mixer.taps;
-  // Lags come in whole blocks.
-  const lags = form === 'direct' ? 2 * LAGS * Math.ceil(reach / 2 / LAGS) : reach;
   const bytes = values * device.valueBytes;
+  const flops = 2 * values * lagsOf(form, mixer);
   return {
-    forward: { bytes: 4 * bytes, flops: values * lags },
-    backward: { bytes: 7 * bytes, flops: 3 * values * lags },
+    forward: { bytes: 4 * bytes, flops },
+    backward: { bytes: 7 * bytes, flops: 3 * flops },
   };
+}
+
+/** Lags, or exponentials, that a form goes through: short filters are all as long, and long ones come in whole blocks. */
+function lagsOf(form: HyenaForm, mixer: PlanHyena): number {
+  if (mixer.operator === 'LI') return mixer.order;
+  if (form === 'short') return SHORT.taps;
+  return form === 'direct' ? LAGS * Math.ceil(mixer.taps / LAGS) : mixer.taps;
 }
 
 /** Kernel's name for a form: its first word is what the engine's clock calls it. */

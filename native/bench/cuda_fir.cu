@@ -1,5 +1,6 @@
-// Hyena-SE and Hyena-MR on the GPU, timed against the byte floor. Built by CMake as bench_cuda_fir; arguments
-// TAPS LENGTH time that shape alone, as for a profiler.
+// Hyena-SE and Hyena-MR on the GPU, timed against the byte floor: on tensor cores, and short filters in
+// groups of one channel on CUDA cores. Built by CMake as bench_cuda_fir; arguments TAPS LENGTH [CHANNELS OF A
+// GROUP] time that shape alone, as for a profiler.
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
@@ -12,9 +13,11 @@
 
 #include "cuda_check.h"
 #include "hyena_fir.h"
+#include "hyena_short.h"
 
 using namespace striped;
 using striped::cuda::check;
+using striped::cuda::ElementType;
 
 namespace {
 
@@ -51,14 +54,18 @@ std::vector<float> random_floats(std::size_t n, float scale) {
   return out;
 }
 
+constexpr ElementType kType = ElementType::bf16;
+
 struct Problem {
   HyenaShape shape;
+  bool tensor_cores;
   Device<__nv_bfloat16> z, y, dy, dz;
   Device<float> featurizer, filter, decay, skip, dfeaturizer, dfilter, dskip;
   Device<unsigned char> workspace;
 
   explicit Problem(const HyenaShape& s)
       : shape(s),
+        tensor_cores(cuda::fir_supports(s, kType)),
         z(s.batch * s.length * s.width * 3),
         y(s.batch * s.length * s.width),
         dy(y.count),
@@ -70,7 +77,7 @@ struct Problem {
         dfeaturizer(featurizer.count),
         dfilter(filter.count),
         dskip(skip.count),
-        workspace(cuda::fir_workspace(s)) {
+        workspace(tensor_cores ? cuda::fir_workspace(s) : cuda::short_workspace(s, kType)) {
     std::vector<float> factors(decay.count);
     for (std::size_t i = 0; i < factors.size(); ++i) factors[i] = std::exp(-2.0f * (i % s.taps) / s.taps);
     decay.put(factors);
@@ -90,9 +97,14 @@ struct Problem {
   HyenaGradients gradients() const {
     return {dfeaturizer.data, dfilter.data, shape.has_skip ? dskip.data : nullptr, nullptr, nullptr};
   }
-  void forward() { cuda::fir_forward(shape, weights(), z.data, y.data, 0); }
+  void forward() {
+    if (tensor_cores) return cuda::fir_forward(shape, weights(), z.data, y.data, 0);
+    cuda::short_forward(shape, weights(), kType, z.data, y.data, 0);
+  }
   void backward() {
-    cuda::fir_backward(shape, weights(), z.data, dy.data, dz.data, gradients(), workspace.data, 0);
+    if (tensor_cores)
+      return cuda::fir_backward(shape, weights(), z.data, dy.data, dz.data, gradients(), workspace.data, 0);
+    cuda::short_backward(shape, weights(), kType, z.data, dy.data, dz.data, gradients(), workspace.data, 0);
   }
 };
 
@@ -127,17 +139,19 @@ double measure_copy() {
          median_ms([&] { cudaMemcpyAsync(b.data, a.data, bytes, cudaMemcpyDeviceToDevice); }, 20) / 1e6;
 }
 
-void time_shape(int taps, std::int64_t length, double copy) {
-  Problem p({taps > 17 ? HyenaKind::medium_regularised : HyenaKind::short_explicit, 1, length, 4096, 256, 3,
-             taps, 0, taps > 17});
+void time_shape(int taps, std::int64_t length, std::int64_t group_size, double copy) {
+  constexpr std::int64_t width = 4096;
+  Problem p({taps > 17 ? HyenaKind::medium_regularised : HyenaKind::short_explicit, 1, length, width,
+             width / group_size, 3, taps, 0, taps > 17});
   const int repeats = length > 50000 ? 15 : 40;
   const double f = median_ms([&] { p.forward(); }, repeats), b = median_ms([&] { p.backward(); }, repeats);
-  const double floor = 2.0 * length * 4096 / copy / 1e6;
+  const double floor = 2.0 * length * width / copy / 1e6;
   std::printf(
-      "taps %-3d L %-6lld forward %.3f ms (%.2fx) backward %.3f ms (%.2fx) both %.3f ms (%.2fx of the "
+      "taps %-3d groups of %-2lld L %-6lld forward %.3f ms (%.2fx) backward %.3f ms (%.2fx) both %.3f ms "
+      "(%.2fx of the "
       "floor %.3f)\n",
-      taps, (long long)length, f, f / (4 * floor), b, b / (7 * floor), f + b, (f + b) / (11 * floor),
-      11 * floor);
+      taps, (long long)group_size, (long long)length, f, f / (4 * floor), b, b / (7 * floor), f + b,
+      (f + b) / (11 * floor), 11 * floor);
 }
 
 }  // namespace
@@ -146,11 +160,13 @@ int main(int argc, char** argv) {
   const double copy = measure_copy();  // GB/s, read + write
   std::printf("copy %.3f TB/s\n", copy / 1e3);
   if (argc > 2) {
-    time_shape(std::atoi(argv[1]), std::atoll(argv[2]), copy);
+    time_shape(std::atoi(argv[1]), std::atoll(argv[2]), argc > 3 ? std::atoll(argv[3]) : 16, copy);
     return 0;
   }
-  for (int taps : {7, 128, 256}) {
-    for (std::int64_t length : {2048, 8192, 32768, 131072}) time_shape(taps, length, copy);
-  }
+  const auto time_lengths = [&](int taps, std::int64_t group_size) {
+    for (std::int64_t length : {2048, 8192, 32768, 131072}) time_shape(taps, length, group_size, copy);
+  };
+  for (int taps : {7, 128, 256}) time_lengths(taps, 16);
+  time_lengths(7, 1);
   return 0;
 }

@@ -92,6 +92,8 @@ void all(ElementType type, bool is_short) {
   run(fir(type, 2, 37, 128, 64, 128, 3, true, true));
   run(fir(type, 1, 1000, 24, 3, 7, 1));
   run(fir(type, 1, 130, 40, 8, 12, 8, true));
+  run(fir(type, 2, 1500, 264, 1, 7, 3, true, true));
+  run(fir(type, 1, 3001, 1032, 4, 5, 2, true));
   run(fir(type, 1, 4097, 1024, 64, 7, 3, true));
   run(fir(type, 1, 5000, 128, 16, 128, 3, true, true));
   run(modal(type, 1, 1, 64, 1, 16));
@@ -119,6 +121,8 @@ void small() {
   }
   run(fir(bf16, 2, 37, 128, 64, 128, 3, true, true));
   run(fir(bf16, 1, 300, 48, 1, 200, 3, true));
+  run(fir(bf16, 2, 333, 264, 1, 7, 3, true, true));
+  run(fir(ElementType::f32, 1, 150, 136, 4, 5, 2, true));
   run(fir(ElementType::f32, 1, 130, 40, 8, 12, 8, true));
   run(modal(bf16, 1, 255, 64, 1, 16, 3, false));
   run(modal(bf16, 2, 200, 256, 32, 5));

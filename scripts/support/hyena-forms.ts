@@ -11,7 +11,7 @@ import type { PlanHyena, Precision } from '../../language/plan/plan.js';
 export interface FormRow {
   form: Exclude<HyenaForm, 'tensor'>;
   device: string;
-  operator: 'MR' | 'LI';
+  operator: 'SE' | 'MR' | 'LI';
   taps?: number;
   order?: number;
   precision?: Precision;
@@ -37,6 +37,7 @@ const BOTH: Direction[] = ['forward', 'backward'];
 const FEATURES: Record<FormRow['form'], Record<Direction, Feature[]>> = {
   fourier: { forward: ['bytes', 'flops'], backward: ['bytes', 'flops'] },
   direct: { forward: ['bytes', 'flops'], backward: ['bytes', 'flops'] },
+  short: { forward: ['calls', 'bytes'], backward: ['calls', 'bytes', 'flops'] },
   wide: { forward: ['calls', 'bytes'], backward: ['calls', 'flops'] },
   scan: { forward: ['flops'], backward: ['flops'] },
 };
@@ -49,9 +50,9 @@ export function measuredForms(): FormsFile {
 
 export function mixerOfRow({ operator, taps = 0, order = 0 }: FormRow): PlanHyena {
   const common = { featurizerTaps: 3, skip: true, bias: false };
-  return operator === 'LI'
-    ? { operator, order, groups: WIDTH, ...common }
-    : { operator, taps, groups: WIDTH / 16, decay: null, ...common };
+  if (operator === 'LI') return { operator, order, groups: WIDTH, ...common };
+  if (operator === 'SE') return { operator, taps, groups: WIDTH, ...common };
+  return { operator, taps, groups: WIDTH / 16, decay: null, ...common };
 }
 
 export function deviceOfRow({ device, precision = 'bf16' }: FormRow): Device {
@@ -126,7 +127,7 @@ const GUESS = 0.25;
 /** Forms without judges like what the engine uses them for, whose error is a guess. */
 const UNJUDGED: Partial<Record<FormRow['form'], string>> = {
   scan: 'one row, no judge',
-  direct: 'for up to 128 taps, of which none were measured',
+  direct: 'for 8 to 128 taps, of which none were measured',
 };
 
 /** The curves of all forms, from the rows marked `fit`; their errors are those of the others. */

@@ -11,6 +11,7 @@
 #include "hyena_gates.h"
 #include "hyena_modal.h"
 #include "hyena_modal_scan.h"
+#include "hyena_short.h"
 
 namespace striped::cuda {
 namespace {
@@ -18,7 +19,7 @@ namespace {
 // Explicit filters of more are faster by Fourier transform than on CUDA cores (docs/kernels.md).
 constexpr std::int64_t kMaxDirectTaps = 128;
 
-enum class Form { fir, direct, modal, fourier };
+enum class Form { fir, short_filter, direct, modal, fourier };
 
 Form form_of(const HyenaShape& shape, ElementType type) {
   static const bool always_fourier = [] {
@@ -29,6 +30,7 @@ Form form_of(const HyenaShape& shape, ElementType type) {
   if (shape.kind == HyenaKind::long_implicit)
     return shape.order > modal::kMaxOrder ? Form::fourier : Form::modal;
   if (fir_supports(shape, type)) return Form::fir;
+  if (short_supports(shape, type)) return Form::short_filter;
   return std::min<std::int64_t>(shape.taps, shape.length) > kMaxDirectTaps ? Form::fourier : Form::direct;
 }
 
@@ -42,6 +44,8 @@ std::size_t hyena_workspace(const HyenaShape& shape, ElementType type, FourierPl
   switch (form_of(shape, type)) {
     case Form::fir:
       return fir_workspace(shape);
+    case Form::short_filter:
+      return short_workspace(shape, type);
     case Form::direct:
       return direct_workspace(shape, type);
     case Form::modal:
@@ -56,6 +60,8 @@ void hyena_forward(const HyenaShape& shape, const HyenaWeights& weights, Element
   switch (form_of(shape, type)) {
     case Form::fir:
       return fir_forward(shape, weights, z, y, stream);
+    case Form::short_filter:
+      return short_forward(shape, weights, type, z, y, stream);
     case Form::direct:
       return direct_forward(shape, weights, type, {}, shape.length, z, y, workspace, stream);
     case Form::modal:
@@ -71,6 +77,8 @@ void hyena_backward(const HyenaShape& shape, const HyenaWeights& weights, Elemen
   switch (form_of(shape, type)) {
     case Form::fir:
       return fir_backward(shape, weights, z, dy, dz, gradients, workspace, stream);
+    case Form::short_filter:
+      return short_backward(shape, weights, type, z, dy, dz, gradients, workspace, stream);
     case Form::direct:
       return direct_backward(shape, weights, type, z, dy, dz, gradients, workspace, stream);
     case Form::modal:

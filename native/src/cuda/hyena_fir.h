@@ -9,7 +9,8 @@
 namespace striped::cuda {
 
 // bf16 activations, 3 featurizer taps, groups of a multiple of 16 channels, width a multiple of 64, filters
-// that fit the register-resident window, compute capability 9.x. Everything else is hyena_direct's.
+// that fit the register-resident window, compute capability 9.x. Everything else is hyena_short's and
+// hyena_direct's.
 bool fir_supports(const HyenaShape&, ElementType);
 std::size_t fir_workspace(const HyenaShape&);
 void fir_forward(const HyenaShape&, const HyenaWeights&, const void* z, void* y, cudaStream_t);

@@ -1,0 +1,314 @@
+#include "hyena_short.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "device.h"
+#include "hyena_general.h"
+#include "hyena_short_walk.cuh"
+#include "launch.h"
+
+// A warp walks along a strip of time with 4 bytes of channels a lane, a stage of eight tokens at a time. What
+// filters reach back to stays in registers, at the token's place in its stage: a filter reaches no further
+// than the place that comes round next. With u = k' ⊙ v', g = dy ⊙ q', c = h ∗ u + d ⊙ u and du = h ⋆ g + d ⊙
+// g, the token t completes
+//   dq' = dy ⊙ c of t,  dz of q two tokens back,  du of t - 6,  dz of k and v of t - 8.
+namespace striped::cuda {
+namespace {
+
+using namespace short_filter;
+
+constexpr int kForwardBlocks = 4, kBackwardBlocks = 2;  // a multiprocessor, as registers allow
+
+template <class T>
+__global__ __launch_bounds__(kWarps * 32, kForwardBlocks) void forward_kernel(const Arguments<T> a, T* y) {
+  using Inputs = Stages<T, 3, 0>;
+  const Place<T> p(a, Inputs::kBytes);
+  if (p.column >= a.width) return;
+  Inputs inputs(a, p, p.begin - kStep);
+  Weights<kOwn<T>> w(a, p);
+  Own<T> u[kStep];
+  const auto gate = [&](int i) {
+    const Own<T> k = inputs.row(1, i), v = inputs.row(2, i);
+    u[i] = w.k.features(k) * w.v.features(v);
+    w.k.pass(k);
+    w.v.pass(v);
+  };
+  inputs.advance();
+#pragma unroll
+  for (int i = 0; i < kStep; ++i) {
+    gate(i);
+    w.q.pass(inputs.row(0, i));
+  }
+  const int end = p.channel < a.width ? p.end : 0;
+  T* out = y + (static_cast<std::int64_t>(p.batch) * a.length + p.begin) * a.width + p.channel;
+  for (int first = p.begin; first < p.end; first += kStep) {
+    inputs.advance();
+#pragma unroll
+    for (int i = 0; i < kStep; ++i) {
+      gate(i);
+      const Own<T> q = inputs.row(0, i), value = w.q.features(q) * w.convolve(u, i);
+      w.q.pass(q);
+      if (first + i < end) store<kOwn<T>>(out, value.of);
+      out += a.width;
+    }
+  }
+}
+
+// Partial sums of a strip.
+struct Partials {
+  float* filter;      // [parts, taps, width]
+  float* featurizer;  // [parts, featurizer_taps, 3·width]
+  float* skip;        // [parts, width], or null
+};
+
+// d of a projection's features, in order, becomes dz two tokens back, and the gradient of the taps.
+template <int N>
+struct FeaturizerGradient {
+  Values<N> sums[kFeaturizerTaps] = {}, past[kFeaturizerTaps - 1] = {};
+
+  template <bool counts>
+  __device__ Values<N> pass(const Featurizer<N>& of, const Values<N>& d, const Values<N>& z,
+                            const Values<N> (&z_past)[kFeaturizerTaps - 1]) {
+    if constexpr (counts) {
+      sums[0].add_product(d, z);
+      sums[1].add_product(d, z_past[0]);
+      sums[2].add_product(d, z_past[1]);
+    }
+    Values<N> out = of.taps[0] * past[1];
+    out.add_product(of.taps[1], past[0]);
+    out.add_product(of.taps[2], d);
+    past[1] = past[0];
+    past[0] = d;
+    return out;
+  }
+};
+
+// k' or v' and what becomes of its gradient, `kReach` tokens later.
+template <class T>
+struct Partner {
+  std::uint32_t features[kStep] = {};
+  Own<T> z_past[kFeaturizerTaps - 1] = {};
+  FeaturizerGradient<kOwn<T>> gradient;
+};
+
+enum class Phase { before, within, behind };  // the strip
+
+template <class T>
+class Backward {
+  static constexpr int N = kOwn<T>;
+
+ public:
+  using Inputs = Stages<T, 4, 1>;
+
+  __device__ Backward(const Arguments<T>& a, const Place<T>& p, T* dz)
+      : inputs_(a, p, p.begin - kStep), w_(a, p), begin_(p.begin), width_(a.width) {
+    rows_ = p.channel < a.width ? a.length - begin_ : 0;
+    dz_ = dz + static_cast<std::int64_t>(p.batch) * a.length * 3 * width_ + p.channel;
+  }
+
+  template <Phase phase>
+  __device__ void stage(int first) {
+    inputs_.advance();
+#pragma unroll
+    for (int i = 0; i < kStep; ++i) token<phase>(first + i, i);
+  }
+
+  __device__ void store_sums(const Partials& partials, const Arguments<T>& a, const Place<T>& p) const {
+    if (p.channel >= width_) return;
+    const std::int64_t part = static_cast<std::int64_t>(p.batch) * gridDim.y + blockIdx.y;
+#pragma unroll
+    for (int j = 0; j < kTaps; ++j) {
+      if (j < a.taps) store<N>(partials.filter + (part * a.taps + j) * width_ + p.channel, filter_[j].of);
+    }
+    if (partials.skip != nullptr) store<N>(partials.skip + part * width_ + p.channel, filter_[0].of);
+#pragma unroll
+    for (int i = 0; i < kFeaturizerTaps; ++i) {
+      if (i >= a.featurizer_taps) break;
+      float* const row = partials.featurizer + (part * a.featurizer_taps + i) * 3 * width_ + p.channel;
+      store<N>(row, query_.sums[i].of);
+      store<N>(row + width_, k_.gradient.sums[i].of);
+      store<N>(row + 2 * static_cast<std::int64_t>(width_), v_.gradient.sums[i].of);
+    }
+  }
+
+ private:
+  template <Phase phase>
+  __device__ void token(int t, int i) {
+    const Own<T> zq = inputs_.row(0, i), zk = inputs_.row(1, i), zv = inputs_.row(2, i);
+    const Own<T> k = w_.k.features(zk), v = w_.v.features(zv);
+    w_.k.pass(zk);
+    w_.v.pass(zv);
+    u_[i] = k * v;
+    if constexpr (phase != Phase::before) {
+      const Own<T> dy = inputs_.row(3, i);
+      g_[i] = dy * w_.q.features(zq);
+      if (phase == Phase::within || i < kFeaturizerTaps - 1) {
+        const Own<T> dz =
+            query_.template pass < phase == Phase::within > (w_.q, dy * w_.convolve(u_, i), zq, w_.q.past);
+        write(t - (kFeaturizerTaps - 1), 0, dz);
+      }
+      if constexpr (phase == Phase::within) {
+#pragma unroll
+        for (int j = 0; j < kTaps; ++j) filter_[j].add_product(g_[i], u_[(i + kStep - j) % kStep]);
+      }
+      const Own<T> du = w_.correlate(g_, i);
+      const int late = (i + kStep - kReach) % kStep;
+      const Own<T> dk = du * unpacked<T>(v_.features[late]), dv = du * unpacked<T>(k_.features[late]);
+      finish<phase>(t, i, 1, w_.k, dk, k_);
+      finish<phase>(t, i, 2, w_.v, dv, v_);
+      k_.features[i] = packed<T>(k);
+      v_.features[i] = packed<T>(v);
+    }
+    w_.q.pass(zq);
+  }
+  template <Phase phase>
+  __device__ void finish(int t, int i, int array, const Featurizer<N>& featurizer, const Own<T>& d,
+                         Partner<T>& of) {
+    const Own<T> z =
+        i < kReach ? inputs_.row_before(array, i + kStep - kReach) : inputs_.row(array, i - kReach);
+    Own<T> dz;
+    if (phase == Phase::within || i < kReach) {
+      dz = of.gradient.template pass<true>(featurizer, d, z, of.z_past);
+    } else {
+      dz = of.gradient.template pass<false>(featurizer, d, z, of.z_past);
+    }
+    of.z_past[1] = of.z_past[0];
+    of.z_past[0] = z;
+    write(t - kBehind, array, dz);
+  }
+  // Rows before the strip and behind the sequence are not its own.
+  __device__ void write(int token, int part, const Own<T>& value) const {
+    if (static_cast<unsigned>(token - begin_) < static_cast<unsigned>(rows_))
+      store<N>(dz_ + (static_cast<std::int64_t>(token) * 3 + part) * width_, value.of);
+  }
+
+  Inputs inputs_;
+  Weights<N> w_;
+  const int begin_, width_;
+  int rows_;
+  T* dz_;
+  Own<T> u_[kStep], g_[kStep] = {}, filter_[kTaps] = {};  // rings; the filter's gradient
+  FeaturizerGradient<N> query_;
+  Partner<T> k_, v_;
+};
+
+template <class T>
+__global__ __launch_bounds__(kWarps * 32, kBackwardBlocks) void backward_kernel(const Arguments<T> a, T* dz,
+                                                                                const Partials partials) {
+  const Place<T> p(a, Backward<T>::Inputs::kBytes);
+  if (p.column >= a.width) return;
+  Backward<T> backward(a, p, dz);
+  backward.template stage<Phase::before>(p.begin - kStep);
+  int first = p.begin;
+  for (; first < p.end; first += kStep) backward.template stage<Phase::within>(first);
+  backward.template stage<Phase::behind>(first);
+  backward.store_sums(partials, a, p);
+}
+
+// Strips of time, so that the blocks of all channels fill the device once.
+struct Strips {
+  int count, rows;
+};
+template <class T>
+Strips cut_strips(const HyenaShape& shape, int blocks_per_multiprocessor) {
+  constexpr std::int64_t shortest = 8 * kStep;
+  const std::int64_t columns = ceil_div(shape.width, kBlockChannels<T>) * shape.batch;
+  const std::int64_t wanted =
+      std::max<std::int64_t>(1, multiprocessors() * blocks_per_multiprocessor / columns);
+  const std::int64_t rows = std::max(shortest, ceil_div(ceil_div(shape.length, wanted), kStep) * kStep);
+  return {static_cast<int>(ceil_div(shape.length, rows)), static_cast<int>(rows)};
+}
+
+template <class T>
+Arguments<T> arguments_of(const HyenaShape& shape, const HyenaWeights& weights, const void* z, const void* dy,
+                          const Strips& strips) {
+  return {static_cast<const T*>(z),
+          static_cast<const T*>(dy),
+          static_cast<const float*>(weights.featurizer),
+          static_cast<const float*>(weights.filter),
+          static_cast<const float*>(weights.decay),
+          shape.has_skip ? static_cast<const float*>(weights.skip) : nullptr,
+          static_cast<int>(shape.length),
+          static_cast<int>(shape.width),
+          shape.taps,
+          shape.featurizer_taps,
+          static_cast<int>(shape.width / shape.groups),
+          strips.rows};
+}
+
+template <class T>
+dim3 grid_of(const HyenaShape& shape, const Strips& strips) {
+  return dim3(static_cast<unsigned>(ceil_div(shape.width, kBlockChannels<T>)),
+              static_cast<unsigned>(strips.count), static_cast<unsigned>(shape.batch));
+}
+
+template <class T>
+void forward(const HyenaShape& shape, const HyenaWeights& weights, const void* z, void* y,
+             cudaStream_t stream) {
+  const Strips strips = cut_strips<T>(shape, kForwardBlocks);
+  launch<forward_kernel<T>>(grid_of<T>(shape, strips), kWarps * 32, kWarps * Stages<T, 3, 0>::kBytes, stream,
+                            arguments_of<T>(shape, weights, z, nullptr, strips), static_cast<T*>(y));
+}
+
+// Floats of the workspace.
+struct Sizes {
+  std::int64_t parts, filter, featurizer, skip;
+  template <class T>
+  static Sizes of(const HyenaShape& s) {
+    const std::int64_t parts = s.batch * cut_strips<T>(s, kBackwardBlocks).count;
+    return {parts, parts * s.taps * s.width, parts * s.featurizer_taps * 3 * s.width,
+            s.has_skip ? parts * s.width : 0};
+  }
+};
+
+template <class T>
+void backward(const HyenaShape& shape, const HyenaWeights& weights, const void* z, const void* dy, void* dz,
+              const HyenaGradients& gradients, void* workspace, cudaStream_t stream) {
+  const Strips strips = cut_strips<T>(shape, kBackwardBlocks);
+  const Sizes sizes = Sizes::of<T>(shape);
+  float* next = static_cast<float*>(workspace);
+  const auto take = [&](std::int64_t count) { return std::exchange(next, next + count); };
+  const Partials partials{take(sizes.filter), take(sizes.featurizer),
+                          shape.has_skip ? take(sizes.skip) : nullptr};
+  launch<backward_kernel<T>>(grid_of<T>(shape, strips), kWarps * 32, kWarps * Backward<T>::Inputs::kBytes,
+                             stream, arguments_of<T>(shape, weights, z, dy, strips), static_cast<T*>(dz),
+                             partials);
+
+  const std::int64_t columns = 3 * shape.width;
+  general::reduce(partials.filter, sizes.parts, shape.taps, shape.width, shape.groups, weights.decay,
+                  gradients.filter, stream);
+  general::reduce(partials.featurizer, sizes.parts, shape.featurizer_taps, columns, columns, nullptr,
+                  gradients.featurizer, stream);
+  if (partials.skip != nullptr)
+    general::reduce(partials.skip, sizes.parts, 1, shape.width, shape.width, nullptr, gradients.skip, stream);
+}
+
+}  // namespace
+
+bool short_supports(const HyenaShape& shape, ElementType type) {
+  const bool wide = type == ElementType::bf16 ? is_wide<bf16>(shape.width) : is_wide<float>(shape.width);
+  return shape.kind != HyenaKind::long_implicit && shape.taps <= kTaps &&
+         shape.featurizer_taps <= kFeaturizerTaps && wide;
+}
+
+std::size_t short_workspace(const HyenaShape& shape, ElementType type) {
+  const Sizes sizes = type == ElementType::bf16 ? Sizes::of<bf16>(shape) : Sizes::of<float>(shape);
+  return static_cast<std::size_t>(sizes.filter + sizes.featurizer + sizes.skip) * sizeof(float);
+}
+
+void short_forward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type, const void* z,
+                   void* y, cudaStream_t stream) {
+  if (type == ElementType::bf16) return forward<bf16>(shape, weights, z, y, stream);
+  forward<float>(shape, weights, z, y, stream);
+}
+
+void short_backward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type, const void* z,
+                    const void* dy, void* dz, const HyenaGradients& gradients, void* workspace,
+                    cudaStream_t stream) {
+  if (type == ElementType::bf16)
+    return backward<bf16>(shape, weights, z, dy, dz, gradients, workspace, stream);
+  backward<float>(shape, weights, z, dy, dz, gradients, workspace, stream);
+}
+
+}  // namespace striped::cuda
