@@ -67,7 +67,6 @@ describe('runs elsewhere, from the editor', function () {
     });
     // The palette knows the view once the extension is there.
     await workbench.codeLens('Run').waitFor();
-    await workbench.command('View: Show Striped');
   });
   after(async () => {
     await workbench?.stop();
@@ -102,6 +101,7 @@ describe('runs elsewhere, from the editor', function () {
   const runs = () => findRunDirectories(workbench.folder);
 
   async function launchOn(target: RegExp, data: RegExp): Promise<void> {
+    await workbench.command('View: Show Striped');
     await workbench.choose(() => workbench.codeLens('Run').click(), target, data);
   }
 

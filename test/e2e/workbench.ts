@@ -29,8 +29,9 @@ interface Scripts {
   workbenchUrl(base: string, folder: string, file?: string): string;
 }
 
-/** Parts of the window that tell the user something, or ask. */
-const SPEAKING = '.notification-toast, .monaco-dialog-box, .quick-input-widget, .statusbar-item.error-kind';
+/** Parts of the window that tell the user something, or ask; runs are rows of a tree. */
+const SPEAKING =
+  '.notification-toast, .monaco-dialog-box, .quick-input-widget, .statusbar-item.error-kind, .monaco-list-row[role=treeitem]';
 /** Log files of a window, and the lines of them that are told when a test failed. */
 const TELLING_LOGS = ['remoteexthost.log', 'Striped.log'];
 const LOG_LINES = 12;

@@ -21,6 +21,8 @@ const MOST_ASKED = 3;
 /** A file that is rewound again and again is left for the next time. */
 const MOST_ROUNDS = 64;
 const STATUS_LIMIT = 1 << 16;
+/** How long a launch may take until the run's directory is there. */
+const START_GRACE_MS = 60_000;
 
 interface Watched {
   directory: string;
@@ -112,8 +114,10 @@ async function write(
     clockAhead: Number.isFinite(time) ? Math.round(time - Date.now() / 1e3) : 0,
   };
   if (answer.presence === 'missing') {
-    const status = missingStatus(known, record, where);
-    return writeAnswer(directory, answer, from, status, news);
+    // The mirror is there before the run, so that no launch is forgotten.
+    if (known?.state === 'starting' && !isOlder(record, START_GRACE_MS))
+      return writeAnswer(directory, answer, from, null, { ...news, situation: 'starting' });
+    return writeAnswer(directory, answer, from, missingStatus(known, record, where), news);
   }
   const own = readOwnStatus(answer);
   const exit = answer.parts.get('exit')?.bytes.toString('utf8').trim() || null;
@@ -137,6 +141,10 @@ function merge(
   if (state === undefined) return mirror;
   if (isFinished(status.state) && isFinished(state) && !(isPlain && state === status.state)) return mirror;
   return { ...mirror, state, exitReason: reason ?? '' };
+}
+
+function isOlder({ startedAt }: TargetRecord, ms: number): boolean {
+  return Date.now() - Date.parse(startedAt) > ms;
 }
 
 function missingStatus(

@@ -15,6 +15,7 @@ import { readNews, writeRecord } from '../../../extension/runs/targets/record.js
 import { LocalShell, type Shell } from '../../../extension/runs/targets/shell.js';
 import { describeJob, readJob } from '../../../extension/runs/targets/slurm-words.js';
 import { sshTrouble } from '../../../extension/runs/targets/ssh-shell.js';
+import { readStatus, writeStatus } from '../../../extension/runs/status.js';
 import { hostileWords } from '../../support/hostile.js';
 
 describe('targets', () => {
@@ -189,6 +190,36 @@ describe('targets', () => {
       assert.equal(await looked(2), 3);
       await assert.rejects(looked(Infinity), refused('target/lost', /cut short/));
       assert.match((await readNews(root)).trouble, /cut short/);
+    });
+  });
+
+  describe('a run whose directory is not there', () => {
+    const observed = async (ageMs: number, state: 'starting' | 'running') => {
+      const process = { pid: 0, host: 'box', pidStart: 0, isMirror: true };
+      const run = { run: 'demo', model: 'Genome', backend: 'cpu' as const, device: '', exitReason: '' };
+      const startedAt = new Date(Date.now() - ageMs).toISOString();
+      const record = { target: 'box', directory: join(root, 'gone'), job: null, startedAt };
+      await writeRecord(root, { version: 1, id: '0'.repeat(32), ...record });
+      const progress = { state, step: 0, steps: 10, startedAt, updatedAt: startedAt };
+      await writeStatus(root, { ...progress, ...process, ...run });
+      await observeRuns(new LocalShell('rsync'), new DirectStarter(), '', [root]);
+      return { ...(await readStatus(root))!, situation: (await readNews(root)).situation };
+    };
+
+    it('is being started, while a launch may be making it', async () => {
+      const { state, situation } = await observed(5_000, 'starting');
+      assert.deepEqual([state, situation], ['starting', 'starting']);
+    });
+
+    it('is lost when it was there, or never came', async () => {
+      for (const [ageMs, before] of [
+        [5_000, 'running'],
+        [120_000, 'starting'],
+      ] as const) {
+        const { state, exitReason, situation } = await observed(ageMs, before);
+        assert.deepEqual([state, situation], ['lost', '']);
+        assert.match(exitReason, /gone is not there on this machine/);
+      }
     });
   });
 
