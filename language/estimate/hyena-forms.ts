@@ -20,7 +20,8 @@ const CORES = { order: 32, taps: 128 };
 /** LI of more exponentials cannot pass on its states between context ranks there. */
 export const MOST_STATES = CORES.order;
 /** What they do in one pass: native/src/cuda/hyena_short.cu. */
-const SHORT = { taps: 7, featurizer: 3, rowBytes: 16 };
+export const SHORT_TAPS = 7;
+const SHORT = { featurizer: 3, rowBytes: 16 };
 /** Lags that the direct form goes through at a time: native/src/cuda/hyena_direct.cuh. */
 const LAGS = 128;
 /** Transforms of more points pass over memory twice. */
@@ -38,7 +39,7 @@ function usesTensorCores({ profile, precision }: Device, mixer: PlanHyena, shard
 }
 
 function isShort({ valueBytes }: Device, mixer: PlanHyena, shard: Shard): boolean {
-  if (mixer.operator === 'LI' || mixer.taps > SHORT.taps || mixer.featurizerTaps > SHORT.featurizer)
+  if (mixer.operator === 'LI' || mixer.taps > SHORT_TAPS || mixer.featurizerTaps > SHORT.featurizer)
     return false;
   return ((shard.width / shard.tensor) * valueBytes) % SHORT.rowBytes === 0;
 }
@@ -115,7 +116,7 @@ export function formPasses(
 /** Lags, or exponentials, that a form goes through: short filters are all as long, and long ones come in whole blocks. */
 function lagsOf(form: HyenaForm, mixer: PlanHyena): number {
   if (mixer.operator === 'LI') return mixer.order;
-  if (form === 'short') return SHORT.taps;
+  if (form === 'short') return SHORT_TAPS;
   return form === 'direct' ? LAGS * Math.ceil(mixer.taps / LAGS) : mixer.taps;
 }
 

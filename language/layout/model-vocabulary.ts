@@ -14,7 +14,7 @@ const WIDTH = whole(1, 1 << 20);
 
 const GROUPS = setting(
   'groups',
-  'Distinct filters; the channels are cut into this many equal groups that share one filter each. Groups of 16 channels (width / 16 groups) or more keep the tensor cores busy.',
+  'Distinct filters; the channels are cut into this many equal groups that share one filter each. Groups of 16 channels (width / 16 groups), or a multiple, run on tensor cores.',
   whole(1, 1 << 20),
   'width / 16',
 );

@@ -1,6 +1,7 @@
 /** Whether widths, heads and groups divide, and whether the groups feed the tensor cores. */
 import type { AstNode } from 'langium';
 import { isModel, type Model } from '../generated/ast.js';
+import { SHORT_TAPS } from '../estimate/hyena-forms.js';
 import type { Finding, Fix, Related } from '../layout/finding.js';
 import { added, revalued } from '../layout/fixes.js';
 import { Lineage } from '../layout/inheritance.js';
@@ -8,7 +9,10 @@ import type { ModelLayout, ResolvedBlock } from '../layout/layout.js';
 import { countText, grouped } from '../layout/numbers.js';
 import { distinctBlocks } from '../layout/resolve-model.js';
 import { LIMITS } from '../layout/vocabulary.js';
-import type { PlanAttention } from '../plan/plan.js';
+import type { PlanAttention, PlanHyena } from '../plan/plan.js';
+
+/** Channels of a group that the tensor cores take at a time: native/src/cuda/hyena_fir.cu. */
+const TILE = 16;
 
 /** A model that others of its file extend may leave what it lacks to them. */
 export function checkRequired(model: Model): Finding[] {
@@ -74,9 +78,9 @@ function checkBlockShapes(block: ResolvedBlock, layout: ModelLayout): Finding[] 
   const findings =
     mixer.operator === 'MHA'
       ? checkHeads(block, mixer, layout)
-      : checkGroups(mixer.operator, mixer.groups, block.written.get('groups'), block, layout);
+      : checkGroups(mixer.operator, mixer, block.written.get('groups'), block, layout);
   if (ffn.kind === 'hyena') {
-    findings.push(...checkGroups('ffn SE', ffn.mixer.groups, block.written.get('ffn.groups'), block, layout));
+    findings.push(...checkGroups('ffn SE', ffn.mixer, block.written.get('ffn.groups'), block, layout));
   }
   return findings;
 }
@@ -141,12 +145,13 @@ function checkHeads(block: ResolvedBlock, mixer: PlanAttention, layout: ModelLay
 }
 
 function checkGroups(
-  operator: string,
-  groups: number,
+  name: string,
+  mixer: PlanHyena,
   written: AstNode | undefined,
   block: ResolvedBlock,
   layout: ModelLayout,
 ): Finding[] {
+  const { groups } = mixer;
   const node = written ?? block.node;
   if (layout.width % groups !== 0) {
     const [low, high] = nearestDivisors(layout.width, groups);
@@ -154,7 +159,7 @@ function checkGroups(
       {
         severity: 'error',
         code: 'striped/groups',
-        message: `width ${layout.width} does not divide into ${groups} groups of ${operator}. Nearest that do: ${low}${high ? ` and ${high}` : ''}.`,
+        message: `width ${layout.width} does not divide into ${groups} groups of ${name}. Nearest that do: ${low}${high ? ` and ${high}` : ''}.`,
         node,
         related: widthOf(layout),
         fixes: fixesOf(written, 'groups', [low, high]),
@@ -162,15 +167,17 @@ function checkGroups(
     ];
   }
   const size = layout.width / groups;
-  if (operator === 'LI' || size >= 16) return [];
+  if (mixer.operator === 'LI' || size % TILE === 0) return [];
+  const slower = mixer.taps <= SHORT_TAPS ? 'a little' : 'several times';
+  const mend = layout.width % TILE === 0 ? layout.width / TILE : undefined;
   return [
     {
       severity: 'warning',
       code: 'striped/group-size',
-      message: `${operator} has groups of ${size} channels (${layout.width} / ${groups}); below 16 the tensor cores run part empty${layout.width % 16 === 0 ? `. \`groups ${layout.width / 16}\` gives 16` : ''}.`,
+      message: `${name} has groups of ${size} channels (${layout.width} / ${groups}); ${size < TILE ? `below ${TILE}` : `not a multiple of ${TILE},`} it runs on CUDA cores instead of tensor cores, ${slower} slower.${mend === undefined ? '' : ` \`groups ${mend}\` gives ${TILE}.`}`,
       node,
       related: widthOf(layout),
-      fixes: layout.width % 16 === 0 ? fixesOf(written, 'groups', [layout.width / 16]) : undefined,
+      fixes: mend === undefined ? undefined : fixesOf(written, 'groups', [mend]),
     },
   ];
 }

@@ -397,8 +397,15 @@ const CASES: Case[] = [
     title: 'groups below the tensor-core dimension',
     text: model('SE { groups 8 } layout SE MHA'),
     code: 'striped/group-size',
-    says: /groups of 8 channels.*`groups 4` gives 16/,
+    says: /groups of 8 channels \(64 \/ 8\); below 16 it runs on CUDA cores.*a little slower\. `groups 4` gives 16/,
     at: 'groups 8',
+  },
+  {
+    title: 'groups between multiples of the tensor-core dimension',
+    text: model('MR { groups 4 } layout MR MHA', 'width 96 heads 4 vocab 256'),
+    code: 'striped/group-size',
+    says: /groups of 24 channels.*not a multiple of 16, it runs on CUDA cores.*several times slower\. `groups 6` gives 16/,
+    at: 'groups 4',
   },
   {
     title: 'MR without decay',
