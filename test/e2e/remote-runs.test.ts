@@ -67,6 +67,7 @@ describe('runs elsewhere, from the editor', function () {
     });
     // The palette knows the view once the extension is there.
     await workbench.codeLens('Run').waitFor();
+    await showRuns();
   });
   after(async () => {
     await workbench?.stop();
@@ -75,7 +76,8 @@ describe('runs elsewhere, from the editor', function () {
     for (const pid of root ? processesNaming(root) : []) process.kill(pid, 'SIGKILL');
     if (root) rmSync(root, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
   });
-  afterFailures('failed-elsewhere', () => workbench);
+  const showRuns = () => workbench.command('View: Show Striped');
+  afterFailures('failed-elsewhere', () => workbench, showRuns);
 
   const targets = () => ({
     box: sshTarget(sshd),
@@ -101,7 +103,6 @@ describe('runs elsewhere, from the editor', function () {
   const runs = () => findRunDirectories(workbench.folder);
 
   async function launchOn(target: RegExp, data: RegExp): Promise<void> {
-    await workbench.command('View: Show Striped');
     await workbench.choose(() => workbench.codeLens('Run').click(), target, data);
   }
 
@@ -169,7 +170,7 @@ describe('runs elsewhere, from the editor', function () {
     const before = await stepOf();
     process.kill(hosts[0]!, 'SIGKILL');
     await workbench.load(LAYOUT);
-    await workbench.command('View: Show Striped');
+    await showRuns();
     await row(/running \d+\/\d+ · on box · loss/).waitFor({ timeout: WAIT_MS });
     await eventually('later steps', async () => (await stepOf()) > before);
     assert.deepEqual(enginesOf(await directoryThere(run)), [engine]);

@@ -255,9 +255,13 @@ export class Workbench {
 
 /**
  * After a test that did not pass, shows the window and tells what it says, also where only the output is kept; the next
- * try finds it loaded anew.
+ * try finds it loaded anew, and then `prepared`.
  */
-export function afterFailures(picture: string, opened: () => Workbench | undefined): void {
+export function afterFailures(
+  picture: string,
+  opened: () => Workbench | undefined,
+  prepared: () => Promise<void> = async () => {},
+): void {
   afterEach(async function () {
     const { state, title } = this.currentTest ?? {};
     const workbench = opened();
@@ -266,5 +270,6 @@ export function afterFailures(picture: string, opened: () => Workbench | undefin
     await workbench.screenshot(picture);
     console.error(`the window after “${title}”:\n  ${await workbench.describe()}`);
     await workbench.load();
+    await prepared();
   });
 }
