@@ -135,6 +135,7 @@ class Backward {
  private:
   template <Phase phase>
   __device__ void token(int t, int i) {
+    constexpr bool is_own = phase == Phase::within;
     const Own<T> zq = inputs_.row(0, i), zk = inputs_.row(1, i), zv = inputs_.row(2, i);
     const Own<T> k = w_.k.features(zk), v = w_.v.features(zv);
     w_.k.pass(zk);
@@ -143,12 +144,11 @@ class Backward {
     if constexpr (phase != Phase::before) {
       const Own<T> dy = inputs_.row(3, i);
       g_[i] = dy * w_.q.features(zq);
-      if (phase == Phase::within || i < kFeaturizerTaps - 1) {
-        const Own<T> dz =
-            query_.template pass < phase == Phase::within > (w_.q, dy * w_.convolve(u_, i), zq, w_.q.past);
+      if (is_own || i < kFeaturizerTaps - 1) {
+        const Own<T> d = dy * w_.convolve(u_, i), dz = query_.template pass<is_own>(w_.q, d, zq, w_.q.past);
         write(t - (kFeaturizerTaps - 1), 0, dz);
       }
-      if constexpr (phase == Phase::within) {
+      if constexpr (is_own) {
 #pragma unroll
         for (int j = 0; j < kTaps; ++j) filter_[j].add_product(g_[i], u_[(i + kStep - j) % kStep]);
       }
