@@ -14,12 +14,14 @@ export type HyenaForm = 'tensor' | 'wide' | 'scan' | 'short' | 'direct' | 'fouri
 /** What the tensor-core kernels take: native/src/cuda/hyena_modal.cu, hyena_fir.cu. */
 const TENSOR = { capability: 9, featurizer: 3 };
 const MODAL = { channels: 32, order: 16 };
-const EXPLICIT = { channels: 64, group: 16, taps: 257, wide: 130 };
+/** Channels of a group of an explicit filter come by so many. */
+export const GROUP_TILE = 16;
+const EXPLICIT = { channels: 64, taps: 257, wide: 130 };
 /** What the CUDA cores take beside them: native/src/cuda/hyena_dispatch.cu. */
 const CORES = { order: 32, taps: 128 };
 /** LI of more exponentials cannot pass on its states between context ranks there. */
 export const MOST_STATES = CORES.order;
-/** What they do in one pass: native/src/cuda/hyena_short.cu. */
+/** What they do in one pass, up to so many taps: native/src/cuda/hyena_short.cu. */
 export const SHORT_TAPS = 7;
 const SHORT = { featurizer: 3, rowBytes: 16 };
 /** Lags that the direct form goes through at a time: native/src/cuda/hyena_direct.cuh. */
@@ -34,7 +36,7 @@ function usesTensorCores({ profile, precision }: Device, mixer: PlanHyena, shard
   if (mixer.featurizerTaps !== TENSOR.featurizer) return false;
   const width = shard.width / shard.tensor;
   if (mixer.operator === 'LI') return width % MODAL.channels === 0 && mixer.order <= MODAL.order;
-  const fits = width % EXPLICIT.channels === 0 && (shard.width / mixer.groups) % EXPLICIT.group === 0;
+  const fits = width % EXPLICIT.channels === 0 && (shard.width / mixer.groups) % GROUP_TILE === 0;
   return fits && mixer.taps <= EXPLICIT.taps;
 }
 

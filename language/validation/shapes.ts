@@ -1,7 +1,7 @@
 /** Whether widths, heads and groups divide, and whether the groups feed the tensor cores. */
 import type { AstNode } from 'langium';
 import { isModel, type Model } from '../generated/ast.js';
-import { SHORT_TAPS } from '../estimate/hyena-forms.js';
+import { GROUP_TILE, SHORT_TAPS } from '../estimate/hyena-forms.js';
 import type { Finding, Fix, Related } from '../layout/finding.js';
 import { added, revalued } from '../layout/fixes.js';
 import { Lineage } from '../layout/inheritance.js';
@@ -10,9 +10,6 @@ import { countText, grouped } from '../layout/numbers.js';
 import { distinctBlocks } from '../layout/resolve-model.js';
 import { LIMITS } from '../layout/vocabulary.js';
 import type { PlanAttention, PlanHyena } from '../plan/plan.js';
-
-/** Channels of a group that the tensor cores take at a time: native/src/cuda/hyena_fir.cu. */
-const TILE = 16;
 
 /** A model that others of its file extend may leave what it lacks to them. */
 export function checkRequired(model: Model): Finding[] {
@@ -167,14 +164,14 @@ function checkGroups(
     ];
   }
   const size = layout.width / groups;
-  if (mixer.operator === 'LI' || size % TILE === 0) return [];
+  if (mixer.operator === 'LI' || size % GROUP_TILE === 0) return [];
   const slower = mixer.taps <= SHORT_TAPS ? 'a little' : 'several times';
-  const mend = layout.width % TILE === 0 ? layout.width / TILE : undefined;
+  const mend = layout.width % GROUP_TILE === 0 ? layout.width / GROUP_TILE : undefined;
   return [
     {
       severity: 'warning',
       code: 'striped/group-size',
-      message: `${name} has groups of ${size} channels (${layout.width} / ${groups}); ${size < TILE ? `below ${TILE}` : `not a multiple of ${TILE},`} it runs on CUDA cores instead of tensor cores, ${slower} slower.${mend === undefined ? '' : ` \`groups ${mend}\` gives ${TILE}.`}`,
+      message: `${name} has groups of ${size} channels (${layout.width} / ${groups}); ${size < GROUP_TILE ? `below ${GROUP_TILE}` : `not a multiple of ${GROUP_TILE},`} it runs on CUDA cores instead of tensor cores, ${slower} slower.${mend === undefined ? '' : ` \`groups ${mend}\` gives ${GROUP_TILE}.`}`,
       node,
       related: widthOf(layout),
       fixes: mend === undefined ? undefined : fixesOf(written, 'groups', [mend]),

@@ -1,6 +1,7 @@
 import { RUN_FILES } from '../run-directory.js';
 import { engineScript, STARTED } from './engine-script.js';
 import { LAUNCH } from './poll.js';
+import { isRecent } from './record.js';
 import { EXITS, type EngineCall, type Heard, type Meaning, type Starter } from './starter.js';
 
 const SCRIPT = 'run.sh';
@@ -89,7 +90,7 @@ fi`;
     if (state.includes('state elsewhere')) {
       return { situation: 'the host answers with another machine, so its process cannot be seen' };
     }
-    if (state.includes('state unsigned') && Date.now() - Date.parse(record.startedAt) < START_GRACE_MS) {
+    if (state.includes('state unsigned') && isRecent(record, START_GRACE_MS)) {
       return { situation: 'starting' };
     }
     if (exit !== null) {

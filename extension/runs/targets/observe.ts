@@ -11,7 +11,7 @@ import {
   type Exchange,
   type Question,
 } from './poll.js';
-import { readRecord, type RemoteNews, type TargetRecord } from './record.js';
+import { isRecent, readRecord, type RemoteNews, type TargetRecord } from './record.js';
 import type { Shell } from './shell.js';
 import type { Meaning, Starter } from './starter.js';
 
@@ -115,7 +115,7 @@ async function write(
   };
   if (answer.presence === 'missing') {
     // The mirror is there before the run, so that no launch is forgotten.
-    if (known?.state === 'starting' && !isOlder(record, START_GRACE_MS))
+    if (known?.state === 'starting' && isRecent(record, START_GRACE_MS))
       return writeAnswer(directory, answer, from, null, { ...news, situation: 'starting' });
     return writeAnswer(directory, answer, from, missingStatus(known, record, where), news);
   }
@@ -141,10 +141,6 @@ function merge(
   if (state === undefined) return mirror;
   if (isFinished(status.state) && isFinished(state) && !(isPlain && state === status.state)) return mirror;
   return { ...mirror, state, exitReason: reason ?? '' };
-}
-
-function isOlder({ startedAt }: TargetRecord, ms: number): boolean {
-  return Date.now() - Date.parse(startedAt) > ms;
 }
 
 function missingStatus(

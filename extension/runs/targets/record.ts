@@ -72,6 +72,11 @@ export async function writeRecord(directory: string, record: TargetRecord): Prom
   await replaceFile(path.join(directory, MIRROR_FILES.record), `${JSON.stringify(record, null, 2)}\n`);
 }
 
+/** Whether the last launch or resume is so long ago at most. */
+export function isRecent({ startedAt }: TargetRecord, ms: number): boolean {
+  return Date.now() - Date.parse(startedAt) < ms;
+}
+
 export async function readNews(directory: string): Promise<RemoteNews> {
   try {
     const text = await readFile(path.join(directory, MIRROR_FILES.news), 'utf8');

@@ -4,6 +4,7 @@ import { engineScript } from './engine-script.js';
 import { LAUNCH } from './poll.js';
 import { quote } from './quote.js';
 import { withGpus } from './ranks.js';
+import { isRecent } from './record.js';
 import type { SlurmOptions } from './slurm-options.js';
 import { describeEnd, describeJob, hasEnded, readJob } from './slurm-words.js';
 import { EXITS, type EngineCall, type Heard, type Meaning, type Starter } from './starter.js';
@@ -195,8 +196,7 @@ printf '%s\\n' "$queue"`;
     }
     if (job)
       return { state: 'failed', reason: describeEnd(job), isPlain: job.state !== 'FAILED', situation: '' };
-    if (Date.now() - Date.parse(record.startedAt) < SUBMIT_GRACE_MS && exit === null)
-      return { situation: 'submitted' };
+    if (isRecent(record, SUBMIT_GRACE_MS) && exit === null) return { situation: 'submitted' };
     if (exit !== null)
       return { state: 'failed', reason: `its job ended with exit code ${exit}`, situation: '' };
     return {

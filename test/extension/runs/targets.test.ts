@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { join } from 'node:path';
 import { RunError } from '../../../extension/runs/index.js';
 import { describeRemote } from '../../../extension/runs/remote-words.js';
+import { readStatus, writeStatus } from '../../../extension/runs/status.js';
 import { readTargets, resolveTarget } from '../../../extension/runs/targets/config.js';
 import { dataFiles } from '../../../extension/runs/targets/data.js';
 import { DirectStarter } from '../../../extension/runs/targets/direct.js';
@@ -15,7 +16,6 @@ import { readNews, writeRecord } from '../../../extension/runs/targets/record.js
 import { LocalShell, type Shell } from '../../../extension/runs/targets/shell.js';
 import { describeJob, readJob } from '../../../extension/runs/targets/slurm-words.js';
 import { sshTrouble } from '../../../extension/runs/targets/ssh-shell.js';
-import { readStatus, writeStatus } from '../../../extension/runs/status.js';
 import { hostileWords } from '../../support/hostile.js';
 
 describe('targets', () => {
