@@ -61,12 +61,8 @@ __global__ void reduce_kernel(Partials partials, Sizes sizes, const float* decay
 
 Strips cut_strips(const HyenaShape& shape, int blocks_per_multiprocessor) {
   constexpr std::int64_t multiple = 64, shortest = 256;
-  const std::int64_t columns = shape.width / 64 * shape.batch;
-  const std::int64_t wanted =
-      std::max<std::int64_t>(1, multiprocessors() * blocks_per_multiprocessor / columns);
-  std::int64_t rows = (shape.length + wanted - 1) / wanted;
-  rows = std::max(shortest, (rows + multiple - 1) / multiple * multiple);
-  return {static_cast<int>((shape.length + rows - 1) / rows), static_cast<int>(rows)};
+  return strips_of(shape.length, shape.width / 64 * shape.batch, blocks_per_multiprocessor, multiple,
+                   shortest);
 }
 
 }  // namespace fir

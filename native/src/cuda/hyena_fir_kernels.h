@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "striped/backend.h"
+#include "strips.h"
 
 namespace striped::cuda::fir {
 
@@ -16,11 +17,7 @@ struct Partials {
   float* skip;        // [strips, width]
 };
 
-// Time is cut into strips so that the blocks of all channels and strips fill the device once.
-struct Strips {
-  int per_sequence;
-  int rows;  // tokens a strip, a multiple of 64
-};
+// Of whole stages, a multiple of 64 tokens.
 Strips cut_strips(const HyenaShape&, int blocks_per_multiprocessor);
 
 // Blocks a multiprocessor holds, as registers and shared memory allow. `window`: tiles of 16 tokens that the

@@ -1,12 +1,11 @@
 #include "hyena_short.h"
 
-#include <algorithm>
 #include <utility>
 
-#include "device.h"
 #include "hyena_general.h"
 #include "hyena_short_walk.cuh"
 #include "launch.h"
+#include "strips.h"
 
 // A warp walks along a strip of time with 4 bytes of channels a lane, a stage of eight tokens at a time. What
 // filters reach back to stays in registers, at the token's place in its stage: a filter reaches no further
@@ -21,10 +20,11 @@ using namespace short_filter;
 constexpr int kForwardBlocks = 4, kBackwardBlocks = 2;  // a multiprocessor, as registers allow
 
 template <class T>
-__global__ __launch_bounds__(kWarps * 32, kForwardBlocks) void forward_kernel(const Arguments<T> a, T* y) {
+__global__ __launch_bounds__(kWarps * 32, kForwardBlocks) void forward_kernel(const Arguments<T> a,
+                                                                              int strip_rows, T* y) {
   using Inputs = Stages<T, 3, 0>;
-  const Place<T> p(a, Inputs::kBytes);
-  if (p.column >= a.width) return;
+  const Place<T> p(a, strip_rows, Inputs::kBytes);
+  if (p.column >= a.tensors.width) return;
   Inputs inputs(a, p, p.begin - kStep);
   Weights<kOwn<T>> w(a, p);
   Own<T> u[kStep];
@@ -40,8 +40,9 @@ __global__ __launch_bounds__(kWarps * 32, kForwardBlocks) void forward_kernel(co
     gate(i);
     w.q.pass(inputs.row(0, i));
   }
-  const int end = p.channel < a.width ? p.end : 0;
-  T* out = y + (static_cast<std::int64_t>(p.batch) * a.length + p.begin) * a.width + p.channel;
+  const int end = p.channel < a.tensors.width ? p.end : 0;
+  T* out =
+      y + (static_cast<std::int64_t>(p.batch) * a.tensors.length + p.begin) * a.tensors.width + p.channel;
   for (int first = p.begin; first < p.end; first += kStep) {
     inputs.advance();
 #pragma unroll
@@ -50,7 +51,7 @@ __global__ __launch_bounds__(kWarps * 32, kForwardBlocks) void forward_kernel(co
       const Own<T> q = inputs.row(0, i), value = w.q.features(q) * w.convolve(u, i);
       w.q.pass(q);
       if (first + i < end) store<kOwn<T>>(out, value.of);
-      out += a.width;
+      out += a.tensors.width;
     }
   }
 }
@@ -67,10 +68,9 @@ template <int N>
 struct FeaturizerGradient {
   Values<N> sums[kFeaturizerTaps] = {}, past[kFeaturizerTaps - 1] = {};
 
-  template <bool counts>
   __device__ Values<N> pass(const Featurizer<N>& of, const Values<N>& d, const Values<N>& z,
-                            const Values<N> (&z_past)[kFeaturizerTaps - 1]) {
-    if constexpr (counts) {
+                            const Values<N> (&z_past)[kFeaturizerTaps - 1], bool counts) {
+    if (counts) {
       sums[0].add_product(d, z);
       sums[1].add_product(d, z_past[0]);
       sums[2].add_product(d, z_past[1]);
@@ -102,9 +102,9 @@ class Backward {
   using Inputs = Stages<T, 4, 1>;
 
   __device__ Backward(const Arguments<T>& a, const Place<T>& p, T* dz)
-      : inputs_(a, p, p.begin - kStep), w_(a, p), begin_(p.begin), width_(a.width) {
-    rows_ = p.channel < a.width ? a.length - begin_ : 0;
-    dz_ = dz + static_cast<std::int64_t>(p.batch) * a.length * 3 * width_ + p.channel;
+      : inputs_(a, p, p.begin - kStep), w_(a, p), begin_(p.begin), width_(a.tensors.width) {
+    rows_ = p.channel < a.tensors.width ? a.tensors.length - begin_ : 0;
+    dz_ = dz + static_cast<std::int64_t>(p.batch) * a.tensors.length * 3 * width_ + p.channel;
   }
 
   template <Phase phase>
@@ -119,13 +119,15 @@ class Backward {
     const std::int64_t part = static_cast<std::int64_t>(p.batch) * gridDim.y + blockIdx.y;
 #pragma unroll
     for (int j = 0; j < kTaps; ++j) {
-      if (j < a.taps) store<N>(partials.filter + (part * a.taps + j) * width_ + p.channel, filter_[j].of);
+      if (j < a.filter.count)
+        store<N>(partials.filter + (part * a.filter.count + j) * width_ + p.channel, filter_[j].of);
     }
     if (partials.skip != nullptr) store<N>(partials.skip + part * width_ + p.channel, filter_[0].of);
 #pragma unroll
     for (int i = 0; i < kFeaturizerTaps; ++i) {
-      if (i >= a.featurizer_taps) break;
-      float* const row = partials.featurizer + (part * a.featurizer_taps + i) * 3 * width_ + p.channel;
+      if (i >= a.tensors.featurizer_taps) break;
+      float* const row =
+          partials.featurizer + (part * a.tensors.featurizer_taps + i) * 3 * width_ + p.channel;
       store<N>(row, query_.sums[i].of);
       store<N>(row + width_, k_.gradient.sums[i].of);
       store<N>(row + 2 * static_cast<std::int64_t>(width_), v_.gradient.sums[i].of);
@@ -145,7 +147,7 @@ class Backward {
       const Own<T> dy = inputs_.row(3, i);
       g_[i] = dy * w_.q.features(zq);
       if (is_own || i < kFeaturizerTaps - 1) {
-        const Own<T> d = dy * w_.convolve(u_, i), dz = query_.template pass<is_own>(w_.q, d, zq, w_.q.past);
+        const Own<T> d = dy * w_.convolve(u_, i), dz = query_.pass(w_.q, d, zq, w_.q.past, is_own);
         write(t - (kFeaturizerTaps - 1), 0, dz);
       }
       if constexpr (is_own) {
@@ -167,12 +169,8 @@ class Backward {
                          Partner<T>& of) {
     const Own<T> z =
         i < kReach ? inputs_.row_before(array, i + kStep - kReach) : inputs_.row(array, i - kReach);
-    Own<T> dz;
-    if (phase == Phase::within || i < kReach) {
-      dz = of.gradient.template pass<true>(featurizer, d, z, of.z_past);
-    } else {
-      dz = of.gradient.template pass<false>(featurizer, d, z, of.z_past);
-    }
+    const bool counts = phase == Phase::within || i < kReach;
+    const Own<T> dz = of.gradient.pass(featurizer, d, z, of.z_past, counts);
     of.z_past[1] = of.z_past[0];
     of.z_past[0] = z;
     write(t - kBehind, array, dz);
@@ -194,10 +192,11 @@ class Backward {
 };
 
 template <class T>
-__global__ __launch_bounds__(kWarps * 32, kBackwardBlocks) void backward_kernel(const Arguments<T> a, T* dz,
+__global__ __launch_bounds__(kWarps * 32, kBackwardBlocks) void backward_kernel(const Arguments<T> a,
+                                                                                int strip_rows, T* dz,
                                                                                 const Partials partials) {
-  const Place<T> p(a, Backward<T>::Inputs::kBytes);
-  if (p.column >= a.width) return;
+  const Place<T> p(a, strip_rows, Backward<T>::Inputs::kBytes);
+  if (p.column >= a.tensors.width) return;
   Backward<T> backward(a, p, dz);
   backward.template stage<Phase::before>(p.begin - kStep);
   int first = p.begin;
@@ -206,41 +205,17 @@ __global__ __launch_bounds__(kWarps * 32, kBackwardBlocks) void backward_kernel(
   backward.store_sums(partials, a, p);
 }
 
-// Strips of time, so that the blocks of all channels fill the device once.
-struct Strips {
-  int count, rows;
-};
 template <class T>
 Strips cut_strips(const HyenaShape& shape, int blocks_per_multiprocessor) {
   constexpr std::int64_t shortest = 8 * kStep;
-  const std::int64_t columns = ceil_div(shape.width, kBlockChannels<T>) * shape.batch;
-  const std::int64_t wanted =
-      std::max<std::int64_t>(1, multiprocessors() * blocks_per_multiprocessor / columns);
-  const std::int64_t rows = std::max(shortest, ceil_div(ceil_div(shape.length, wanted), kStep) * kStep);
-  return {static_cast<int>(ceil_div(shape.length, rows)), static_cast<int>(rows)};
-}
-
-template <class T>
-Arguments<T> arguments_of(const HyenaShape& shape, const HyenaWeights& weights, const void* z, const void* dy,
-                          const Strips& strips) {
-  return {static_cast<const T*>(z),
-          static_cast<const T*>(dy),
-          static_cast<const float*>(weights.featurizer),
-          static_cast<const float*>(weights.filter),
-          static_cast<const float*>(weights.decay),
-          shape.has_skip ? static_cast<const float*>(weights.skip) : nullptr,
-          static_cast<int>(shape.length),
-          static_cast<int>(shape.width),
-          shape.taps,
-          shape.featurizer_taps,
-          static_cast<int>(shape.width / shape.groups),
-          strips.rows};
+  return strips_of(shape.length, ceil_div(shape.width, kBlockChannels<T>) * shape.batch,
+                   blocks_per_multiprocessor, kStep, shortest);
 }
 
 template <class T>
 dim3 grid_of(const HyenaShape& shape, const Strips& strips) {
   return dim3(static_cast<unsigned>(ceil_div(shape.width, kBlockChannels<T>)),
-              static_cast<unsigned>(strips.count), static_cast<unsigned>(shape.batch));
+              static_cast<unsigned>(strips.per_sequence), static_cast<unsigned>(shape.batch));
 }
 
 template <class T>
@@ -248,7 +223,8 @@ void forward(const HyenaShape& shape, const HyenaWeights& weights, const void* z
              cudaStream_t stream) {
   const Strips strips = cut_strips<T>(shape, kForwardBlocks);
   launch<forward_kernel<T>>(grid_of<T>(shape, strips), kWarps * 32, kWarps * Stages<T, 3, 0>::kBytes, stream,
-                            arguments_of<T>(shape, weights, z, nullptr, strips), static_cast<T*>(y));
+                            direct::arguments_of<T>(shape, weights, {}, z, nullptr), strips.rows,
+                            static_cast<T*>(y));
 }
 
 // Floats of the workspace.
@@ -256,7 +232,7 @@ struct Sizes {
   std::int64_t parts, filter, featurizer, skip;
   template <class T>
   static Sizes of(const HyenaShape& s) {
-    const std::int64_t parts = s.batch * cut_strips<T>(s, kBackwardBlocks).count;
+    const std::int64_t parts = s.batch * cut_strips<T>(s, kBackwardBlocks).per_sequence;
     return {parts, parts * s.taps * s.width, parts * s.featurizer_taps * 3 * s.width,
             s.has_skip ? parts * s.width : 0};
   }
@@ -272,8 +248,8 @@ void backward(const HyenaShape& shape, const HyenaWeights& weights, const void* 
   const Partials partials{take(sizes.filter), take(sizes.featurizer),
                           shape.has_skip ? take(sizes.skip) : nullptr};
   launch<backward_kernel<T>>(grid_of<T>(shape, strips), kWarps * 32, kWarps * Backward<T>::Inputs::kBytes,
-                             stream, arguments_of<T>(shape, weights, z, dy, strips), static_cast<T*>(dz),
-                             partials);
+                             stream, direct::arguments_of<T>(shape, weights, {}, z, dy), strips.rows,
+                             static_cast<T*>(dz), partials);
 
   const std::int64_t columns = 3 * shape.width;
   general::reduce(partials.filter, sizes.parts, shape.taps, shape.width, shape.groups, weights.decay,

@@ -2,9 +2,8 @@
 // channels.
 #pragma once
 
-#include "hyena.h"
+#include "hyena_direct.cuh"
 #include "ptx.cuh"
-#include "vector.cuh"
 
 namespace striped::cuda::short_filter {
 
@@ -54,11 +53,7 @@ __device__ std::uint32_t packed(const Own<T>& values) {
 }
 
 template <class T>
-struct Arguments {
-  const T *z, *dy;
-  const float *featurizer, *filter, *decay, *skip;
-  int length, width, taps, featurizer_taps, group_size, strip_rows;
-};
+using Arguments = direct::Arguments<T>;
 
 // What a lane works on: its first channel in a strip of a sequence.
 template <class T>
@@ -67,9 +62,9 @@ struct Place {
   int column = blockIdx.x * kBlockChannels<T> + warp * 32 * kOwn<T>;  // of the warp
   int channel = column + lane * kOwn<T>, batch = blockIdx.z, begin, end;
   std::uint32_t shared;
-  __device__ Place(const Arguments<T>& a, int warp_bytes) {
-    begin = blockIdx.y * a.strip_rows;
-    end = min(begin + a.strip_rows, a.length);
+  __device__ Place(const Arguments<T>& a, int strip_rows, int warp_bytes) {
+    begin = blockIdx.y * strip_rows;
+    end = min(begin + strip_rows, a.tensors.length);
     shared = ptx::shared_address(ptx::dynamic_shared()) + warp * warp_bytes;
   }
 };
@@ -86,14 +81,14 @@ class Stages {
   static constexpr int kBytes = kSlots * kSlotBytes;  // of a warp
 
   __device__ Stages(const Arguments<T>& a, const Place<T>& p, int first)
-      : length_(a.length), width_(a.width) {
+      : length_(a.tensors.length), width_(a.tensors.width) {
     const int column = p.column + p.lane % kCopies * kWide<T>;
     rows_ = column < width_ ? length_ : 0;
     row_ = p.lane / kCopies;
     to_ = p.shared + row_ * kRowBytes + p.lane % kCopies * 16;
     from_ = p.shared + p.lane * 4;
-    z_ = a.z + static_cast<std::int64_t>(p.batch) * length_ * 3 * width_ + column;
-    dy_ = a.dy + static_cast<std::int64_t>(p.batch) * length_ * width_ + column;
+    z_ = a.tensors.z + static_cast<std::int64_t>(p.batch) * length_ * 3 * width_ + column;
+    dy_ = a.tensors.dy + static_cast<std::int64_t>(p.batch) * length_ * width_ + column;
     next_ = first;
     for (int stage = 0; stage < kAhead; ++stage) fetch(stage);
   }
@@ -158,23 +153,25 @@ struct Weights {
 
   template <class T>
   __device__ Weights(const Arguments<T>& a, const Place<T>& p) {
+    const auto& tensors = a.tensors;
     Featurizer<N>* const parts[] = {&q, &k, &v};
 #pragma unroll
     for (int n = 0; n < N; ++n) {
-      const int channel = min(p.channel + n, a.width - 1);
+      const int channel = min(p.channel + n, tensors.width - 1);
 #pragma unroll
       for (int part = 0; part < 3; ++part) {
-        const float* taps =
-            a.featurizer + (static_cast<std::int64_t>(part) * a.width + channel) * a.featurizer_taps;
+        const float* taps = tensors.featurizer + (static_cast<std::int64_t>(part) * tensors.width + channel) *
+                                                     tensors.featurizer_taps;
 #pragma unroll
         for (int i = 0; i < kFeaturizerTaps; ++i)
-          parts[part]->taps[i].of[n] = i < a.featurizer_taps ? taps[i] : 0.0f;
+          parts[part]->taps[i].of[n] = i < tensors.featurizer_taps ? taps[i] : 0.0f;
       }
-      const std::int64_t group = static_cast<std::int64_t>(channel / a.group_size) * a.taps;
+      // As Filter::tap, with one division for all.
+      const std::int64_t group = static_cast<std::int64_t>(channel / a.filter.group_size) * a.filter.count;
 #pragma unroll
       for (int j = 0; j < kTaps; ++j) {
-        float tap = j < a.taps ? a.filter[group + j] : 0.0f;
-        if (j < a.taps && a.decay != nullptr) tap *= a.decay[group + j];
+        float tap = j < a.filter.count ? a.filter.taps[group + j] : 0.0f;
+        if (j < a.filter.count && a.filter.decay != nullptr) tap *= a.filter.decay[group + j];
         filter[j].of[n] = tap;
       }
       if (a.skip != nullptr) filter[0].of[n] += a.skip[channel];
