@@ -4,14 +4,15 @@
  */
 import { writeFileSync } from 'node:fs';
 import { format } from 'prettier';
-import { errorOfRow, fitForms, measuredForms } from './support/hyena-forms.js';
+import { errorOfRow, fitForms, kernelOfRow, measuredForms } from './support/hyena-forms.js';
 
 const file = measuredForms();
 const kernels = fitForms(file);
 const text = await format(JSON.stringify(kernels), { parser: 'json', printWidth: 110 });
 writeFileSync(new URL('../language/estimate/hardware/hyena-forms.json', import.meta.url), text);
 for (const row of file.rows) {
-  const { form, operator, taps, order, sequence, use } = row;
-  const error = (100 * errorOfRow(row, kernels[form]!)).toFixed(1);
-  process.stdout.write(`${use} ${form}, ${operator} ${taps ?? order}, ${sequence}: ${error}%\n`);
+  const { operator, taps, order, sequence, use } = row;
+  const kernel = kernelOfRow(row);
+  const error = (100 * errorOfRow(row, kernels[kernel]!)).toFixed(1);
+  process.stdout.write(`${use} ${kernel}, ${operator} ${taps ?? order}, ${sequence}: ${error}%\n`);
 }

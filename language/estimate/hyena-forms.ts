@@ -1,4 +1,5 @@
 import type { PlanHyena } from '../plan/plan.js';
+import { FEWEST_CHANNELS, GROUP_TILE, paddedGroups } from './group-tiles.js';
 import forms from './hardware/hyena-forms.json' with { type: 'json' };
 import type { Kernel, KernelCurve } from './hardware.js';
 import type { Device, Direction, Pass } from './roofline.js';
@@ -6,16 +7,14 @@ import type { Shard } from './shard.js';
 
 /**
  * How a GPU does an inner Hyena operator: on tensor cores, explicit filters of many taps by a kernel whose registers do
- * not suffice; on CUDA cores LI by a scan, explicit filters of few taps in one pass over memory, others directly; all else
- * by Fourier transform.
+ * not suffice, groups that do not fill tiles in copies in which they do; on CUDA cores LI by a scan, explicit filters of
+ * few taps in one pass over memory, others directly; all else by Fourier transform.
  */
-export type HyenaForm = 'tensor' | 'wide' | 'scan' | 'short' | 'direct' | 'fourier';
+export type HyenaForm = 'tensor' | 'wide' | 'padded' | 'scan' | 'short' | 'direct' | 'fourier';
 
 /** What the tensor-core kernels take: native/src/cuda/hyena_modal.cu, hyena_fir.cu. */
 const TENSOR = { capability: 9, featurizer: 3 };
 const MODAL = { channels: 32, order: 16 };
-/** Channels of a group of an explicit filter come by so many. */
-export const GROUP_TILE = 16;
 const EXPLICIT = { channels: 64, taps: 257, wide: 130 };
 /** What the CUDA cores take beside them: native/src/cuda/hyena_dispatch.cu. */
 const CORES = { order: 32, taps: 128 };
@@ -25,19 +24,27 @@ export const MOST_STATES = CORES.order;
 export const SHORT_TAPS = 7;
 const SHORT = { featurizer: 3, rowBytes: 16 };
 /** Lags that the direct form goes through at a time: native/src/cuda/hyena_direct.cuh. */
-const LAGS = 128;
+const LAGS = 16;
 /** Transforms of more points pass over memory twice. */
 const ONE_PASS = 8192;
 const COMPLEX = 8;
 
-function usesTensorCores({ profile, precision }: Device, mixer: PlanHyena, shard: Shard): boolean {
+function hasTensorKernels({ profile, precision }: Device, mixer: PlanHyena): boolean {
   const capability = profile.computeCapability?.value ?? TENSOR.capability;
   if (capability !== TENSOR.capability || precision === 'fp32') return false;
-  if (mixer.featurizerTaps !== TENSOR.featurizer) return false;
-  const width = shard.width / shard.tensor;
-  if (mixer.operator === 'LI') return width % MODAL.channels === 0 && mixer.order <= MODAL.order;
-  const fits = width % EXPLICIT.channels === 0 && (shard.width / mixer.groups) % GROUP_TILE === 0;
-  return fits && mixer.taps <= EXPLICIT.taps;
+  return mixer.featurizerTaps === TENSOR.featurizer;
+}
+
+/** Of an explicit filter, where the kernels on tensor cores take it. */
+function explicitForm(
+  { groups, taps }: Exclude<PlanHyena, { operator: 'LI' }>,
+  { width, tensor }: Shard,
+): HyenaForm | undefined {
+  if (taps > EXPLICIT.taps) return undefined;
+  const size = width / groups;
+  if ((width / tensor) % EXPLICIT.channels === 0 && size % GROUP_TILE === 0)
+    return taps >= EXPLICIT.wide ? 'wide' : 'tensor';
+  return size >= FEWEST_CHANNELS ? 'padded' : undefined;
 }
 
 function isShort({ valueBytes }: Device, mixer: PlanHyena, shard: Shard): boolean {
@@ -48,13 +55,16 @@ function isShort({ valueBytes }: Device, mixer: PlanHyena, shard: Shard): boolea
 
 /** The form in which the engine computes an operator on a GPU. */
 export function hyenaForm(device: Device, mixer: PlanHyena, shard: Shard): HyenaForm {
-  const onTensorCores = usesTensorCores(device, mixer, shard);
+  const hasKernels = hasTensorKernels(device, mixer);
   if (mixer.operator === 'LI') {
     if (mixer.order > CORES.order) return 'fourier';
-    return onTensorCores ? 'tensor' : 'scan';
+    const fits = (shard.width / shard.tensor) % MODAL.channels === 0 && mixer.order <= MODAL.order;
+    return hasKernels && fits ? 'tensor' : 'scan';
   }
-  if (onTensorCores) return mixer.taps >= EXPLICIT.wide ? 'wide' : 'tensor';
+  const onTensorCores = hasKernels ? explicitForm(mixer, shard) : undefined;
+  if (onTensorCores === 'tensor' || onTensorCores === 'wide') return onTensorCores;
   if (isShort(device, mixer, shard)) return 'short';
+  if (onTensorCores) return onTensorCores;
   return Math.min(mixer.taps, shard.rows / shard.batch) > CORES.taps ? 'fourier' : 'direct';
 }
 
@@ -109,6 +119,14 @@ export function formPasses(
   const values = (shard.rows * shard.width) / shard.tensor;
   const bytes = values * device.valueBytes;
   const flops = 2 * values * lagsOf(form, mixer);
+  if (form === 'padded' && mixer.operator !== 'LI') {
+    // Beside what the kernels move in the copies: there z and dy, back y and dz.
+    const { padding } = paddedGroups(mixer, shard, device.valueBytes);
+    return {
+      forward: { bytes: (4 + 8 * padding) * bytes, flops: padding * flops },
+      backward: { bytes: (7 + 14 * padding) * bytes, flops: 3 * padding * flops },
+    };
+  }
   return {
     forward: { bytes: 4 * bytes, flops },
     backward: { bytes: 7 * bytes, flops: 3 * flops },
@@ -122,9 +140,16 @@ function lagsOf(form: HyenaForm, mixer: PlanHyena): number {
   return form === 'direct' ? LAGS * Math.ceil(mixer.taps / LAGS) : mixer.taps;
 }
 
-/** Kernel's name for a form: its first word is what the engine's clock calls it. */
-export function formKernel(mixer: PlanHyena, form: Exclude<HyenaForm, 'tensor'>): string {
-  return `${mixer.operator} ${form}`;
+/**
+ * Kernel's name for a form: its first word is what the engine's clock calls it. Directly, a value takes as long in fp32 as
+ * in bf16, or less.
+ */
+export function formKernel(
+  { precision }: Pick<Device, 'precision'>,
+  mixer: PlanHyena,
+  form: Exclude<HyenaForm, 'tensor'>,
+): string {
+  return `${mixer.operator} ${form}${form === 'direct' && precision === 'fp32' ? ' fp32' : ''}`;
 }
 
 const MEASURED: Record<string, Kernel> = forms as Record<string, Kernel>;
@@ -133,8 +158,7 @@ const MEASURED_FLOPS = 66.9e12;
 
 /** The curve of a kernel named after a form, as measured by itself; arithmetic in proportion to the CUDA cores' rate. */
 export function formCurve(device: Device, name: string, direction: Direction): KernelCurve | undefined {
-  const [, form = ''] = name.split(' ');
-  const curve = MEASURED[form]?.[direction];
+  const curve = MEASURED[name.slice(name.indexOf(' ') + 1)]?.[direction];
   const rate = device.profile.peakFlops.fp32;
   if (!curve?.flopsPerSecond || !rate) return curve;
   const value = (curve.flopsPerSecond.value * rate.value) / MEASURED_FLOPS;

@@ -103,7 +103,7 @@ function innerHyena(device: Device, name: string, given: PlanHyena, whole: Shard
 /** Where the engine computes it in another form than on tensor cores. */
 function otherForm(device: Device, { mixer, shard, form }: PlacedHyena): Partial<Work> {
   if (form === 'tensor') return {};
-  const kernel = formKernel(mixer, form);
+  const kernel = formKernel(device, mixer, form);
   return {
     ...formPasses(device, form, mixer, shard),
     form,

@@ -1,5 +1,6 @@
 import type { Plan, PlanAttention, PlanHyena, PlanHyenaMR, PlanHyenaSE, PlanMixer } from '../plan/plan.js';
 import { orderedBackward } from './kernel-ways.js';
+import { paddedGroups } from './group-tiles.js';
 import { hyenaForm } from './hyena-forms.js';
 import { fourierScratch, longFilterMemory } from './long-filter.js';
 import { mixedWidth, projectedWidth } from './operators.js';
@@ -128,6 +129,7 @@ export function operatorScratch(device: Device, mixer: PlanMixer, shard: Shard):
   if (mixer.operator === 'LI') return longFilterMemory(device, mixer, shard).scratch + spread;
   const form = hyenaForm(device, mixer, shard);
   if (form === 'fourier') return fourierScratch(mixer, shard) + spread;
+  if (form === 'padded') return paddedGroups(mixer, shard, device.valueBytes).bytes + spread;
   return form === 'direct' ? directScratch(device, mixer, shard) + spread : spread;
 }
 

@@ -62,7 +62,7 @@ function around(device: Device, name: string, mixer: PlanHyena, shard: Shard): W
 /** Rows that a filter reaches into from other pieces are convolved once more, directly on CUDA cores. */
 function edges(device: Device, name: string, mixer: PlanHyena, shard: Shard): Work[] {
   if (mixer.operator === 'LI' || shard.spread?.[mixer.operator] !== 'p2p') return [];
-  const kernel = formKernel(mixer, 'direct');
+  const kernel = formKernel(device, mixer, 'direct');
   if (device.profile.kind !== 'gpu' || !formCurve(device, kernel, 'forward')) return [];
   const sequences = shard.batch * shard.pieces;
   const reach = Math.min(mixer.taps + mixer.featurizerTaps - 2, shard.rows / sequences);

@@ -1,7 +1,8 @@
 /** Whether widths, heads and groups divide, and whether the groups feed the tensor cores. */
 import type { AstNode } from 'langium';
 import { isModel, type Model } from '../generated/ast.js';
-import { GROUP_TILE, SHORT_TAPS } from '../estimate/hyena-forms.js';
+import { FEWEST_CHANNELS, GROUP_TILE, paddedSlowdown } from '../estimate/group-tiles.js';
+import { SHORT_TAPS } from '../estimate/hyena-forms.js';
 import type { Finding, Fix, Related } from '../layout/finding.js';
 import { added, revalued } from '../layout/fixes.js';
 import { Lineage } from '../layout/inheritance.js';
@@ -165,18 +166,24 @@ function checkGroups(
   }
   const size = layout.width / groups;
   if (mixer.operator === 'LI' || size % GROUP_TILE === 0) return [];
-  const slower = mixer.taps <= SHORT_TAPS ? 'a little' : 'several times';
   const mend = layout.width % GROUP_TILE === 0 ? layout.width / GROUP_TILE : undefined;
   return [
     {
       severity: 'warning',
       code: 'striped/group-size',
-      message: `${name} has groups of ${size} channels (${layout.width} / ${groups}); ${size < GROUP_TILE ? `below ${GROUP_TILE}` : `not a multiple of ${GROUP_TILE},`} it runs on CUDA cores instead of tensor cores, ${slower} slower.${mend === undefined ? '' : ` \`groups ${mend}\` gives ${GROUP_TILE}.`}`,
+      message: `${name} has groups of ${size} channels (${layout.width} / ${groups}); ${size < GROUP_TILE ? `below ${GROUP_TILE}` : `not a multiple of ${GROUP_TILE},`} ${withoutTiles(mixer.taps, size)}.${mend === undefined ? '' : ` \`groups ${mend}\` gives ${GROUP_TILE}.`}`,
       node,
       related: widthOf(layout),
       fixes: mend === undefined ? undefined : fixesOf(written, 'groups', [mend]),
     },
   ];
+}
+
+/** What becomes of groups that do not fill tiles, of so many channels. */
+function withoutTiles(taps: number, size: number): string {
+  if (taps <= SHORT_TAPS) return 'it runs on CUDA cores instead of tensor cores, a little slower';
+  if (size < FEWEST_CHANNELS) return 'it runs on CUDA cores instead of tensor cores, many times slower';
+  return `it runs on padded copies, about ${Math.round(paddedSlowdown(size))} times slower`;
 }
 
 function widthOf(layout: ModelLayout): Related[] {

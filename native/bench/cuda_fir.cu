@@ -1,6 +1,6 @@
 // Hyena-SE and Hyena-MR on the GPU, timed against the byte floor: on tensor cores, and short filters in
 // groups of one channel on CUDA cores. Built by CMake as bench_cuda_fir; arguments TAPS LENGTH [CHANNELS OF A
-// GROUP] time that shape alone, as for a profiler.
+// GROUP [WIDTH [BATCH [fp32]]]] time that shape alone, as for a profiler.
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "cuda_check.h"
-#include "hyena_fir.h"
-#include "hyena_short.h"
+#include "fourier_plans.h"
+#include "hyena.h"
 
 using namespace striped;
 using striped::cuda::check;
@@ -35,17 +35,21 @@ struct Device {
   }
 };
 
-__global__ void fill_kernel(__nv_bfloat16* out, std::size_t n, unsigned long long seed) {
+template <class T>
+__global__ void fill_kernel(T* out, std::size_t n, unsigned long long seed) {
   for (std::size_t i = blockIdx.x * static_cast<std::size_t>(blockDim.x) + threadIdx.x; i < n;
        i += static_cast<std::size_t>(gridDim.x) * blockDim.x) {
     unsigned long long x = (i + 1) * 0x9e3779b97f4a7c15ull + seed;
     x ^= x >> 30, x *= 0xbf58476d1ce4e5b9ull, x ^= x >> 27, x *= 0x94d049bb133111ebull, x ^= x >> 31;
     const float a =
         (x & 0xffff) / 65536.0f + ((x >> 16) & 0xffff) / 65536.0f + ((x >> 32) & 0xffff) / 65536.0f;
-    out[i] = __float2bfloat16((a - 1.5f) * 2.0f);
+    out[i] = T((a - 1.5f) * 2.0f);
   }
 }
-void fill(Device<__nv_bfloat16>& out) { fill_kernel<<<1024, 256>>>(out.data, out.count, generator()); }
+template <class T>
+void fill(Device<T>& out) {
+  fill_kernel<<<1024, 256>>>(out.data, out.count, generator());
+}
 
 std::vector<float> random_floats(std::size_t n, float scale) {
   std::normal_distribution<float> normal(0, scale);
@@ -54,18 +58,17 @@ std::vector<float> random_floats(std::size_t n, float scale) {
   return out;
 }
 
-constexpr ElementType kType = ElementType::bf16;
-
+template <class T>
 struct Problem {
+  static constexpr ElementType kType = sizeof(T) == 2 ? ElementType::bf16 : ElementType::f32;
   HyenaShape shape;
-  bool tensor_cores;
-  Device<__nv_bfloat16> z, y, dy, dz;
+  cuda::FourierPlans plans;
+  Device<T> z, y, dy, dz;
   Device<float> featurizer, filter, decay, skip, dfeaturizer, dfilter, dskip;
   Device<unsigned char> workspace;
 
   explicit Problem(const HyenaShape& s)
       : shape(s),
-        tensor_cores(cuda::fir_supports(s, kType)),
         z(s.batch * s.length * s.width * 3),
         y(s.batch * s.length * s.width),
         dy(y.count),
@@ -77,7 +80,7 @@ struct Problem {
         dfeaturizer(featurizer.count),
         dfilter(filter.count),
         dskip(skip.count),
-        workspace(tensor_cores ? cuda::fir_workspace(s) : cuda::short_workspace(s, kType)) {
+        workspace(cuda::hyena_workspace(s, kType, plans)) {
     std::vector<float> factors(decay.count);
     for (std::size_t i = 0; i < factors.size(); ++i) factors[i] = std::exp(-2.0f * (i % s.taps) / s.taps);
     decay.put(factors);
@@ -98,13 +101,11 @@ struct Problem {
     return {dfeaturizer.data, dfilter.data, shape.has_skip ? dskip.data : nullptr, nullptr, nullptr};
   }
   void forward() {
-    if (tensor_cores) return cuda::fir_forward(shape, weights(), z.data, y.data, 0);
-    cuda::short_forward(shape, weights(), kType, z.data, y.data, 0);
+    cuda::hyena_forward(shape, weights(), kType, z.data, y.data, nullptr, workspace.data, plans, 0);
   }
   void backward() {
-    if (tensor_cores)
-      return cuda::fir_backward(shape, weights(), z.data, dy.data, dz.data, gradients(), workspace.data, 0);
-    cuda::short_backward(shape, weights(), kType, z.data, dy.data, dz.data, gradients(), workspace.data, 0);
+    cuda::hyena_backward(shape, weights(), kType, z.data, nullptr, dy.data, dz.data, gradients(),
+                         workspace.data, plans, 0);
   }
 };
 
@@ -139,19 +140,24 @@ double measure_copy() {
          median_ms([&] { cudaMemcpyAsync(b.data, a.data, bytes, cudaMemcpyDeviceToDevice); }, 20) / 1e6;
 }
 
-void time_shape(int taps, std::int64_t length, std::int64_t group_size, double copy) {
-  constexpr std::int64_t width = 4096;
-  Problem p({taps > 17 ? HyenaKind::medium_regularised : HyenaKind::short_explicit, 1, length, width,
-             width / group_size, 3, taps, 0, taps > 17});
-  const int repeats = length > 50000 ? 15 : 40;
+struct Sizes {
+  int taps;
+  std::int64_t length, group_size = 16, width = 4096, batch = 1;
+};
+
+template <class T>
+void time_sizes(const Sizes& sizes, double copy) {
+  const auto [taps, length, group_size, width, batch] = sizes;
+  Problem<T> p({taps > 17 ? HyenaKind::medium_regularised : HyenaKind::short_explicit, batch, length, width,
+                width / group_size, 3, taps, 0, taps > 17});
+  const int repeats = batch * length > 50000 ? 15 : 40;
   const double f = median_ms([&] { p.forward(); }, repeats), b = median_ms([&] { p.backward(); }, repeats);
-  const double floor = 2.0 * length * width / copy / 1e6;
+  const double floor = 1.0 * sizeof(T) * batch * length * width / copy / 1e6;
   std::printf(
-      "taps %-3d groups of %-2lld L %-6lld forward %.3f ms (%.2fx) backward %.3f ms (%.2fx) both %.3f ms "
-      "(%.2fx of the "
-      "floor %.3f)\n",
-      taps, (long long)group_size, (long long)length, f, f / (4 * floor), b, b / (7 * floor), f + b,
-      (f + b) / (11 * floor), 11 * floor);
+      "%s taps %-3d groups of %-2lld L %-6lld D %-4lld B %-2lld forward %.3f ms (%.2fx) backward %.3f ms "
+      "(%.2fx) both %.3f ms (%.2fx of the floor %.3f)\n",
+      sizeof(T) == 2 ? "bf16" : "fp32", taps, (long long)group_size, (long long)length, (long long)width,
+      (long long)batch, f, f / (4 * floor), b, b / (7 * floor), f + b, (f + b) / (11 * floor), 11 * floor);
 }
 
 }  // namespace
@@ -160,11 +166,15 @@ int main(int argc, char** argv) {
   const double copy = measure_copy();  // GB/s, read + write
   std::printf("copy %.3f TB/s\n", copy / 1e3);
   if (argc > 2) {
-    time_shape(std::atoi(argv[1]), std::atoll(argv[2]), argc > 3 ? std::atoll(argv[3]) : 16, copy);
+    Sizes sizes{std::atoi(argv[1]), std::atoll(argv[2])};
+    std::int64_t* const more[] = {&sizes.group_size, &sizes.width, &sizes.batch};
+    for (int i = 3; i < std::min(argc, 6); ++i) *more[i - 3] = std::atoll(argv[i]);
+    argc > 6 ? time_sizes<float>(sizes, copy) : time_sizes<__nv_bfloat16>(sizes, copy);
     return 0;
   }
   const auto time_lengths = [&](int taps, std::int64_t group_size) {
-    for (std::int64_t length : {2048, 8192, 32768, 131072}) time_shape(taps, length, group_size, copy);
+    for (std::int64_t length : {2048, 8192, 32768, 131072})
+      time_sizes<__nv_bfloat16>({taps, length, group_size}, copy);
   };
   for (int taps : {7, 128, 256}) time_lengths(taps, 16);
   time_lengths(7, 1);

@@ -88,6 +88,12 @@ void all(ElementType type, bool is_short) {
     run(fir(type, 1, 517, width_for(taps), 16, taps, 3, taps % 2 == 0, taps > 100));
     run(fir(type, 3, 300, 48, taps % 2 == 0 ? 1 : 3, taps, 3, taps % 2 == 1, taps > 30));
   }
+  for (const int size : {3, 5, 8, 15, 24, 80}) {
+    const int width = size * std::max(9, 192 / size + 1);
+    for (const int taps : {8, 60, 129, 257})
+      run(fir(type, 2, 701, width, size, taps, 3, taps % 2 == 1, taps > 60));
+  }
+  run(sliced(fir(type, 1, 3001, 525, 15, 128, 3, true, true), 10'000'000));
   run(fir(type, 1, 1, 4096, 16, 7));
   run(fir(type, 2, 37, 128, 64, 128, 3, true, true));
   run(fir(type, 1, 1000, 24, 3, 7, 1));
@@ -121,6 +127,9 @@ void small() {
   }
   run(fir(bf16, 2, 37, 128, 64, 128, 3, true, true));
   run(fir(bf16, 1, 300, 48, 1, 200, 3, true));
+  run(fir(bf16, 2, 333, 120, 15, 128, 3, true, true));
+  run(sliced(fir(bf16, 1, 270, 252, 18, 12, 3, true), 500'000));
+  run(fir(bf16, 3, 77, 35, 5, 200));
   run(fir(bf16, 2, 333, 264, 1, 7, 3, true, true));
   run(fir(ElementType::f32, 1, 150, 136, 4, 5, 2, true));
   run(fir(ElementType::f32, 1, 130, 40, 8, 12, 8, true));
@@ -134,13 +143,17 @@ void small() {
   run(sliced(modal(bf16, 1, 300, 64, 8, 40), 100'000));
 }
 
-// What an LI of a filter a channel in bf16 or fp32 takes, as the engine's memory table counts it.
+// What an LI of a filter a channel, or an MR, takes, as the engine's memory table counts it.
 int print_memory(const std::vector<std::string>& arguments) {
   const ElementType type = arguments.at(0) == "bf16" ? ElementType::bf16 : ElementType::f32;
   const auto number = [&](std::size_t i) { return std::stoll(arguments.at(i)); };
-  const HyenaShape shape = modal(type, number(1), number(2), number(3), 1, static_cast<int>(number(4))).shape;
+  const int count = static_cast<int>(number(arguments.size() - 1));
+  const Case test = arguments.size() == 5
+                        ? modal(type, number(1), number(2), number(3), 1, count)
+                        : fir(type, number(1), number(2), number(3), number(4), count, 3, true, true);
   cuda::FourierPlans plans;
-  std::printf("%zu %zu\n", cuda::hyena_kept(shape, type), cuda::hyena_workspace(shape, type, plans));
+  std::printf("%zu %zu\n", cuda::hyena_kept(test.shape, type),
+              cuda::hyena_workspace(test.shape, type, plans));
   return 0;
 }
 

@@ -2,7 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { fitDeviations } from '../../language/estimate/least-deviations.js';
 import type { Figure, Kernel, KernelCurve, Range } from '../../language/estimate/hardware.js';
-import { formPasses, type HyenaForm } from '../../language/estimate/hyena-forms.js';
+import { GROUP_TILE } from '../../language/estimate/group-tiles.js';
+import { formKernel, formPasses, type HyenaForm } from '../../language/estimate/hyena-forms.js';
 import { hardwareById } from '../../language/estimate/index.js';
 import { deviceFor, type Device, type Direction } from '../../language/estimate/roofline.js';
 import type { Shard } from '../../language/estimate/shard.js';
@@ -13,8 +14,12 @@ export interface FormRow {
   device: string;
   operator: 'SE' | 'MR' | 'LI';
   taps?: number;
+  /** Of a group, where they are not 16. */
+  channels?: number;
   order?: number;
   precision?: Precision;
+  /** Where it is not 4096. */
+  width?: number;
   sequence: number;
   forwardMs?: number;
   backwardMs?: number;
@@ -33,10 +38,12 @@ type Feature = 'calls' | 'bytes' | 'flops';
 const WIDTH = 4096;
 const BOTH: Direction[] = ['forward', 'backward'];
 
-/** What the forms take time by. */
-const FEATURES: Record<FormRow['form'], Record<Direction, Feature[]>> = {
+/** What the forms take time by; by the names of their kernels. */
+const FEATURES: Record<string, Record<Direction, Feature[]>> = {
   fourier: { forward: ['bytes', 'flops'], backward: ['bytes', 'flops'] },
   direct: { forward: ['bytes', 'flops'], backward: ['bytes', 'flops'] },
+  'direct fp32': { forward: ['bytes', 'flops'], backward: ['bytes', 'flops'] },
+  padded: { forward: ['calls', 'bytes'], backward: ['calls', 'bytes'] },
   short: { forward: ['calls', 'bytes'], backward: ['calls', 'bytes', 'flops'] },
   wide: { forward: ['calls', 'bytes'], backward: ['calls', 'flops'] },
   scan: { forward: ['flops'], backward: ['flops'] },
@@ -48,20 +55,27 @@ export function measuredForms(): FormsFile {
   return JSON.parse(readFileSync(FILE, 'utf8')) as FormsFile;
 }
 
-export function mixerOfRow({ operator, taps = 0, order = 0 }: FormRow): PlanHyena {
+export function mixerOfRow({ operator, taps = 0, order = 0, width = WIDTH, channels }: FormRow): PlanHyena {
   const common = { featurizerTaps: 3, skip: true, bias: false };
-  if (operator === 'LI') return { operator, order, groups: WIDTH, ...common };
-  if (operator === 'SE') return { operator, taps, groups: WIDTH, ...common };
-  return { operator, taps, groups: WIDTH / 16, decay: null, ...common };
+  if (operator === 'LI') return { operator, order, groups: width, ...common };
+  if (operator === 'SE') return { operator, taps, groups: width, ...common };
+  return { operator, taps, groups: width / (channels ?? GROUP_TILE), decay: null, ...common };
+}
+
+/** The name of the curve that a row is of. */
+export function kernelOfRow(row: FormRow): string {
+  return formKernel({ precision: row.precision ?? 'bf16' }, mixerOfRow(row), row.form).slice(
+    row.operator.length + 1,
+  );
 }
 
 export function deviceOfRow({ device, precision = 'bf16' }: FormRow): Device {
   return deviceFor(hardwareById(device)!, precision);
 }
 
-export function shardOfRow({ sequence }: FormRow): Shard {
+export function shardOfRow({ sequence, width = WIDTH }: FormRow): Shard {
   return {
-    ...{ batch: 1, sequence, rows: sequence, normRows: sequence, width: WIDTH, tensor: 1 },
+    ...{ batch: 1, sequence, rows: sequence, normRows: sequence, width, tensor: 1 },
     ...{ passes: 'nothing', context: 1, pieces: 1 },
   };
 }
@@ -84,8 +98,8 @@ function observed(row: FormRow): { directions: Direction[]; seconds: number }[] 
 
 type Coefficients = Record<Feature, number>;
 
-function coefficientsOf(rows: FormRow[], form: FormRow['form'], direction: Direction): Coefficients {
-  const features = FEATURES[form][direction];
+function coefficientsOf(rows: FormRow[], kernel: string, direction: Direction): Coefficients {
+  const features = FEATURES[kernel]![direction];
   const observations = rows.flatMap((row) =>
     observed(row)
       .filter(({ directions }) => directions.includes(direction))
@@ -124,23 +138,20 @@ export function errorOfRow(row: FormRow, kernel: Kernel): number {
 }
 
 const GUESS = 0.25;
-/** Forms without judges like what the engine uses them for, whose error is a guess. */
-const UNJUDGED: Partial<Record<FormRow['form'], string>> = {
-  scan: 'one row, no judge',
-  direct: 'for 8 to 128 taps, of which none were measured',
-};
+/** Without judges, so that the error is a guess. */
+const UNJUDGED: Partial<Record<string, string>> = { scan: 'one row, no judge' };
 
 /** The curves of all forms, from the rows marked `fit`; their errors are those of the others. */
 export function fitForms({ driver, date, rows }: FormsFile): Record<string, Kernel> {
   const kernels: Record<string, Kernel> = {};
-  for (const form of Object.keys(FEATURES) as FormRow['form'][]) {
-    const all = rows.filter((row) => row.form === form);
+  for (const name of Object.keys(FEATURES)) {
+    const all = rows.filter((row) => kernelOfRow(row) === name);
     const fitted = all.filter(({ use }) => use === 'fit');
     const judges = all.filter(({ use }) => use === 'judge');
     const note = `${hardwareById(all[0]!.device)!.name}, driver ${driver}, ${date}`;
     const measured = (value: number): Figure => ({ value, origin: 'measured', note });
     const curve = (direction: Direction): KernelCurve => {
-      const { calls, bytes, flops } = coefficientsOf(fitted, form, direction);
+      const { calls, bytes, flops } = coefficientsOf(fitted, name, direction);
       return {
         fixedSeconds: measured(Number(calls.toPrecision(4))),
         floorFactor: measured(Number(bytes.toPrecision(4))),
@@ -152,11 +163,11 @@ export function fitForms({ driver, date, rows }: FormsFile): Record<string, Kern
     };
     const kernel = { forward: curve('forward'), backward: curve('backward') };
     const worst = Math.max(...judges.map((row) => Math.abs(errorOfRow(row, kernel))));
-    const reason = UNJUDGED[form];
+    const reason = UNJUDGED[name];
     const error: Figure = reason
       ? { value: GUESS, origin: 'derived', note: `${note}; ${reason}` }
       : measured(Number(worst.toPrecision(2)));
-    kernels[form] = { forward: { ...kernel.forward, error }, backward: { ...kernel.backward, error } };
+    kernels[name] = { forward: { ...kernel.forward, error }, backward: { ...kernel.backward, error } };
   }
   return kernels;
 }

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { estimatePlan, hardwareById } from '../../language/estimate/index.js';
+import { paddedGroups } from '../../language/estimate/group-tiles.js';
 import { longFilterMemory } from '../../language/estimate/long-filter.js';
 import type { MeasuredCalls } from '../../language/estimate/parts.js';
 import { deviceFor } from '../../language/estimate/roofline.js';
@@ -179,7 +180,7 @@ describe('estimated memory is what the engine plans to allocate', function () {
 });
 
 // What the kernels' own table says is asked of them on the processor, as one of an H200's multiprocessors.
-describe('estimated memory of LI on a GPU is what its kernels ask for', function () {
+describe('estimated memory of Hyena operators on a GPU is what their kernels ask for', function () {
   this.timeout(TIMEOUT_MS);
   if (!existsSync(EMULATED)) {
     it.skip('SKIPPED: this build has no emulated kernels, which need the headers of CUDA');
@@ -188,7 +189,7 @@ describe('estimated memory of LI on a GPU is what its kernels ask for', function
   const between = (from: number, to: number) => from + Math.floor(Math.random() * (to - from + 1));
 
   for (const precision of ['bf16', 'fp32'] as const) {
-    it(`in ${precision}, for shapes drawn anew each time`, () => {
+    it(`LI in ${precision}, for shapes drawn anew each time`, () => {
       const device = deviceFor(hardwareById('h200-sxm')!, precision);
       for (let i = 0; i < 12; i++) {
         const batch = between(1, 3);
@@ -213,4 +214,20 @@ describe('estimated memory of LI on a GPU is what its kernels ask for', function
       }
     });
   }
+
+  it('explicit filters whose groups are padded, but for sums over strips', () => {
+    for (let i = 0; i < 12; i++) {
+      const batch = between(1, 3);
+      const length = between(4000, 60_000);
+      const channels = draw(3, 5, 8, 15, 24, 40);
+      const groups = Math.ceil(between(1000, 6000) / channels);
+      const width = channels * groups;
+      const taps = between(8, 257);
+      const shape = [batch, length, width, channels, taps].map(String);
+      const [, scratch] = execFileSync(EMULATED, ['memory', 'bf16', ...shape], { encoding: 'utf8' }).split(' ').map(Number);
+      const mixer = { operator: 'MR', groups, taps, featurizerTaps: 3, skip: true, bias: false, decay: null } as const;
+      const { bytes } = paddedGroups(mixer, { rows: batch * length, width, tensor: 1 }, 2);
+      assert.ok(scratch! >= bytes && scratch! < 1.06 * bytes, `${shape.join(' ')}: ${scratch} and ${bytes}`);
+    }
+  });
 });

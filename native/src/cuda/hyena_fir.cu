@@ -11,9 +11,12 @@ namespace striped::cuda {
 namespace fir {
 namespace {
 
-constexpr int kLargestWindow = 16;  // tiles: 257 taps
+constexpr int kMostTaps = 257;  // of the largest window
 
-int window_of(int taps) { return (taps + 14) / 16; }
+int window_of(int taps) {
+  const int tiles = (taps + 14) / 16;
+  return tiles <= 1 ? 1 : tiles <= 4 ? 4 : tiles <= 8 ? 8 : 16;
+}
 
 struct Sizes {
   std::int64_t strips, filter, featurizer, skip;  // floats of one strip
@@ -21,7 +24,8 @@ struct Sizes {
   int parts;  // of a group, 16 channels each
 };
 Sizes partial_sizes(const HyenaShape& shape) {
-  const Strips strips = cut_strips(shape, backward_blocks(window_of(shape.taps)));
+  const int window = window_of(shape.taps);
+  const Strips strips = cut_strips(window, shape, backward_blocks(window));
   return {shape.batch * strips.per_sequence,
           shape.width / 16 * shape.taps,
           9 * shape.width,
@@ -59,10 +63,10 @@ __global__ void reduce_kernel(Partials partials, Sizes sizes, const float* decay
 
 }  // namespace
 
-Strips cut_strips(const HyenaShape& shape, int blocks_per_multiprocessor) {
-  constexpr std::int64_t multiple = 64, shortest = 256;
-  return strips_of(shape.length, shape.width / 64 * shape.batch, blocks_per_multiprocessor, multiple,
-                   shortest);
+Strips cut_strips(int window, const HyenaShape& shape, int blocks_per_multiprocessor) {
+  const bool waits_for_memory = window <= 1;
+  return strips_of(shape.length, shape.width / 64 * shape.batch, blocks_per_multiprocessor,
+                   {64, 256, 8 * window + 96, waits_for_memory ? 6 : 1});
 }
 
 }  // namespace fir
@@ -70,7 +74,7 @@ Strips cut_strips(const HyenaShape& shape, int blocks_per_multiprocessor) {
 bool fir_supports(const HyenaShape& shape, ElementType type) {
   return has_hopper_kernels() && type == ElementType::bf16 && shape.kind != HyenaKind::long_implicit &&
          shape.featurizer_taps == 3 && shape.width % 64 == 0 && shape.width / shape.groups % 16 == 0 &&
-         fir::window_of(shape.taps) <= fir::kLargestWindow;
+         shape.taps <= fir::kMostTaps;
 }
 
 std::size_t fir_workspace(const HyenaShape& shape) {

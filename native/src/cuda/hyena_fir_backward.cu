@@ -95,7 +95,7 @@ template <int Window>
 void start(const HyenaShape& shape, const HyenaWeights& weights, const void* z, const void* dy, void* dz,
            const Partials& partials, cudaStream_t stream) {
   using L = Layout<Window>;
-  const Strips strips = cut_strips(shape, backward_blocks(Window));
+  const Strips strips = cut_strips(Window, shape, backward_blocks(Window));
   const auto z_map =
       bf16_tensor_map(z, shape.batch, shape.length, 3 * shape.width, kStageRows + kHalo, kChannels);
   const auto dy_map = bf16_tensor_map(dy, shape.batch, shape.length, shape.width, kStageRows, kChannels);
@@ -119,9 +119,9 @@ void start(const HyenaShape& shape, const HyenaWeights& weights, const void* z, 
 
 void launch_backward(int window, const HyenaShape& shape, const HyenaWeights& weights, const void* z,
                      const void* dy, void* dz, const Partials& partials, cudaStream_t stream) {
-  if (window <= 1) return start<1>(shape, weights, z, dy, dz, partials, stream);
-  if (window <= 4) return start<4>(shape, weights, z, dy, dz, partials, stream);
-  if (window <= 8) return start<8>(shape, weights, z, dy, dz, partials, stream);
+  if (window == 1) return start<1>(shape, weights, z, dy, dz, partials, stream);
+  if (window == 4) return start<4>(shape, weights, z, dy, dz, partials, stream);
+  if (window == 8) return start<8>(shape, weights, z, dy, dz, partials, stream);
   return start<16>(shape, weights, z, dy, dz, partials, stream);
 }
 

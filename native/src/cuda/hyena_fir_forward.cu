@@ -11,6 +11,7 @@ namespace {
 constexpr int kStageTiles = 4;
 constexpr int kStageRows = kStageTiles * kTile;
 constexpr int kStages = 2;
+constexpr int kAtOnce = 2;  // tiles, whose products do not wait for each other
 constexpr int kOperandBytes = (kStageRows + kHalo) * kRowBytes;
 constexpr int kStageBytes = 3 * kOperandBytes;
 constexpr int kOutputBytes = kStageRows * kRowBytes;
@@ -22,9 +23,10 @@ struct ForwardArguments {
 };
 
 template <int Window>
-__global__ __launch_bounds__(kWarps * 32, forward_blocks(Window)) void forward_kernel(
-    const __grid_constant__ CUtensorMap z_map, const __grid_constant__ CUtensorMap y_map,
-    const ForwardArguments a) {
+__global__ __launch_bounds__(kWarps * 32,
+                             kForwardBlocks) void forward_kernel(const __grid_constant__ CUtensorMap z_map,
+                                                                 const __grid_constant__ CUtensorMap y_map,
+                                                                 const ForwardArguments a) {
 #if __CUDA_ARCH__ >= 900
   std::uint8_t* const raw = ptx::dynamic_shared();
   __shared__ std::uint64_t full_barriers[kStages];
@@ -89,39 +91,47 @@ __global__ __launch_bounds__(kWarps * 32, forward_blocks(Window)) void forward_k
     }
     const std::uint32_t y_at = ptx::swizzle128(outputs + stage % 2 * kOutputBytes + own_rows);
 #pragma unroll
-    for (int tile = 0; tile < kStageTiles; ++tile) {
-      const auto load = [&](int operand, std::uint32_t(&pair)[4], std::uint32_t(&before)[4]) {
+    for (int first_tile = 0; first_tile < kStageTiles; first_tile += kAtOnce) {
+      const auto load = [&](int operand, int tile, std::uint32_t(&pair)[4], std::uint32_t(&before)[4]) {
         ptx::load_matrix_transposed(pair, at[operand] + tile * kTileBytes);
         ptx::load_matrix_transposed(before, earlier[operand] + tile * kTileBytes);
       };
-      std::uint32_t pair[4], before[4], key_pair[4], key_before[4];
-      load(1, key_pair, key_before);
-      load(2, pair, before);
-      float sum[2][4];
-      std::uint32_t(&u)[4] = history[Window + tile];
+      float sum[kAtOnce][2][4];
 #pragma unroll
-      for (int r = 0; r < 4; ++r) {
-        const int c = r % 2;
-        const float2 k = fk.apply(c, key_pair[r], key_before[r]), v = fv.apply(c, pair[r], before[r]);
-        const float2 gated = {k.x * v.x, k.y * v.y};
-        u[r] = ptx::pack_bf16(gated);
-        sum[r / 2][c * 2] = skip[c] * gated.x;
-        sum[r / 2][c * 2 + 1] = skip[c] * gated.y;
+      for (int n = 0; n < kAtOnce; ++n) {
+        std::uint32_t pair[4], before[4], key_pair[4], key_before[4];
+        load(1, first_tile + n, key_pair, key_before);
+        load(2, first_tile + n, pair, before);
+        std::uint32_t(&u)[4] = history[Window + first_tile + n];
+#pragma unroll
+        for (int r = 0; r < 4; ++r) {
+          const int c = r % 2;
+          const float2 k = fk.apply(c, key_pair[r], key_before[r]), v = fv.apply(c, pair[r], before[r]);
+          const float2 gated = {k.x * v.x, k.y * v.y};
+          u[r] = ptx::pack_bf16(gated);
+          sum[n][r / 2][c * 2] = skip[c] * gated.x;
+          sum[n][r / 2][c * 2 + 1] = skip[c] * gated.y;
+        }
       }
       if constexpr (warm_up) continue;
 #pragma unroll
-      for (int j = 0; j <= Window; ++j)
-        convolve<Window, false>(sum, history[Window + tile - j], taps.at(j), j);
-
-      load(0, pair, before);
-      std::uint32_t y[4];
+      for (int j = 0; j <= Window; ++j) {
 #pragma unroll
-      for (int r = 0; r < 4; ++r) {
-        const int c = r % 2;
-        const float2 q = fq.apply(c, pair[r], before[r]);
-        y[r] = ptx::pack_bf16(q.x * sum[r / 2][c * 2], q.y * sum[r / 2][c * 2 + 1]);
+        for (int n = 0; n < kAtOnce; ++n)
+          convolve<Window, false>(sum[n], history[Window + first_tile + n - j], taps.at(j), j);
       }
-      ptx::store_matrix_transposed(y_at + tile * kTileBytes, y);
+#pragma unroll
+      for (int n = 0; n < kAtOnce; ++n) {
+        std::uint32_t pair[4], before[4], y[4];
+        load(0, first_tile + n, pair, before);
+#pragma unroll
+        for (int r = 0; r < 4; ++r) {
+          const int c = r % 2;
+          const float2 q = fq.apply(c, pair[r], before[r]);
+          y[r] = ptx::pack_bf16(q.x * sum[n][r / 2][c * 2], q.y * sum[n][r / 2][c * 2 + 1]);
+        }
+        ptx::store_matrix_transposed(y_at + (first_tile + n) * kTileBytes, y);
+      }
     }
 #pragma unroll
     for (int j = 0; j < Window; ++j) {
@@ -157,7 +167,7 @@ __global__ __launch_bounds__(kWarps * 32, forward_blocks(Window)) void forward_k
 template <int Window>
 void start(const HyenaShape& shape, const HyenaWeights& weights, const void* z, void* y,
            cudaStream_t stream) {
-  const Strips strips = cut_strips(shape, forward_blocks(Window));
+  const Strips strips = cut_strips(Window, shape, kForwardBlocks);
   const auto z_map =
       bf16_tensor_map(z, shape.batch, shape.length, 3 * shape.width, kStageRows + kHalo, kChannels);
   const auto y_map = bf16_tensor_map(y, shape.batch, shape.length, shape.width, kStageRows, kChannels);
@@ -179,9 +189,9 @@ void start(const HyenaShape& shape, const HyenaWeights& weights, const void* z, 
 
 void launch_forward(int window, const HyenaShape& shape, const HyenaWeights& weights, const void* z, void* y,
                     cudaStream_t stream) {
-  if (window <= 1) return start<1>(shape, weights, z, y, stream);
-  if (window <= 4) return start<4>(shape, weights, z, y, stream);
-  if (window <= 8) return start<8>(shape, weights, z, y, stream);
+  if (window == 1) return start<1>(shape, weights, z, y, stream);
+  if (window == 4) return start<4>(shape, weights, z, y, stream);
+  if (window == 8) return start<8>(shape, weights, z, y, stream);
   return start<16>(shape, weights, z, y, stream);
 }
 

@@ -17,13 +17,13 @@ struct Partials {
   float* skip;        // [strips, width]
 };
 
-// Of whole stages, a multiple of 64 tokens.
-Strips cut_strips(const HyenaShape&, int blocks_per_multiprocessor);
-
 // Blocks a multiprocessor holds, as registers and shared memory allow. `window`: tiles of 16 tokens that the
 // filter reaches back, ceil((taps - 1) / 16), rounded up to a size that kernels exist for.
-constexpr int forward_blocks(int window) { return window <= 8 ? 3 : 2; }
+constexpr int kForwardBlocks = 2;
 constexpr int backward_blocks(int window) { return window <= 8 ? 2 : 1; }
+
+// Of whole stages, a multiple of 64 tokens.
+Strips cut_strips(int window, const HyenaShape&, int blocks_per_multiprocessor);
 
 void launch_forward(int window, const HyenaShape&, const HyenaWeights&, const void* z, void* y, cudaStream_t);
 void launch_backward(int window, const HyenaShape&, const HyenaWeights&, const void* z, const void* dy,

@@ -17,7 +17,7 @@ namespace {
 
 using namespace short_filter;
 
-constexpr int kForwardBlocks = 4, kBackwardBlocks = 2;  // a multiprocessor, as registers allow
+constexpr int kForwardBlocks = 2, kBackwardBlocks = 2;  // a multiprocessor
 
 template <class T>
 __global__ __launch_bounds__(kWarps * 32, kForwardBlocks) void forward_kernel(const Arguments<T> a,
@@ -206,10 +206,17 @@ __global__ __launch_bounds__(kWarps * 32, kBackwardBlocks) void backward_kernel(
 }
 
 template <class T>
-Strips cut_strips(const HyenaShape& shape, int blocks_per_multiprocessor) {
-  constexpr std::int64_t shortest = 8 * kStep;
+Strips cut_strips(const HyenaShape& shape, int blocks_per_multiprocessor, int fewest_waves) {
   return strips_of(shape.length, ceil_div(shape.width, kBlockChannels<T>) * shape.batch,
-                   blocks_per_multiprocessor, kStep, shortest);
+                   blocks_per_multiprocessor, {kStep, 8 * kStep, 6 * kStep, fewest_waves});
+}
+template <class T>
+Strips forward_strips(const HyenaShape& shape) {
+  return cut_strips<T>(shape, kForwardBlocks, 6);  // waits for memory alone
+}
+template <class T>
+Strips backward_strips(const HyenaShape& shape) {
+  return cut_strips<T>(shape, kBackwardBlocks, 1);
 }
 
 template <class T>
@@ -221,7 +228,7 @@ dim3 grid_of(const HyenaShape& shape, const Strips& strips) {
 template <class T>
 void forward(const HyenaShape& shape, const HyenaWeights& weights, const void* z, void* y,
              cudaStream_t stream) {
-  const Strips strips = cut_strips<T>(shape, kForwardBlocks);
+  const Strips strips = forward_strips<T>(shape);
   launch<forward_kernel<T>>(grid_of<T>(shape, strips), kWarps * 32, kWarps * Stages<T, 3, 0>::kBytes, stream,
                             direct::arguments_of<T>(shape, weights, {}, z, nullptr), strips.rows,
                             static_cast<T*>(y));
@@ -232,7 +239,7 @@ struct Sizes {
   std::int64_t parts, filter, featurizer, skip;
   template <class T>
   static Sizes of(const HyenaShape& s) {
-    const std::int64_t parts = s.batch * cut_strips<T>(s, kBackwardBlocks).per_sequence;
+    const std::int64_t parts = s.batch * backward_strips<T>(s).per_sequence;
     return {parts, parts * s.taps * s.width, parts * s.featurizer_taps * 3 * s.width,
             s.has_skip ? parts * s.width : 0};
   }
@@ -241,7 +248,7 @@ struct Sizes {
 template <class T>
 void backward(const HyenaShape& shape, const HyenaWeights& weights, const void* z, const void* dy, void* dz,
               const HyenaGradients& gradients, void* workspace, cudaStream_t stream) {
-  const Strips strips = cut_strips<T>(shape, kBackwardBlocks);
+  const Strips strips = backward_strips<T>(shape);
   const Sizes sizes = Sizes::of<T>(shape);
   float* next = static_cast<float*>(workspace);
   const auto take = [&](std::int64_t count) { return std::exchange(next, next + count); };

@@ -13,15 +13,33 @@ struct Strips {
   int per_sequence, rows;
 };
 
-// Cut so that the blocks of all strips fill the device once. `columns`: blocks beside each other in all
-// sequences; `multiple`: what rows are a multiple of, and `shortest` they are at least.
+// What a kernel makes of strips.
+struct StripCosts {
+  std::int64_t multiple, shortest;  // rows are a multiple of, and at least
+  std::int64_t extra;               // tokens in whose time a strip starts and fills its window
+  // Blocks that only wait for memory get unequal shares of it, so that some end late and alone: where all are
+  // not there at once, they are to be several times what the device holds, and short.
+  std::int64_t fewest_waves = 1;
+};
+
+// Cut so that the blocks of all strips are done soonest: they fill the device once, or several times where
+// that leaves fewer places empty. `columns`: blocks beside each other in all sequences.
 inline Strips strips_of(std::int64_t length, std::int64_t columns, int blocks_per_multiprocessor,
-                        std::int64_t multiple, std::int64_t shortest) {
-  const std::int64_t wanted =
-      std::max<std::int64_t>(1, multiprocessors() * blocks_per_multiprocessor / columns);
-  std::int64_t rows = (length + wanted - 1) / wanted;
-  rows = std::max(shortest, (rows + multiple - 1) / multiple * multiple);
-  return {static_cast<int>((length + rows - 1) / rows), static_cast<int>(rows)};
+                        const StripCosts& costs) {
+  constexpr std::int64_t most_waves = 12;
+  const auto up = [](std::int64_t a, std::int64_t b) { return (a + b - 1) / b; };
+  const std::int64_t places = std::int64_t{multiprocessors()} * blocks_per_multiprocessor;
+  Strips best{};
+  std::int64_t least = 0;
+  for (std::int64_t wanted = 1; wanted == 1 || columns * wanted <= most_waves * places; ++wanted) {
+    const std::int64_t rows =
+        std::max(costs.shortest, up(up(length, wanted), costs.multiple) * costs.multiple);
+    const std::int64_t strips = up(length, rows), waves = up(columns * strips, places);
+    const std::int64_t time = (waves == 1 ? 1 : std::max(waves, costs.fewest_waves)) * (rows + costs.extra);
+    if (wanted == 1 || time < least) best = {static_cast<int>(strips), static_cast<int>(rows)}, least = time;
+    if (rows == costs.shortest) break;
+  }
+  return best;
 }
 
 }  // namespace striped::cuda
