@@ -10,19 +10,27 @@ import { onPath, ROOT, script } from './support/process.mjs';
 
 const BROWSERS = ['chromium', 'chromium-browser', 'google-chrome'];
 
-/** Tests that only compute, for minutes: two halves, side by side at the lowest priority beside WAITING. */
+/** Tests that only compute, for minutes: two halves, side by side at the lowest priority beside the waiting ones. */
 const COMPUTING = [['cuda'], ['doctest', 'layout-spread', 'parallel', 'context']].map((subjects) =>
   subjects.map((subject) => `test/native/${subject}.test.ts`),
 );
-/** Tests that mostly wait, for programs, servers and schedulers. */
-const WAITING = ['test/extension/**/*.test.ts'];
+/**
+ * Tests that mostly wait, for programs, servers and schedulers: two halves, side by side, of which one has all of Slurm's,
+ * one after the other.
+ */
+const SCHEDULED = ['ranks', 'ranks-engine', 'faults-slurm', 'remote-slurm', 'remote-ssh'].map(
+  (subject) => `test/extension/runs/${subject}.test.ts`,
+);
+const WAITING = 'test/extension/**/*.test.ts';
 /** Held to so much of the processor's time: in a process where no other test's garbage is collected meanwhile. */
 const MEASURED = ['test/language/speed.test.ts'];
 /** The others look at a clock too, be it the processor's: nothing runs beside them. */
-const TIMED = [
-  'test/**/*.test.ts',
-  ...[...COMPUTING.flat(), ...WAITING, ...MEASURED].flatMap((files) => ['--ignore', files]),
-];
+const TIMED = ['test/**/*.test.ts', ...without([...COMPUTING.flat(), WAITING, ...MEASURED])];
+
+/** Mocha's words for all but some files. */
+function without(files) {
+  return files.flatMap((file) => ['--ignore', file]);
+}
 
 const REMOTE_PACKAGES = ['openssh-server', 'rsync', 'slurmctld', 'slurmd', 'slurm-client', 'munge'];
 
@@ -57,22 +65,23 @@ function preparePackages(totals) {
 
 /** Installs the workbench of the end-to-end tests, in the background; without it the other tests still run. */
 async function prepareWorkbench(totals) {
-  const { status, output } = await launch(process.execPath, ['scripts/workbench/install.mjs'], {
-    background: true,
-  });
+  const { status, output } = await launch(process.execPath, ['scripts/workbench/install.mjs'], BACKGROUND);
   if (status === 0) return;
   console.error(`the end-to-end tests cannot be prepared:\n${output}`);
   totals.failed++;
 }
 
+/** How what runs beside others is run. */
+const BACKGROUND = { quiet: true, patient: true };
+
 /**
- * Runs a program and resolves with its exit code; in the background at the lowest priority, and with what it printed.
+ * Runs a program and resolves with its exit code; `quiet`: and with what it printed; `patient`: at the lowest priority.
  */
-function launch(command, args, { background = false, env = process.env } = {}) {
-  const stdio = background ? ['ignore', 'pipe', 'pipe'] : 'inherit';
+function launch(command, args, { quiet = false, patient = false, env = process.env } = {}) {
+  const stdio = quiet ? ['ignore', 'pipe', 'pipe'] : 'inherit';
   const child = spawn(command, args, { cwd: ROOT, stdio, env });
   // At once, before it starts others: they inherit it.
-  if (background && child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_LOW);
+  if (patient && child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_LOW);
   let output = '';
   for (const stream of [child.stdout, child.stderr])
     stream?.setEncoding('utf8').on('data', (text) => (output += text));
@@ -82,15 +91,15 @@ function launch(command, args, { background = false, env = process.env } = {}) {
   });
 }
 
-/** Runs Mocha and adds to the totals; resolves with what it printed in the background. */
-async function mocha(files, args, totals, { background = false } = {}) {
+/** Runs Mocha and adds to the totals; resolves with what it printed where it is quiet. */
+async function mocha(files, args, totals, how = {}) {
   const directory = mkdtempSync(join(tmpdir(), 'striped-test-'));
   const file = join(directory, 'totals.json');
   try {
     const reporter = join(ROOT, 'scripts', 'support', 'counting-reporter.cjs');
     const words = [bin('mocha'), '--reporter', reporter, ...files, ...args];
     const env = { ...process.env, STRIPED_TEST_TOTALS: file };
-    const { status, output } = await launch(process.execPath, words, { background, env });
+    const { status, output } = await launch(process.execPath, words, { ...how, env });
     const counted = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : { failed: 1 };
     for (const [kind, count] of Object.entries(counted)) totals[kind] += count;
     // Mocha can fail without a failed test, for instance when a file does not load.
@@ -105,7 +114,7 @@ async function mocha(files, args, totals, { background = false } = {}) {
 async function check(totals) {
   let printed = '';
   for (const [name, command] of Object.entries(CHECKS)) {
-    const { status, output } = await launch(...command, { background: true });
+    const { status, output } = await launch(...command, BACKGROUND);
     totals[status === 0 ? 'passed' : 'failed']++;
     printed += `\n== ${name}${status === 0 ? '' : ' failed'}\n${output}`;
   }
@@ -114,9 +123,9 @@ async function check(totals) {
 
 /** Builds the native tests and runs those that only compute; resolves with what they printed. */
 async function compute(args, totals) {
-  const { status, output } = await launch(...nativeBuild({ tests: true }), { background: true });
+  const { status, output } = await launch(...nativeBuild({ tests: true }), BACKGROUND);
   if (status === 0) {
-    const halves = COMPUTING.map((files) => mocha(files, args, totals, { background: true }));
+    const halves = COMPUTING.map((files) => mocha(files, args, totals, BACKGROUND));
     return (await Promise.all(halves)).join('\n');
   }
   totals.failed++;
@@ -133,7 +142,9 @@ await script(async () => {
     const computed = compute(args, totals);
     const checked = check(totals);
     console.log('\n== tests that mostly wait');
-    await mocha(WAITING, args, totals);
+    const scheduled = mocha(SCHEDULED, args, totals, { quiet: true });
+    await mocha([WAITING, ...without(SCHEDULED)], args, totals);
+    console.log(await scheduled);
     console.log(await checked);
     console.log('\n== tests that only compute, run beside those');
     console.log(await computed);
