@@ -11,9 +11,10 @@ import { onPath, ROOT, script } from './support/process.mjs';
 const BROWSERS = ['chromium', 'chromium-browser', 'google-chrome'];
 
 /** Tests that only compute, for minutes: two halves, side by side at the lowest priority beside the waiting ones. */
-const COMPUTING = [['cuda'], ['doctest', 'layout-spread', 'parallel', 'context']].map((subjects) =>
-  subjects.map((subject) => `test/native/${subject}.test.ts`),
-);
+const COMPUTING = [
+  ['cuda', 'context', 'layout-spread'],
+  ['parallel', 'doctest'],
+].map((subjects) => subjects.map((subject) => `test/native/${subject}.test.ts`));
 /**
  * Tests that mostly wait, for programs, servers and schedulers: two halves, side by side, of which one has all of Slurm's,
  * one after the other.

@@ -78,9 +78,9 @@ export function nativeBuild({ tests = false } = {}) {
 export function buildNative(what) {
   if (!existsSync(join(NATIVE_BUILD, 'CMakeCache.txt'))) {
     const generator = onPath('ninja') ? ['-G', 'Ninja'] : [];
-    run('cmake', ['-S', SOURCE, '-B', NATIVE_BUILD, ...generator, '-DCMAKE_BUILD_TYPE=Release'], {
-      quiet: true,
-    });
+    // Most build from scratch, which takes half the time so.
+    const options = ['-DCMAKE_BUILD_TYPE=Release', '-DSTRIPED_UNITY=ON'];
+    run('cmake', ['-S', SOURCE, '-B', NATIVE_BUILD, ...generator, ...options], { quiet: true });
   }
   console.log('building the native engine ...');
   run(...nativeBuild(what), { quiet: true });

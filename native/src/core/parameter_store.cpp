@@ -12,7 +12,7 @@ namespace {
 constexpr std::int64_t kStretch = std::int64_t{1}
                                   << 18;  // values that initialise_roughly() makes of a matrix
 
-constexpr std::int64_t kGrain = 4096;  // values a thread converts at a time, at least
+constexpr std::int64_t kConversionGrain = 4096;  // values a thread converts at a time, at least
 
 std::uint16_t to_bfloat16(double value) {
   const auto bits = std::bit_cast<std::uint32_t>(static_cast<float>(value));
@@ -24,7 +24,7 @@ template <typename To, typename Round>
 void upload_as(Backend& backend, void* to, const double* values, std::size_t count, ThreadPool& threads,
                const Round& round) {
   std::vector<To> converted(count);
-  threads.split(static_cast<std::int64_t>(count), kGrain, [&](std::int64_t begin, std::int64_t end) {
+  threads.split(static_cast<std::int64_t>(count), kConversionGrain, [&](std::int64_t begin, std::int64_t end) {
     std::transform(values + begin, values + end, converted.begin() + begin, round);
   });
   backend.upload(to, converted.data(), count * sizeof(To));

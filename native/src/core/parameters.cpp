@@ -13,7 +13,7 @@ constexpr std::int64_t kAlignment = 128;
 
 constexpr double kFeaturizerNoise = 0.02;
 
-constexpr std::int64_t kGrain = 1024;  // values a thread makes at a time, at least
+constexpr std::int64_t kDrawGrain = 1024;  // values a thread makes at a time, at least
 
 std::string block_prefix(std::size_t block) { return "blocks." + std::to_string(block) + "."; }
 
@@ -227,7 +227,7 @@ std::vector<double> initial_values(const Parameter& parameter, std::uint64_t see
   const std::uint64_t stream = hash_text(parameter.name);
   // Value i of the whole tensor and those behind it.
   const auto draw = [&](double std, std::int64_t first, std::int64_t length, double* values) {
-    threads.split(length, kGrain, [&](std::int64_t begin, std::int64_t end) {
+    threads.split(length, kDrawGrain, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t i = begin; i < end; ++i)
         values[i] = std * random_normal(seed, stream, static_cast<std::uint64_t>(first + i));
     });
