@@ -24,9 +24,10 @@ template <typename To, typename Round>
 void upload_as(Backend& backend, void* to, const double* values, std::size_t count, ThreadPool& threads,
                const Round& round) {
   std::vector<To> converted(count);
-  threads.split(static_cast<std::int64_t>(count), kConversionGrain, [&](std::int64_t begin, std::int64_t end) {
-    std::transform(values + begin, values + end, converted.begin() + begin, round);
-  });
+  threads.split(static_cast<std::int64_t>(count), kConversionGrain,
+                [&](std::int64_t begin, std::int64_t end) {
+                  std::transform(values + begin, values + end, converted.begin() + begin, round);
+                });
   backend.upload(to, converted.data(), count * sizeof(To));
 }
 
