@@ -231,6 +231,7 @@ void small() {
   const ElementType bf16 = ElementType::bf16, fp32 = ElementType::f32;
   run(fir(bf16, 1, 120, width_for(31), 16, 31, 3, true), 2);
   run(fir(bf16, 1, 60, width_for(31), 16, 31), 3);
+  run(fir(bf16, 1, 120, 240, 15, 31, 3, true, true), 2);
   run(fir(bf16, 1, 288, width_for(130), 16, 130, 3, true, true), 2);
   run(fir(fp32, 1, 60, 33, 3, 12, 8, true, true), 2);
   run(fir(fp32, 1, 15, 24, 1, 20, 8), 5);
