@@ -17,8 +17,9 @@ struct Partials {
   float* skip;        // [strips, width]
 };
 
-// Blocks a multiprocessor holds, as registers and shared memory allow. `window`: tiles of 16 tokens that the
-// filter reaches back, ceil((taps - 1) / 16), rounded up to a size that kernels exist for.
+// Blocks a multiprocessor holds. Forward, more would get out of step and read memory in worse order
+// (docs/kernels.md); backward, as many as registers and shared memory allow. `window`: tiles of 16 tokens
+// that the filter reaches back, ceil((taps - 1) / 16), rounded up to a size that kernels exist for.
 constexpr int kForwardBlocks = 2;
 constexpr int backward_blocks(int window) { return window <= 8 ? 2 : 1; }
 
