@@ -33,6 +33,9 @@ function without(files) {
   return files.flatMap((file) => ['--ignore', file]);
 }
 
+/** How what runs beside others is run. */
+const BACKGROUND = { quiet: true, patient: true };
+
 const REMOTE_PACKAGES = ['openssh-server', 'rsync', 'slurmctld', 'slurmd', 'slurm-client', 'munge'];
 
 const bin = (name) => join(ROOT, 'node_modules', '.bin', name);
@@ -71,9 +74,6 @@ async function prepareWorkbench(totals) {
   console.error(`the end-to-end tests cannot be prepared:\n${output}`);
   totals.failed++;
 }
-
-/** How what runs beside others is run. */
-const BACKGROUND = { quiet: true, patient: true };
 
 /**
  * Runs a program and resolves with its exit code; `quiet`: and with what it printed; `patient`: at the lowest priority.

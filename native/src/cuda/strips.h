@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "device.h"
+#include "vector.cuh"
 
 namespace striped::cuda {
 
@@ -27,17 +28,17 @@ struct StripCosts {
 inline Strips strips_of(std::int64_t length, std::int64_t columns, int blocks_per_multiprocessor,
                         const StripCosts& costs) {
   constexpr std::int64_t most_waves = 12;
-  const auto up = [](std::int64_t a, std::int64_t b) { return (a + b - 1) / b; };
   const std::int64_t places = std::int64_t{multiprocessors()} * blocks_per_multiprocessor;
   Strips best{};
   std::int64_t least = 0;
-  for (std::int64_t wanted = 1; wanted == 1 || columns * wanted <= most_waves * places; ++wanted) {
+  for (std::int64_t wave = 1; wave <= most_waves; ++wave) {
+    // As many as so many waves hold: with fewer, all would only be longer.
+    const std::int64_t wanted = std::max<std::int64_t>(1, wave * places / columns);
     const std::int64_t rows =
-        std::max(costs.shortest, up(up(length, wanted), costs.multiple) * costs.multiple);
-    const std::int64_t strips = up(length, rows), waves = up(columns * strips, places);
+        std::max(costs.shortest, ceil_div(ceil_div(length, wanted), costs.multiple) * costs.multiple);
+    const std::int64_t strips = ceil_div(length, rows), waves = ceil_div(columns * strips, places);
     const std::int64_t time = (waves == 1 ? 1 : std::max(waves, costs.fewest_waves)) * (rows + costs.extra);
-    if (wanted == 1 || time < least) best = {static_cast<int>(strips), static_cast<int>(rows)}, least = time;
-    if (rows == costs.shortest) break;
+    if (wave == 1 || time < least) best = {static_cast<int>(strips), static_cast<int>(rows)}, least = time;
   }
   return best;
 }
