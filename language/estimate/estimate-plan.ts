@@ -209,7 +209,7 @@ function outsideOf({ stack, stepTimeMs }: StepCost): string[] {
 
 const FORMS = {
   wide: 'by the kernel for more than 129 taps',
-  padded: 'on copies whose groups fill tiles of tensor cores',
+  channel: 'one channel at a time on tensor cores',
   scan: 'by a scan on CUDA cores',
   short: 'on CUDA cores, in one pass',
   direct: 'on CUDA cores',

@@ -1,5 +1,4 @@
 import type { PlanHyena } from '../plan/plan.js';
-import { FEWEST_CHANNELS, GROUP_TILE, paddedGroups } from './group-tiles.js';
 import forms from './hardware/hyena-forms.json' with { type: 'json' };
 import type { Kernel, KernelCurve } from './hardware.js';
 import type { Device, Direction, Pass } from './roofline.js';
@@ -7,15 +6,27 @@ import type { Shard } from './shard.js';
 
 /**
  * How a GPU does an inner Hyena operator: on tensor cores, explicit filters of many taps by a kernel whose registers do
- * not suffice, groups that do not fill tiles in copies in which they do; on CUDA cores LI by a scan, explicit filters of
- * few taps in one pass over memory, others directly; all else by Fourier transform.
+ * not suffice, groups that do not fill tiles one channel at a time; on CUDA cores LI by a scan, explicit filters of few
+ * taps in one pass over memory, others directly; all else by Fourier transform.
  */
-export type HyenaForm = 'tensor' | 'wide' | 'padded' | 'scan' | 'short' | 'direct' | 'fourier';
+export type HyenaForm = 'tensor' | 'wide' | 'channel' | 'scan' | 'short' | 'direct' | 'fourier';
 
 /** What the tensor-core kernels take: native/src/cuda/hyena_modal.cu, hyena_fir.cu. */
 const TENSOR = { capability: 9, featurizer: 3 };
 const MODAL = { channels: 32, order: 16 };
 const EXPLICIT = { channels: 64, taps: 257, wide: 130 };
+/** Explicit filters of more taps have the same form whatever their groups. */
+export const TILED_TAPS = EXPLICIT.taps;
+/** Channels of a group that they take at a time. */
+export const GROUP_TILE = 16;
+/**
+ * What tensor cores take one channel at a time, as if filters were as long as the next window; before Hopper blocks have
+ * less shared memory: hyena_channel.cu.
+ */
+const CHANNEL = { featurizer: 3, windows: [64, 128, 256], taps: 128 };
+export const CHANNEL_TAPS = Math.max(...CHANNEL.windows);
+/** Bytes in whose time the gradient of a tap of a channel is summed over strips there, as 12 taps beside 64 show. */
+const SUMMED = 256;
 /** What the CUDA cores take beside them: native/src/cuda/hyena_dispatch.cu. */
 const CORES = { order: 32, taps: 128 };
 /** LI of more exponentials cannot pass on its states between context ranks there. */
@@ -35,16 +46,19 @@ function hasTensorKernels({ profile, precision }: Device, mixer: PlanHyena): boo
   return mixer.featurizerTaps === TENSOR.featurizer;
 }
 
-/** Of an explicit filter, where the kernels on tensor cores take it. */
-function explicitForm(
+function fillsTiles(
   { groups, taps }: Exclude<PlanHyena, { operator: 'LI' }>,
   { width, tensor }: Shard,
-): HyenaForm | undefined {
-  if (taps > EXPLICIT.taps) return undefined;
-  const size = width / groups;
-  if ((width / tensor) % EXPLICIT.channels === 0 && size % GROUP_TILE === 0)
-    return taps >= EXPLICIT.wide ? 'wide' : 'tensor';
-  return size >= FEWEST_CHANNELS ? 'padded' : undefined;
+): boolean {
+  if (taps > EXPLICIT.taps || (width / groups) % GROUP_TILE !== 0) return false;
+  return (width / tensor) % EXPLICIT.channels === 0;
+}
+
+function isByChannel({ profile, precision }: Device, mixer: PlanHyena, { width, tensor }: Shard): boolean {
+  if (mixer.operator === 'LI' || precision === 'fp32') return false;
+  const capability = profile.computeCapability?.value ?? TENSOR.capability;
+  if (mixer.taps > (capability < TENSOR.capability ? CHANNEL.taps : CHANNEL_TAPS)) return false;
+  return mixer.featurizerTaps <= CHANNEL.featurizer && (width / tensor) % 2 === 0;
 }
 
 function isShort({ valueBytes }: Device, mixer: PlanHyena, shard: Shard): boolean {
@@ -61,10 +75,9 @@ export function hyenaForm(device: Device, mixer: PlanHyena, shard: Shard): Hyena
     const fits = (shard.width / shard.tensor) % MODAL.channels === 0 && mixer.order <= MODAL.order;
     return hasKernels && fits ? 'tensor' : 'scan';
   }
-  const onTensorCores = hasKernels ? explicitForm(mixer, shard) : undefined;
-  if (onTensorCores === 'tensor' || onTensorCores === 'wide') return onTensorCores;
+  if (hasKernels && fillsTiles(mixer, shard)) return mixer.taps >= EXPLICIT.wide ? 'wide' : 'tensor';
   if (isShort(device, mixer, shard)) return 'short';
-  if (onTensorCores) return onTensorCores;
+  if (isByChannel(device, mixer, shard)) return 'channel';
   return Math.min(mixer.taps, shard.rows / shard.batch) > CORES.taps ? 'fourier' : 'direct';
 }
 
@@ -119,24 +132,19 @@ export function formPasses(
   const values = (shard.rows * shard.width) / shard.tensor;
   const bytes = values * device.valueBytes;
   const flops = 2 * values * lagsOf(form, mixer);
-  if (form === 'padded' && mixer.operator !== 'LI') {
-    // Beside what the kernels move in the copies: there z and dy, back y and dz.
-    const { padding } = paddedGroups(mixer, shard, device.valueBytes);
-    return {
-      forward: { bytes: (4 + 8 * padding) * bytes, flops: padding * flops },
-      backward: { bytes: (7 + 14 * padding) * bytes, flops: 3 * padding * flops },
-    };
-  }
+  const summed =
+    form === 'channel' && mixer.operator !== 'LI' ? (SUMMED * mixer.taps * shard.width) / shard.tensor : 0;
   return {
     forward: { bytes: 4 * bytes, flops },
-    backward: { bytes: 7 * bytes, flops: 3 * flops },
+    backward: { bytes: 7 * bytes + summed, flops: 3 * flops },
   };
 }
 
-/** Lags, or exponentials, that a form goes through: short filters are all as long, and long ones come in whole blocks. */
+/** Lags, or exponentials, that a form goes through: of a filter as long as the next that it knows. */
 function lagsOf(form: HyenaForm, mixer: PlanHyena): number {
   if (mixer.operator === 'LI') return mixer.order;
   if (form === 'short') return SHORT_TAPS;
+  if (form === 'channel') return CHANNEL.windows.find((taps) => taps >= mixer.taps)!;
   return form === 'direct' ? LAGS * Math.ceil(mixer.taps / LAGS) : mixer.taps;
 }
 

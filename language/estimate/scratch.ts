@@ -1,6 +1,5 @@
 import type { Plan, PlanAttention, PlanHyena, PlanHyenaMR, PlanHyenaSE, PlanMixer } from '../plan/plan.js';
 import { orderedBackward } from './kernel-ways.js';
-import { paddedGroups } from './group-tiles.js';
 import { hyenaForm } from './hyena-forms.js';
 import { fourierScratch, longFilterMemory } from './long-filter.js';
 import { mixedWidth, projectedWidth } from './operators.js';
@@ -117,7 +116,7 @@ export function directScratch(
   return ((2 * rows * device.valueBytes + batch * (ends + filter) * 4) * width) / tensor;
 }
 
-/** Scratch of an inner operator; that of SE and MR is a few megabytes at most, but for the longest filters. */
+/** Scratch of an inner operator; that of SE and MR is some tens of megabytes at most, but for the longest filters. */
 export function operatorScratch(device: Device, mixer: PlanMixer, shard: Shard): number {
   if (mixer.operator === 'MHA') {
     if (shard.passes === 'keys') return ringScratch(device, mixer, shard);
@@ -129,7 +128,6 @@ export function operatorScratch(device: Device, mixer: PlanMixer, shard: Shard):
   if (mixer.operator === 'LI') return longFilterMemory(device, mixer, shard).scratch + spread;
   const form = hyenaForm(device, mixer, shard);
   if (form === 'fourier') return fourierScratch(mixer, shard) + spread;
-  if (form === 'padded') return paddedGroups(mixer, shard, device.valueBytes).bytes + spread;
   return form === 'direct' ? directScratch(device, mixer, shard) + spread : spread;
 }
 

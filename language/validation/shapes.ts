@@ -1,8 +1,7 @@
 /** Whether widths, heads and groups divide, and whether the groups feed the tensor cores. */
 import type { AstNode } from 'langium';
 import { isModel, type Model } from '../generated/ast.js';
-import { FEWEST_CHANNELS, GROUP_TILE, paddedSlowdown } from '../estimate/group-tiles.js';
-import { SHORT_TAPS } from '../estimate/hyena-forms.js';
+import { CHANNEL_TAPS, GROUP_TILE, SHORT_TAPS, TILED_TAPS } from '../estimate/hyena-forms.js';
 import type { Finding, Fix, Related } from '../layout/finding.js';
 import { added, revalued } from '../layout/fixes.js';
 import { Lineage } from '../layout/inheritance.js';
@@ -165,13 +164,13 @@ function checkGroups(
     ];
   }
   const size = layout.width / groups;
-  if (mixer.operator === 'LI' || size % GROUP_TILE === 0) return [];
+  if (mixer.operator === 'LI' || mixer.taps > TILED_TAPS || size % GROUP_TILE === 0) return [];
   const mend = layout.width % GROUP_TILE === 0 ? layout.width / GROUP_TILE : undefined;
   return [
     {
       severity: 'warning',
       code: 'striped/group-size',
-      message: `${name} has groups of ${size} channels (${layout.width} / ${groups}); ${size < GROUP_TILE ? `below ${GROUP_TILE}` : `not a multiple of ${GROUP_TILE},`} ${withoutTiles(mixer.taps, size)}.${mend === undefined ? '' : ` \`groups ${mend}\` gives ${GROUP_TILE}.`}`,
+      message: `${name} has groups of ${size} channels (${layout.width} / ${groups}); ${size < GROUP_TILE ? `below ${GROUP_TILE}` : `not a multiple of ${GROUP_TILE},`} ${withoutTiles(mixer.taps)}.${mend === undefined ? '' : ` \`groups ${mend}\` gives ${GROUP_TILE}.`}`,
       node,
       related: widthOf(layout),
       fixes: mend === undefined ? undefined : fixesOf(written, 'groups', [mend]),
@@ -179,11 +178,11 @@ function checkGroups(
   ];
 }
 
-/** What becomes of groups that do not fill tiles, of so many channels. */
-function withoutTiles(taps: number, size: number): string {
+/** What becomes of groups that do not fill tiles. */
+function withoutTiles(taps: number): string {
   if (taps <= SHORT_TAPS) return 'it runs on CUDA cores instead of tensor cores, a little slower';
-  if (size < FEWEST_CHANNELS) return 'it runs on CUDA cores instead of tensor cores, many times slower';
-  return `it runs on padded copies, about ${Math.round(paddedSlowdown(size))} times slower`;
+  if (taps <= CHANNEL_TAPS) return 'tensor cores take it one channel at a time, about twice as slow';
+  return 'it runs by Fourier transform, many times slower';
 }
 
 function widthOf(layout: ModelLayout): Related[] {

@@ -89,11 +89,12 @@ void all(ElementType type, bool is_short) {
     run(fir(type, 3, 300, 48, taps % 2 == 0 ? 1 : 3, taps, 3, taps % 2 == 1, taps > 30));
   }
   for (const int size : {3, 5, 8, 15, 24, 80}) {
-    const int width = size * std::max(9, 192 / size + 1);
-    for (const int taps : {8, 60, 129, 257})
+    const int width = size * std::max(10, 2 * (96 / size + 1));
+    for (const int taps : {8, 60, 128, 129, 256, 257})
       run(fir(type, 2, 701, width, size, taps, 3, taps % 2 == 1, taps > 60));
   }
-  run(sliced(fir(type, 1, 3001, 525, 15, 128, 3, true, true), 10'000'000));
+  run(fir(type, 1, 3001, 1050, 15, 128, 3, true, true));
+  run(fir(type, 1, 1300, 4230, 1, 100, 2, true));
   run(fir(type, 1, 1, 4096, 16, 7));
   run(fir(type, 2, 37, 128, 64, 128, 3, true, true));
   run(fir(type, 1, 1000, 24, 3, 7, 1));
@@ -128,8 +129,8 @@ void small() {
   run(fir(bf16, 2, 37, 128, 64, 128, 3, true, true));
   run(fir(bf16, 1, 300, 48, 1, 200, 3, true));
   run(fir(bf16, 2, 333, 120, 15, 128, 3, true, true));
-  run(sliced(fir(bf16, 1, 270, 252, 18, 12, 3, true), 500'000));
-  run(fir(bf16, 3, 77, 35, 5, 200));
+  run(fir(bf16, 1, 1100, 36, 18, 12, 1, true));
+  run(fir(bf16, 3, 77, 40, 5, 200));
   run(fir(bf16, 2, 333, 264, 1, 7, 3, true, true));
   run(fir(ElementType::f32, 1, 150, 136, 4, 5, 2, true));
   run(fir(ElementType::f32, 1, 130, 40, 8, 12, 8, true));
@@ -165,8 +166,10 @@ int main(int count, char** arguments) {
   return run_tests(count, arguments, [](const std::string& size) {
     if (size == "small") return small();
     if (size == "one") {
-      for (const int taps : {7, 128, 200})
+      for (const int taps : {7, 128, 200}) {
         run(fir(ElementType::bf16, 1, 300, width_for(taps), 16, taps, 3, true, true));
+        run(fir(ElementType::bf16, 1, 600, 40, 1, taps, 3, true, true));
+      }
       return run(modal(ElementType::bf16, 1, 700, 32, 1, 16));
     }
     for (const ElementType type : {ElementType::f32, ElementType::bf16}) all(type, size == "short");

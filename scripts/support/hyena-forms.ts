@@ -2,8 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { fitDeviations } from '../../language/estimate/least-deviations.js';
 import type { Figure, Kernel, KernelCurve, Range } from '../../language/estimate/hardware.js';
-import { GROUP_TILE } from '../../language/estimate/group-tiles.js';
-import { formKernel, formPasses, type HyenaForm } from '../../language/estimate/hyena-forms.js';
+import { formKernel, formPasses, GROUP_TILE, type HyenaForm } from '../../language/estimate/hyena-forms.js';
 import { hardwareById } from '../../language/estimate/index.js';
 import { deviceFor, type Device, type Direction } from '../../language/estimate/roofline.js';
 import type { Shard } from '../../language/estimate/shard.js';
@@ -43,7 +42,7 @@ const FEATURES: Record<string, Record<Direction, Feature[]>> = {
   fourier: { forward: ['bytes', 'flops'], backward: ['bytes', 'flops'] },
   direct: { forward: ['bytes', 'flops'], backward: ['bytes', 'flops'] },
   'direct fp32': { forward: ['bytes', 'flops'], backward: ['bytes', 'flops'] },
-  padded: { forward: ['calls', 'bytes'], backward: ['calls', 'bytes'] },
+  channel: { forward: ['calls', 'bytes', 'flops'], backward: ['calls', 'bytes', 'flops'] },
   short: { forward: ['calls', 'bytes'], backward: ['calls', 'bytes', 'flops'] },
   wide: { forward: ['calls', 'bytes'], backward: ['calls', 'flops'] },
   scan: { forward: ['flops'], backward: ['flops'] },

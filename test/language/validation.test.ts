@@ -404,7 +404,7 @@ const CASES: Case[] = [
     title: 'groups between multiples of the tensor-core dimension',
     text: model('MR { groups 4 } layout MR MHA', 'width 96 heads 4 vocab 256'),
     code: 'striped/group-size',
-    says: /groups of 24 channels.*not a multiple of 16, it runs on padded copies, about 4 times slower\. `groups 6` gives 16/,
+    says: /groups of 24 channels.*not a multiple of 16, tensor cores take it one channel at a time, about twice as slow\. `groups 6` gives 16/,
     at: 'groups 4',
   },
   {

@@ -3,7 +3,6 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { estimatePlan, hardwareById } from '../../language/estimate/index.js';
-import { paddedGroups } from '../../language/estimate/group-tiles.js';
 import { longFilterMemory } from '../../language/estimate/long-filter.js';
 import type { MeasuredCalls } from '../../language/estimate/parts.js';
 import { deviceFor } from '../../language/estimate/roofline.js';
@@ -215,19 +214,13 @@ describe('estimated memory of Hyena operators on a GPU is what their kernels ask
     });
   }
 
-  it('explicit filters whose groups are padded, but for sums over strips', () => {
+  it('some tens of megabytes at most for explicit filters of groups that fill no tiles', () => {
     for (let i = 0; i < 12; i++) {
-      const batch = between(1, 3);
-      const length = between(4000, 60_000);
-      const channels = draw(3, 5, 8, 15, 24, 40);
-      const groups = Math.ceil(between(1000, 6000) / channels);
-      const width = channels * groups;
-      const taps = between(8, 257);
-      const shape = [batch, length, width, channels, taps].map(String);
+      const channels = draw(1, 3, 5, 8, 15, 24, 40);
+      const width = channels * 2 * Math.ceil(between(500, 3000) / channels);
+      const shape = [between(1, 3), between(4000, 60_000), width, channels, between(8, 256)].map(String);
       const [, scratch] = execFileSync(EMULATED, ['memory', 'bf16', ...shape], { encoding: 'utf8' }).split(' ').map(Number);
-      const mixer = { operator: 'MR', groups, taps, featurizerTaps: 3, skip: true, bias: false, decay: null } as const;
-      const { bytes } = paddedGroups(mixer, { rows: batch * length, width, tensor: 1 }, 2);
-      assert.ok(scratch! >= bytes && scratch! < 1.06 * bytes, `${shape.join(' ')}: ${scratch} and ${bytes}`);
+      assert.ok(scratch! < 64 * 2 ** 20, `${shape.join(' ')}: ${scratch}`);
     }
   });
 });

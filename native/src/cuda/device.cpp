@@ -31,6 +31,11 @@ bool has_hopper_kernels() {
   return has;
 }
 
+std::size_t most_shared_memory() {
+  static const int bytes = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
+  return static_cast<std::size_t>(bytes);
+}
+
 DeviceMemory device_memory() {
   std::size_t available = 0, total = 0;
   check(cudaMemGetInfo(&available, &total), "device_memory");

@@ -1,6 +1,6 @@
 // Hyena-SE and Hyena-MR for any shape on CUDA cores: any group size and filter length, fp32 or bf16. The
-// tensor-core kernels (hyena_fir.h) and those of short filters (hyena_short.h) are preferred where they
-// apply.
+// tensor-core kernels (hyena_fir.h, hyena_channel.h) and those of short filters (hyena_short.h) are preferred
+// where they apply.
 #pragma once
 
 #include <cuda_runtime.h>

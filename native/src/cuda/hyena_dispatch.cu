@@ -4,10 +4,10 @@
 #include <string_view>
 
 #include "hyena.h"
+#include "hyena_channel.h"
 #include "hyena_direct.h"
 #include "hyena_edges.h"
 #include "hyena_fir.h"
-#include "hyena_fir_padded.h"
 #include "hyena_fourier.h"
 #include "hyena_gates.h"
 #include "hyena_modal.h"
@@ -20,7 +20,7 @@ namespace {
 // Explicit filters of more are faster by Fourier transform than on CUDA cores (docs/kernels.md).
 constexpr std::int64_t kMaxDirectTaps = 128;
 
-enum class Form { fir, short_filter, padded, direct, modal, fourier };
+enum class Form { fir, short_filter, channel, direct, modal, fourier };
 
 Form form_of(const HyenaShape& shape, ElementType type) {
   static const bool always_fourier = [] {
@@ -32,7 +32,7 @@ Form form_of(const HyenaShape& shape, ElementType type) {
     return shape.order > modal::kMaxOrder ? Form::fourier : Form::modal;
   if (fir_supports(shape, type)) return Form::fir;
   if (short_supports(shape, type)) return Form::short_filter;
-  if (padded_supports(shape, type)) return Form::padded;
+  if (channel_supports(shape, type)) return Form::channel;
   return std::min<std::int64_t>(shape.taps, shape.length) > kMaxDirectTaps ? Form::fourier : Form::direct;
 }
 
@@ -48,8 +48,8 @@ std::size_t hyena_workspace(const HyenaShape& shape, ElementType type, FourierPl
       return fir_workspace(shape);
     case Form::short_filter:
       return short_workspace(shape, type);
-    case Form::padded:
-      return padded_workspace(shape, plans.slice_bytes());
+    case Form::channel:
+      return channel_workspace(shape);
     case Form::direct:
       return direct_workspace(shape, type);
     case Form::modal:
@@ -66,8 +66,8 @@ void hyena_forward(const HyenaShape& shape, const HyenaWeights& weights, Element
       return fir_forward(shape, weights, z, y, stream);
     case Form::short_filter:
       return short_forward(shape, weights, type, z, y, stream);
-    case Form::padded:
-      return padded_forward(shape, weights, plans.slice_bytes(), z, y, workspace, stream);
+    case Form::channel:
+      return channel_forward(shape, weights, z, y, stream);
     case Form::direct:
       return direct_forward(shape, weights, type, {}, shape.length, z, y, workspace, stream);
     case Form::modal:
@@ -85,8 +85,8 @@ void hyena_backward(const HyenaShape& shape, const HyenaWeights& weights, Elemen
       return fir_backward(shape, weights, z, dy, dz, gradients, workspace, stream);
     case Form::short_filter:
       return short_backward(shape, weights, type, z, dy, dz, gradients, workspace, stream);
-    case Form::padded:
-      return padded_backward(shape, weights, plans.slice_bytes(), z, dy, dz, gradients, workspace, stream);
+    case Form::channel:
+      return channel_backward(shape, weights, z, dy, dz, gradients, workspace, stream);
     case Form::direct:
       return direct_backward(shape, weights, type, z, dy, dz, gradients, workspace, stream);
     case Form::modal:

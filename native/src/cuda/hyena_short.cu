@@ -63,27 +63,6 @@ struct Partials {
   float* skip;        // [parts, width], or null
 };
 
-// d of a projection's features, in order, becomes dz two tokens back, and the gradient of the taps.
-template <int N>
-struct FeaturizerGradient {
-  Values<N> sums[kFeaturizerTaps] = {}, past[kFeaturizerTaps - 1] = {};
-
-  __device__ Values<N> pass(const Featurizer<N>& of, const Values<N>& d, const Values<N>& z,
-                            const Values<N> (&z_past)[kFeaturizerTaps - 1], bool counts) {
-    if (counts) {
-      sums[0].add_product(d, z);
-      sums[1].add_product(d, z_past[0]);
-      sums[2].add_product(d, z_past[1]);
-    }
-    Values<N> out = of.taps[0] * past[1];
-    out.add_product(of.taps[1], past[0]);
-    out.add_product(of.taps[2], d);
-    past[1] = past[0];
-    past[0] = d;
-    return out;
-  }
-};
-
 // k' or v' and what becomes of its gradient, `kReach` tokens later.
 template <class T>
 struct Partner {

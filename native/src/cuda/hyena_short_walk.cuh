@@ -3,11 +3,13 @@
 #pragma once
 
 #include "hyena_direct.cuh"
-#include "ptx.cuh"
+#include "hyena_values.cuh"
 
 namespace striped::cuda::short_filter {
 
-constexpr int kTaps = 7, kFeaturizerTaps = 3;
+using namespace general;
+
+constexpr int kTaps = 7, kFeaturizerTaps = kFewTaps;
 constexpr int kStep = 8;                               // tokens of a stage
 constexpr int kReach = kTaps - 1;                      // tokens
 constexpr int kBehind = kReach + kFeaturizerTaps - 1;  // of dz of k and v; a stage
@@ -16,41 +18,8 @@ constexpr int kSlots = 4;  // stages in shared memory
 constexpr int kWarps = 4;
 constexpr int kRowBytes = 32 * 4;  // of a warp
 
-// Channels of a lane.
-template <class T>
-constexpr int kOwn = 4 / static_cast<int>(sizeof(T));
 template <class T>
 constexpr int kBlockChannels = kWarps * 32 * kOwn<T>;
-
-// fp32 values of a lane's channels.
-template <int N>
-struct Values {
-  float of[N];
-  __device__ friend Values operator*(const Values& a, const Values& b) {
-    Values out;
-#pragma unroll
-    for (int n = 0; n < N; ++n) out.of[n] = a.of[n] * b.of[n];
-    return out;
-  }
-  __device__ void add_product(const Values& a, const Values& b) {
-#pragma unroll
-    for (int n = 0; n < N; ++n) of[n] += a.of[n] * b.of[n];
-  }
-};
-template <class T>
-using Own = Values<kOwn<T>>;
-
-template <class T>
-__device__ Own<T> unpacked(std::uint32_t raw) {
-  Own<T> out;
-  unpack<kOwn<T>>(__builtin_bit_cast(Pack<T, kOwn<T>>, raw), out.of);
-  return out;
-}
-template <class T>
-__device__ std::uint32_t packed(const Own<T>& values) {
-  if constexpr (sizeof(T) == 2) return ptx::pack_bf16(values.of[0], values.of[1]);
-  return __float_as_uint(values.of[0]);
-}
 
 template <class T>
 using Arguments = direct::Arguments<T>;
@@ -127,23 +96,6 @@ class Stages {
   const T *z_, *dy_;
   int rows_, row_, next_, slot_ = kSlots - 1;
   std::uint32_t to_, from_;
-};
-
-// A projection's tokens, in order, become features.
-template <int N>
-struct Featurizer {
-  Values<N> taps[kFeaturizerTaps], past[kFeaturizerTaps - 1] = {};  // the latest first
-
-  __device__ Values<N> features(const Values<N>& z) const {
-    Values<N> out = taps[0] * z;
-#pragma unroll
-    for (int i = 1; i < kFeaturizerTaps; ++i) out.add_product(taps[i], past[i - 1]);
-    return out;
-  }
-  __device__ void pass(const Values<N>& z) {
-    past[1] = past[0];
-    past[0] = z;
-  }
 };
 
 template <int N>

@@ -80,6 +80,23 @@ __device__ inline void copy_async_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
 }
 
+// `count` times `bytes` behind `from`, in one instruction.
+template <class T>
+__device__ inline T* advanced(T* from, int count, int bytes) {
+  T* out;
+  asm("mad.wide.s32 %0, %1, %2, %3;" : "=l"(out) : "r"(count), "r"(bytes), "l"(from));
+  return out;
+}
+// What nothing writes while the kernel runs.
+__device__ inline std::uint32_t load_constant(const void* global) {
+  std::uint32_t value;
+  asm("ld.global.nc.b32 %0, [%1];" : "=r"(value) : "l"(global));
+  return value;
+}
+__device__ inline void store_global(void* global, std::uint32_t value) {
+  asm volatile("st.global.b32 [%0], %1;" ::"l"(global), "r"(value) : "memory");
+}
+
 // The 128-byte swizzle of the copy engine: 16-byte chunk index xor row (of 128 bytes) modulo 8.
 __device__ inline std::uint32_t swizzle128(std::uint32_t address) {
   return address ^ ((address >> 3) & 0x70u);

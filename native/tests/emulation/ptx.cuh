@@ -89,6 +89,17 @@ void copy_async_wait() {
   ::emulation::wait_groups(pending);
 }
 
+template <class T>
+T* advanced(T* from, int count, int bytes) {
+  return reinterpret_cast<T*>(reinterpret_cast<std::intptr_t>(from) + std::int64_t{count} * bytes);
+}
+inline std::uint32_t load_constant(const void* global) {
+  std::uint32_t value;
+  std::memcpy(&value, global, sizeof value);
+  return value;
+}
+inline void store_global(void* global, std::uint32_t value) { std::memcpy(global, &value, sizeof value); }
+
 inline std::uint32_t swizzle128(std::uint32_t address) { return address ^ ((address >> 3) & 0x70u); }
 
 inline std::uint32_t pack_bf16(float low, float high) {

@@ -20,6 +20,8 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
     *value = 132;
   } else if (attribute == cudaDevAttrComputeCapabilityMajor) {
     *value = 9;
+  } else if (attribute == cudaDevAttrMaxSharedMemoryPerBlockOptin) {
+    *value = 227 * 1024;
   } else {
     return cudaErrorInvalidValue;
   }
