@@ -64,9 +64,10 @@ describe('striped calibrate, with this machine’s processor', function () {
     const { communication, assumptions } = JSON.parse(estimated.stdout) as Estimate;
     const [data] = communication;
     assert.equal(data!.name, 'data (mpi)');
-    // Gradients are summed, half of them at a time, and handed on; what hides does so behind the backward pass.
+    // Gradients are summed, half of them on each rank, and new weights handed on: two calls of a step each. What hides does so
+    // behind the backward pass.
     const parameters = data!.bytes / 2 / 4;
-    const fixed = (link!.callSeconds?.value ?? 0) + 2 * link!.latencySeconds.value;
+    const fixed = 2 * ((link!.callSeconds?.value ?? 0) + link!.latencySeconds.value);
     const seconds = (2 * parameters * 4) / 2 / link!.bytesPerSecond.value + fixed;
     assert.ok(Math.abs((data!.backwardMs + (data!.hiddenMs ?? 0)) / 1e3 / seconds - 1) < 1e-3);
     assert.ok(assumptions.some((text) => text.startsWith('Links reach as measured here')));
