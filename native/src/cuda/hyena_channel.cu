@@ -1,8 +1,5 @@
 #include "hyena_channel.h"
 
-#include <algorithm>
-#include <utility>
-
 #include "device.h"
 #include "hyena_channel_gradient.cuh"
 #include "hyena_general.h"
@@ -84,13 +81,6 @@ __global__ __launch_bounds__(32 * kForwardWarps,
     __syncthreads();
   }
 }
-
-// Partial sums of a block.
-struct Partials {
-  float* filter;      // [parts, taps, width]
-  float* featurizer;  // [parts, featurizer_taps, 3·width]
-  float* skip;        // [parts, width], or null
-};
 
 // A backward block's shared memory behind its tile: the sums of its filters' gradients, and what warps write
 // of products; for the featurizers' gradients in the end.
@@ -209,15 +199,7 @@ Strips cut_strips(const HyenaShape& s, int tile, int blocks) {
 }
 Strips backward_strips(const HyenaShape& s) { return cut_strips(s, kOwnTokens, kBackwardBlocks); }
 
-// Floats of the workspace.
-struct Sizes {
-  std::int64_t parts, filter, featurizer, skip;
-  explicit Sizes(const HyenaShape& s)
-      : parts(s.batch * backward_strips(s).per_sequence),
-        filter(parts * s.taps * s.width),
-        featurizer(parts * s.featurizer_taps * 3 * s.width),
-        skip(s.has_skip ? parts * s.width : 0) {}
-};
+std::int64_t parts_of(const HyenaShape& s) { return s.batch * backward_strips(s).per_sequence; }
 
 dim3 grid_of(const HyenaShape& s, const Strips& strips) {
   return dim3(blocks_across(s), static_cast<unsigned>(strips.per_sequence), static_cast<unsigned>(s.batch));
@@ -230,14 +212,12 @@ bool channel_supports(const HyenaShape& shape, ElementType type) {
       shape.featurizer_taps > kFewTaps || shape.width % 2 != 0) {
     return false;
   }
-  return with_window(shape, []<int window>() -> std::size_t { return Sums<window>::kBytes; }) <=
-         most_shared_memory();
+  const std::size_t bytes =
+      with_window(shape, [&]<int window>() { return std::size_t{Sums<window>::kBytes}; });
+  return bytes <= most_shared_memory();
 }
 
-std::size_t channel_workspace(const HyenaShape& shape) {
-  const Sizes sizes(shape);
-  return static_cast<std::size_t>(sizes.filter + sizes.featurizer + sizes.skip) * sizeof(float);
-}
+std::size_t channel_workspace(const HyenaShape& shape) { return partials_bytes(shape, parts_of(shape)); }
 
 void channel_forward(const HyenaShape& shape, const HyenaWeights& weights, const void* z, void* y,
                      cudaStream_t stream) {
@@ -251,25 +231,14 @@ void channel_forward(const HyenaShape& shape, const HyenaWeights& weights, const
 
 void channel_backward(const HyenaShape& shape, const HyenaWeights& weights, const void* z, const void* dy,
                       void* dz, const HyenaGradients& gradients, void* workspace, cudaStream_t stream) {
-  const Sizes sizes(shape);
-  float* next = static_cast<float*>(workspace);
-  const auto take = [&](std::int64_t count) { return std::exchange(next, next + count); };
-  const Partials partials{take(sizes.filter), take(sizes.featurizer),
-                          shape.has_skip ? take(sizes.skip) : nullptr};
+  const Partials partials = partials_in(workspace, shape, parts_of(shape));
   const Strips strips = backward_strips(shape);
   with_window(shape, [&]<int window>() {
     launch<backward_kernel<window>>(grid_of(shape, strips), 32 * kBackwardWarps, Sums<window>::kBytes, stream,
                                     direct::arguments_of<bf16>(shape, weights, {}, z, dy), strips.rows,
                                     static_cast<bf16*>(dz), partials);
   });
-
-  const std::int64_t columns = 3 * shape.width;
-  general::reduce(partials.filter, sizes.parts, shape.taps, shape.width, shape.groups, weights.decay,
-                  gradients.filter, stream);
-  general::reduce(partials.featurizer, sizes.parts, shape.featurizer_taps, columns, columns, nullptr,
-                  gradients.featurizer, stream);
-  if (partials.skip != nullptr)
-    general::reduce(partials.skip, sizes.parts, 1, shape.width, shape.width, nullptr, gradients.skip, stream);
+  add_partials(shape, weights, partials, parts_of(shape), gradients, stream);
 }
 
 }  // namespace striped::cuda

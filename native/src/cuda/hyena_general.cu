@@ -97,6 +97,28 @@ void reduce(const float* partials, std::int64_t parts, std::int64_t inner, std::
                         static_cast<const float*>(scale), static_cast<float*>(out));
 }
 
+std::size_t partials_bytes(const HyenaShape& shape, std::int64_t parts) {
+  const std::int64_t of_channel = shape.taps + 3 * shape.featurizer_taps + (shape.has_skip ? 1 : 0);
+  return static_cast<std::size_t>(parts * of_channel * shape.width) * sizeof(float);
+}
+
+Partials partials_in(void* workspace, const HyenaShape& shape, std::int64_t parts) {
+  float* const filter = static_cast<float*>(workspace);
+  float* const featurizer = filter + parts * shape.taps * shape.width;
+  float* const skip = featurizer + parts * shape.featurizer_taps * 3 * shape.width;
+  return {filter, featurizer, shape.has_skip ? skip : nullptr};
+}
+
+void add_partials(const HyenaShape& shape, const HyenaWeights& weights, const Partials& partials,
+                  std::int64_t parts, const HyenaGradients& gradients, cudaStream_t stream) {
+  const std::int64_t width = shape.width;
+  reduce(partials.filter, parts, shape.taps, width, shape.groups, weights.decay, gradients.filter, stream);
+  reduce(partials.featurizer, parts, shape.featurizer_taps, 3 * width, 3 * width, nullptr,
+         gradients.featurizer, stream);
+  if (partials.skip != nullptr)
+    reduce(partials.skip, parts, 1, width, width, nullptr, gradients.skip, stream);
+}
+
 std::int64_t reach_size(const HyenaShape& shape, int rows) {
   return shape.batch * ceil_div(shape.length, rows) * (shape.featurizer_taps - 1) * 3 * shape.width;
 }

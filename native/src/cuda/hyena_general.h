@@ -3,6 +3,7 @@
 
 #include <cuda_runtime.h>
 
+#include <cstddef>
 #include <cstdint>
 
 #include "hyena.h"
@@ -15,6 +16,18 @@ constexpr int kMaxFeaturizerTaps = 8;
 // null, and a null `out` (a gradient nobody wants) does nothing.
 void reduce(const float* partials, std::int64_t parts, std::int64_t inner, std::int64_t channels,
             std::int64_t groups, const void* scale, void* out, cudaStream_t);
+
+// Partial sums of the gradients of weights, of the strips of a backward pass that makes them all in one
+// kernel.
+struct Partials {
+  float* filter;      // [parts, taps, width]
+  float* featurizer;  // [parts, featurizer_taps, 3·width]
+  float* skip;        // [parts, width], or null
+};
+std::size_t partials_bytes(const HyenaShape&, std::int64_t parts);
+Partials partials_in(void* workspace, const HyenaShape&, std::int64_t parts);
+void add_partials(const HyenaShape&, const HyenaWeights&, const Partials&, std::int64_t parts,
+                  const HyenaGradients&, cudaStream_t);
 
 // Workspace of featurizer_backward: what crosses the boundaries of blocks of `rows` tokens, and partial sums.
 struct FeaturizerScratch {

@@ -1,7 +1,5 @@
 #include "hyena_short.h"
 
-#include <utility>
-
 #include "hyena_general.h"
 #include "hyena_short_walk.cuh"
 #include "launch.h"
@@ -55,13 +53,6 @@ __global__ __launch_bounds__(kWarps * 32, kForwardBlocks) void forward_kernel(co
     }
   }
 }
-
-// Partial sums of a strip.
-struct Partials {
-  float* filter;      // [parts, taps, width]
-  float* featurizer;  // [parts, featurizer_taps, 3·width]
-  float* skip;        // [parts, width], or null
-};
 
 // k' or v' and what becomes of its gradient, `kReach` tokens later.
 template <class T>
@@ -205,6 +196,11 @@ dim3 grid_of(const HyenaShape& shape, const Strips& strips) {
 }
 
 template <class T>
+std::int64_t parts_of(const HyenaShape& shape) {
+  return shape.batch * backward_strips<T>(shape).per_sequence;
+}
+
+template <class T>
 void forward(const HyenaShape& shape, const HyenaWeights& weights, const void* z, void* y,
              cudaStream_t stream) {
   const Strips strips = forward_strips<T>(shape);
@@ -213,37 +209,15 @@ void forward(const HyenaShape& shape, const HyenaWeights& weights, const void* z
                             static_cast<T*>(y));
 }
 
-// Floats of the workspace.
-struct Sizes {
-  std::int64_t parts, filter, featurizer, skip;
-  template <class T>
-  static Sizes of(const HyenaShape& s) {
-    const std::int64_t parts = s.batch * backward_strips<T>(s).per_sequence;
-    return {parts, parts * s.taps * s.width, parts * s.featurizer_taps * 3 * s.width,
-            s.has_skip ? parts * s.width : 0};
-  }
-};
-
 template <class T>
 void backward(const HyenaShape& shape, const HyenaWeights& weights, const void* z, const void* dy, void* dz,
               const HyenaGradients& gradients, void* workspace, cudaStream_t stream) {
   const Strips strips = backward_strips<T>(shape);
-  const Sizes sizes = Sizes::of<T>(shape);
-  float* next = static_cast<float*>(workspace);
-  const auto take = [&](std::int64_t count) { return std::exchange(next, next + count); };
-  const Partials partials{take(sizes.filter), take(sizes.featurizer),
-                          shape.has_skip ? take(sizes.skip) : nullptr};
+  const Partials partials = partials_in(workspace, shape, parts_of<T>(shape));
   launch<backward_kernel<T>>(grid_of<T>(shape, strips), kWarps * 32, kWarps * Backward<T>::Inputs::kBytes,
                              stream, direct::arguments_of<T>(shape, weights, {}, z, dy), strips.rows,
                              static_cast<T*>(dz), partials);
-
-  const std::int64_t columns = 3 * shape.width;
-  general::reduce(partials.filter, sizes.parts, shape.taps, shape.width, shape.groups, weights.decay,
-                  gradients.filter, stream);
-  general::reduce(partials.featurizer, sizes.parts, shape.featurizer_taps, columns, columns, nullptr,
-                  gradients.featurizer, stream);
-  if (partials.skip != nullptr)
-    general::reduce(partials.skip, sizes.parts, 1, shape.width, shape.width, nullptr, gradients.skip, stream);
+  add_partials(shape, weights, partials, parts_of<T>(shape), gradients, stream);
 }
 
 }  // namespace
@@ -255,8 +229,7 @@ bool short_supports(const HyenaShape& shape, ElementType type) {
 }
 
 std::size_t short_workspace(const HyenaShape& shape, ElementType type) {
-  const Sizes sizes = type == ElementType::bf16 ? Sizes::of<bf16>(shape) : Sizes::of<float>(shape);
-  return static_cast<std::size_t>(sizes.filter + sizes.featurizer + sizes.skip) * sizeof(float);
+  return partials_bytes(shape, type == ElementType::bf16 ? parts_of<bf16>(shape) : parts_of<float>(shape));
 }
 
 void short_forward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type, const void* z,
