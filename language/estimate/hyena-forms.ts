@@ -40,9 +40,10 @@ const LAGS = 16;
 const ONE_PASS = 8192;
 const COMPLEX = 8;
 
-function hasTensorKernels({ profile, precision }: Device, mixer: PlanHyena): boolean {
-  const capability = profile.computeCapability?.value ?? TENSOR.capability;
-  if (capability !== TENSOR.capability || precision === 'fp32') return false;
+const capabilityOf = ({ profile }: Device) => profile.computeCapability?.value ?? TENSOR.capability;
+
+function hasTensorKernels(device: Device, mixer: PlanHyena): boolean {
+  if (capabilityOf(device) !== TENSOR.capability || device.precision === 'fp32') return false;
   return mixer.featurizerTaps === TENSOR.featurizer;
 }
 
@@ -54,10 +55,10 @@ function fillsTiles(
   return (width / tensor) % EXPLICIT.channels === 0;
 }
 
-function isByChannel({ profile, precision }: Device, mixer: PlanHyena, { width, tensor }: Shard): boolean {
-  if (mixer.operator === 'LI' || precision === 'fp32') return false;
-  const capability = profile.computeCapability?.value ?? TENSOR.capability;
-  if (mixer.taps > (capability < TENSOR.capability ? CHANNEL.taps : CHANNEL_TAPS)) return false;
+function isByChannel(device: Device, mixer: PlanHyena, { width, tensor }: Shard): boolean {
+  if (mixer.operator === 'LI' || device.precision === 'fp32') return false;
+  const most = capabilityOf(device) < TENSOR.capability ? CHANNEL.taps : CHANNEL_TAPS;
+  if (mixer.taps > most) return false;
   return mixer.featurizerTaps <= CHANNEL.featurizer && (width / tensor) % 2 === 0;
 }
 

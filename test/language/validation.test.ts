@@ -684,6 +684,15 @@ describe('checks', () => {
     ]);
   });
 
+  it('says of small groups what takes them: tensor cores a channel at a time, transforms, and nothing where any group has those', async () => {
+    const text = (taps: number) => model(`MR { groups 8 filter ${taps} } layout MR MHA`);
+    const said = async (taps: number) => (await only(text(taps), 'striped/group-size')).message;
+    assert.match(await said(256), /one channel at a time, about twice as slow/);
+    assert.match(await said(257), /by Fourier transform, many times slower/);
+    const longer = await codes(text(258));
+    assert.ok(!longer.some((each) => each.includes('group-size')));
+  });
+
   it('says a thing about shared settings once', async () => {
     const text = model('SE { groups 8 } layout SE SE SE (SE MHA) x 4');
     assert.deepEqual(await codes(text), ['warning striped/group-size']);

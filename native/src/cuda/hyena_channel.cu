@@ -16,8 +16,6 @@ namespace {
 
 using namespace channel;
 
-constexpr int kFewestTaps = 64, kMostTaps = 256;  // of the smallest window and the largest
-
 // Blocks of a multiprocessor: what they leave of its memory is a cache for rows that are read twice.
 template <int window>
 constexpr int kForwardBlocks = window > 4 ? 2 : 3;
@@ -90,8 +88,7 @@ struct Sums {
   using T = Tile<window, 2>;
   static constexpr int kLags = T::kBytes, kZeros = kLags + kChannels * C::kStride * 4, kScratch = kZeros + 16,
                        kBytes = kScratch + kBackwardWarps * C::kScratchBytes;
-  static constexpr int kOfWarp = 2 * 3 * kFewTaps * (kChannels / 2);  // floats of the featurizers
-  static_assert(kZeros % 16 == 0 && kOfWarp * 4 <= C::kScratchBytes);
+  static_assert(kZeros % 16 == 0 && Layout<window>::kFeaturizerBytes <= C::kScratchBytes);
 
   __device__ static float* floats(int offset) {
     return reinterpret_cast<float*>(ptx::dynamic_shared() + offset);
@@ -183,8 +180,8 @@ __global__ __launch_bounds__(32 * kBackwardWarps,
 // Calls f<window>().
 template <class F>
 auto with_window(const HyenaShape& s, const F& f) {
-  if (s.taps <= kFewestTaps) return f.template operator()<4>();
-  if (s.taps <= kMostTaps / 2) return f.template operator()<8>();
+  if (s.taps <= Layout<4>::kTaps) return f.template operator()<4>();
+  if (s.taps <= Layout<8>::kTaps) return f.template operator()<8>();
   return f.template operator()<16>();
 }
 constexpr std::size_t kAmpereBytes = 163 * 1024;  // that a block of compute capability 8.0 can have
@@ -199,8 +196,6 @@ Strips cut_strips(const HyenaShape& s, int tile, int blocks) {
 }
 Strips backward_strips(const HyenaShape& s) { return cut_strips(s, kOwnTokens, kBackwardBlocks); }
 
-std::int64_t parts_of(const HyenaShape& s) { return s.batch * backward_strips(s).per_sequence; }
-
 dim3 grid_of(const HyenaShape& s, const Strips& strips) {
   return dim3(blocks_across(s), static_cast<unsigned>(strips.per_sequence), static_cast<unsigned>(s.batch));
 }
@@ -208,7 +203,7 @@ dim3 grid_of(const HyenaShape& s, const Strips& strips) {
 }  // namespace
 
 bool channel_supports(const HyenaShape& shape, ElementType type) {
-  if (type != ElementType::bf16 || shape.kind == HyenaKind::long_implicit || shape.taps > kMostTaps ||
+  if (type != ElementType::bf16 || shape.kind == HyenaKind::long_implicit || shape.taps > Layout<16>::kTaps ||
       shape.featurizer_taps > kFewTaps || shape.width % 2 != 0) {
     return false;
   }
@@ -217,7 +212,9 @@ bool channel_supports(const HyenaShape& shape, ElementType type) {
   return bytes <= most_shared_memory();
 }
 
-std::size_t channel_workspace(const HyenaShape& shape) { return partials_bytes(shape, parts_of(shape)); }
+std::size_t channel_workspace(const HyenaShape& shape) {
+  return partials_bytes(shape, shape.batch * backward_strips(shape).per_sequence);
+}
 
 void channel_forward(const HyenaShape& shape, const HyenaWeights& weights, const void* z, void* y,
                      cudaStream_t stream) {
@@ -231,14 +228,15 @@ void channel_forward(const HyenaShape& shape, const HyenaWeights& weights, const
 
 void channel_backward(const HyenaShape& shape, const HyenaWeights& weights, const void* z, const void* dy,
                       void* dz, const HyenaGradients& gradients, void* workspace, cudaStream_t stream) {
-  const Partials partials = partials_in(workspace, shape, parts_of(shape));
   const Strips strips = backward_strips(shape);
+  const std::int64_t parts = shape.batch * strips.per_sequence;
+  const Partials partials = partials_in(workspace, shape, parts);
   with_window(shape, [&]<int window>() {
     launch<backward_kernel<window>>(grid_of(shape, strips), 32 * kBackwardWarps, Sums<window>::kBytes, stream,
                                     direct::arguments_of<bf16>(shape, weights, {}, z, dy), strips.rows,
                                     static_cast<bf16*>(dz), partials);
   });
-  add_partials(shape, weights, partials, parts_of(shape), gradients, stream);
+  add_partials(shape, weights, partials, parts, gradients, stream);
 }
 
 }  // namespace striped::cuda

@@ -196,11 +196,6 @@ dim3 grid_of(const HyenaShape& shape, const Strips& strips) {
 }
 
 template <class T>
-std::int64_t parts_of(const HyenaShape& shape) {
-  return shape.batch * backward_strips<T>(shape).per_sequence;
-}
-
-template <class T>
 void forward(const HyenaShape& shape, const HyenaWeights& weights, const void* z, void* y,
              cudaStream_t stream) {
   const Strips strips = forward_strips<T>(shape);
@@ -213,11 +208,12 @@ template <class T>
 void backward(const HyenaShape& shape, const HyenaWeights& weights, const void* z, const void* dy, void* dz,
               const HyenaGradients& gradients, void* workspace, cudaStream_t stream) {
   const Strips strips = backward_strips<T>(shape);
-  const Partials partials = partials_in(workspace, shape, parts_of<T>(shape));
+  const std::int64_t parts = shape.batch * strips.per_sequence;
+  const Partials partials = partials_in(workspace, shape, parts);
   launch<backward_kernel<T>>(grid_of<T>(shape, strips), kWarps * 32, kWarps * Backward<T>::Inputs::kBytes,
                              stream, direct::arguments_of<T>(shape, weights, {}, z, dy), strips.rows,
                              static_cast<T*>(dz), partials);
-  add_partials(shape, weights, partials, parts_of<T>(shape), gradients, stream);
+  add_partials(shape, weights, partials, parts, gradients, stream);
 }
 
 }  // namespace
@@ -229,7 +225,9 @@ bool short_supports(const HyenaShape& shape, ElementType type) {
 }
 
 std::size_t short_workspace(const HyenaShape& shape, ElementType type) {
-  return partials_bytes(shape, type == ElementType::bf16 ? parts_of<bf16>(shape) : parts_of<float>(shape));
+  const Strips strips =
+      type == ElementType::bf16 ? backward_strips<bf16>(shape) : backward_strips<float>(shape);
+  return partials_bytes(shape, shape.batch * strips.per_sequence);
 }
 
 void short_forward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type, const void* z,
