@@ -1,28 +1,32 @@
 #include "hyena_general.h"
 
+#include <algorithm>
+#include <bit>
+
 #include "hyena_elements.cuh"
 #include "launch.h"
 
 namespace striped::cuda::general {
 namespace {
 
-constexpr int kColumns = 32, kSlices = 16;
+constexpr int kReduceThreads = 512, kMostSlices = 16;
 
+// A block's threads: [slices of the terms of a sum, groups].
 __global__ void reduce_kernel(const float* partials, std::int64_t parts, std::int64_t inner,
                               std::int64_t channels, std::int64_t groups, const float* scale, float* out) {
-  __shared__ float sums[kSlices][kColumns];
-  const std::int64_t g = blockIdx.x * static_cast<std::int64_t>(kColumns) + threadIdx.x, i = blockIdx.y;
+  __shared__ float sums[kReduceThreads];
+  const std::int64_t g = blockIdx.x * static_cast<std::int64_t>(blockDim.x) + threadIdx.x, i = blockIdx.y;
   const std::int64_t size = channels / groups;
   float sum = 0;
   if (g < groups) {
-    for (std::int64_t term = threadIdx.y; term < parts * size; term += kSlices) {
+    for (std::int64_t term = threadIdx.y; term < parts * size; term += blockDim.y) {
       sum += partials[(term / size * inner + i) * channels + g * size + term % size];
     }
   }
-  sums[threadIdx.y][threadIdx.x] = sum;
+  sums[threadIdx.y * blockDim.x + threadIdx.x] = sum;
   __syncthreads();
   if (threadIdx.y != 0 || g >= groups) return;
-  for (int s = 1; s < kSlices; ++s) sum += sums[s][threadIdx.x];
+  for (int s = 1; s < blockDim.y; ++s) sum += sums[s * blockDim.x + threadIdx.x];
   out[g * inner + i] += scale == nullptr ? sum : scale[g * inner + i] * sum;
 }
 
@@ -92,8 +96,12 @@ __global__ void featurizer_kernel(const FeaturizerArguments a, const T* projecti
 void reduce(const float* partials, std::int64_t parts, std::int64_t inner, std::int64_t channels,
             std::int64_t groups, const void* scale, void* out, cudaStream_t stream) {
   if (out == nullptr) return;
-  const dim3 grid(static_cast<unsigned>(ceil_div(groups, kColumns)), static_cast<unsigned>(inner));
-  launch<reduce_kernel>(grid, dim3(kColumns, kSlices), 0, stream, partials, parts, inner, channels, groups,
+  // No more slices than a sum has terms: the threads of the others would have nothing to do.
+  const unsigned terms =
+      static_cast<unsigned>(std::min<std::int64_t>(parts * (channels / groups), kMostSlices));
+  const dim3 block(kReduceThreads / std::bit_ceil(terms), std::bit_ceil(terms));
+  const dim3 grid(static_cast<unsigned>(ceil_div(groups, block.x)), static_cast<unsigned>(inner));
+  launch<reduce_kernel>(grid, block, 0, stream, partials, parts, inner, channels, groups,
                         static_cast<const float*>(scale), static_cast<float*>(out));
 }
 
