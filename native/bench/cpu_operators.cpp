@@ -98,7 +98,8 @@ void bench_dense(Bench& bench, const Options& o, const std::string& name, std::i
   const Cost cost{2.0 * rows * in * out, static_cast<double>(rows) * (in + out) + in * out};
   bench.time(name + " forward", cost, [&] { backend.dense(s, x, w, nullptr, y); });
   bench.time(name + " input gradient", cost, [&] { backend.dense_input_gradient(s, y, w, dx, false); });
-  bench.time(name + " weight gradient", cost, [&] { backend.dense_weight_gradient(s, y, x, dw, nullptr); });
+  bench.time(name + " weight gradient", cost,
+             [&] { backend.dense_weight_gradient(s, y, x, dw, nullptr, false); });
 }
 
 void bench_hyena(Bench& bench, const Options& o, const std::string& name, striped::HyenaShape s) {

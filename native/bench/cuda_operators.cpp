@@ -154,10 +154,11 @@ void dense(Bench& bench, std::int64_t rows, std::int64_t in, std::int64_t out) {
   const std::string name = std::to_string(rows) + " x " + std::to_string(in) + " -> " + std::to_string(out);
   bench.time("dense " + name, 0, flops, [&] { b.dense(shape, x, w, nullptr, y); });
   bench.time("  input gradient", 0, flops, [&] { b.dense_input_gradient(shape, y, w, dx, false); });
-  bench.time("  weight gradient", 0, flops, [&] { b.dense_weight_gradient(shape, y, x, dw, nullptr); });
+  bench.time("  weight gradient", 0, flops,
+             [&] { b.dense_weight_gradient(shape, y, x, dw, nullptr, false); });
   bench.time("  forward and both gradients", 0, 3 * flops, [&] {
     b.dense(shape, x, w, nullptr, y);
-    b.dense_weight_gradient(shape, y, x, dw, nullptr);
+    b.dense_weight_gradient(shape, y, x, dw, nullptr, false);
     b.dense_input_gradient(shape, y, w, dx, false);
   });
   bench.forget();

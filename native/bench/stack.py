@@ -51,6 +51,9 @@ def transformer_block(length, runs):
     times = []
     with torch.nn.attention.sdpa_kernel([torch.nn.attention.SDPBackend.CUDNN_ATTENTION]):
         for step in range(3 + runs):
+            # As after optimizer.zero_grad(): gradients are written, not added. Ours do the same.
+            for tensor in (x, *parameters.values()):
+                tensor.grad = None
             start, stop = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
             start.record()
             run(x).backward(dy)

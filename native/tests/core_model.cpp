@@ -150,6 +150,17 @@ TEST_CASE("accumulated micro-batches are one larger batch") {
       CHECK(actual[p][i] == doctest::Approx(expected[p][i]).epsilon(1e-9).scale(1e-3));
 }
 
+TEST_CASE("gradients of a single micro-batch replace those of the step before") {
+  for (const bool recompute : {false, true}) {
+    Bench added(fixture::plan(), "fp32", recompute), written(fixture::plan(), "fp32", recompute);
+    added.train();
+    written.store.set_accumulates(false);
+    written.train();
+    written.train();
+    CHECK(written.gradients() == added.gradients());
+  }
+}
+
 TEST_CASE("the same step twice gives the same bits") {
   Bench first(fixture::plan(), "fp32"), second(fixture::plan(), "fp32");
   first.train();

@@ -51,6 +51,7 @@ void Suite::dense(std::int64_t rows, std::int64_t in, std::int64_t out, bool wit
   Pair x = activations(uniform(rows * in)), w = activations(uniform(out * in)), bias = reals(uniform(out));
   Pair y = activations(rows * out), dy = activations(uniform(rows * out)), dx = activations(rows * in);
   Pair sum = activations(uniform(rows * in)), dw = reals(uniform(out * in)), db = reals(uniform(out));
+  Pair written = reals(uniform(out * in));
   const std::string name = "dense " + sizes({rows, in, out});
   check(
       name, limit, {{"y", &y}},
@@ -69,13 +70,16 @@ void Suite::dense(std::int64_t rows, std::int64_t in, std::int64_t out, bool wit
         gpu_->dense_input_gradient(shape, dy.device, w.device, sum.device, true);
       });
   check(
-      name, precision_ == "fp8" ? limit : 1e-5, {{"dw", &dw}, {"dbias", &db}},
+      name, precision_ == "fp8" ? limit : 1e-5, {{"dw", &dw}, {"dw written", &written}, {"dbias", &db}},
       [&] {
         cpu_->dense_weight_gradient(shape, dy.reference, x.reference, dw.reference,
-                                    with_bias ? db.reference : nullptr);
+                                    with_bias ? db.reference : nullptr, true);
+        cpu_->dense_weight_gradient(shape, dy.reference, x.reference, written.reference, nullptr, false);
       },
       [&] {
-        gpu_->dense_weight_gradient(shape, dy.device, x.device, dw.device, with_bias ? db.device : nullptr);
+        gpu_->dense_weight_gradient(shape, dy.device, x.device, dw.device, with_bias ? db.device : nullptr,
+                                    true);
+        gpu_->dense_weight_gradient(shape, dy.device, x.device, written.device, nullptr, false);
       });
 }
 
@@ -310,8 +314,8 @@ void Suite::changed_input() {
   gpu_->upload(x.device, bits.data(), bits.size());
   check(
       "dense with another input", precision_ == "fp8" ? 6e-2 : 1e-5, {{"dw", &dw}},
-      [&] { cpu_->dense_weight_gradient(shape, dy.reference, x.reference, dw.reference, nullptr); },
-      [&] { gpu_->dense_weight_gradient(shape, dy.device, x.device, dw.device, nullptr); });
+      [&] { cpu_->dense_weight_gradient(shape, dy.reference, x.reference, dw.reference, nullptr, true); },
+      [&] { gpu_->dense_weight_gradient(shape, dy.device, x.device, dw.device, nullptr, true); });
 }
 
 // A dense layer that takes an array right after it was written has its largest magnitude told by the writer,
@@ -347,7 +351,7 @@ void Suite::told_magnitude() {
         gpu_->rms_norm_backward(rows, width, x.device, norm.device, rms.device, x.device, gradient.device,
                                 d_norm.device);
       },
-      [&] { gpu_->dense_weight_gradient(square, gradient.device, x.device, dw.device, nullptr); });
+      [&] { gpu_->dense_weight_gradient(square, gradient.device, x.device, dw.device, nullptr, true); });
   same(
       "gated", out, [&] { gpu_->gated(rows, inner, striped::Activation::silu, x.device, gated.device); },
       [&] { gpu_->dense(up, gated.device, w.device, nullptr, out.device); });

@@ -79,9 +79,9 @@ class RecordingBackend final : public Backend {
                             bool accumulate) override {
     call([=, this] { real_->dense_input_gradient(s, dy, w, dx, accumulate); });
   }
-  void dense_weight_gradient(const DenseShape& s, const void* dy, const void* x, void* dw,
-                             void* dbias) override {
-    call([=, this] { real_->dense_weight_gradient(s, dy, x, dw, dbias); });
+  void dense_weight_gradient(const DenseShape& s, const void* dy, const void* x, void* dw, void* dbias,
+                             bool accumulate) override {
+    call([=, this] { real_->dense_weight_gradient(s, dy, x, dw, dbias, accumulate); });
   }
   void embedding(std::int64_t rows, std::int64_t width, const std::int32_t* tokens, const void* table,
                  void* x) override {

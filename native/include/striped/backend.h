@@ -136,12 +136,12 @@ class Backend {
   virtual void zero(void* device, std::size_t bytes) = 0;
   virtual void synchronize() = 0;
 
-  // Dense layers. `accumulate` adds to the output; weight and bias gradients always accumulate.
+  // Dense layers. `accumulate` adds to dx or dw instead of writing it; bias gradients always accumulate.
   virtual void dense(const DenseShape&, const void* x, const void* w, const void* bias, void* y) = 0;
   virtual void dense_input_gradient(const DenseShape&, const void* dy, const void* w, void* dx,
                                     bool accumulate) = 0;
-  virtual void dense_weight_gradient(const DenseShape&, const void* dy, const void* x, void* dw,
-                                     void* dbias) = 0;
+  virtual void dense_weight_gradient(const DenseShape&, const void* dy, const void* x, void* dw, void* dbias,
+                                     bool accumulate) = 0;
 
   // Embedding: x[rows, width] = table[tokens]. Tokens are int32.
   virtual void embedding(std::int64_t rows, std::int64_t width, const std::int32_t* tokens, const void* table,

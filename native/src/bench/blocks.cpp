@@ -45,6 +45,7 @@ class Block {
     arena_.place();
     memory_ = DeviceBuffer(backend, arena_.size());
     store_.initialise(1, size.length);
+    store_.set_accumulates(false);
     store_.zero_gradients();
     input_ = pool_.activations(count);
     output_gradient_ = pool_.activations(count);

@@ -48,7 +48,8 @@ class Operators {
                                  static_cast<double>(out), value_, true);
     time(name + " forward", cost, [&] { backend_.dense(shape, x, w, nullptr, y); });
     time(name + " input gradient", cost, [&] { backend_.dense_input_gradient(shape, y, w, dx, false); });
-    time(name + " weight gradient", cost, [&] { backend_.dense_weight_gradient(shape, y, x, dw, nullptr); });
+    time(name + " weight gradient", cost,
+         [&] { backend_.dense_weight_gradient(shape, y, x, dw, nullptr, false); });
   }
 
   void hyena(const std::string& name, HyenaOperator op) {

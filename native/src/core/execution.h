@@ -52,6 +52,8 @@ class Execution {
   void* gradient(int parameter) const {
     return store_ != nullptr && parameter >= 0 ? store_->gradient(parameter) : nullptr;
   }
+  // ParameterStore::accumulates().
+  bool accumulates() const { return store_ == nullptr || store_->accumulates(); }
 
   // What the replicas of the parameters are told of (Residence).
   void need(int unit) const {

@@ -223,7 +223,7 @@ void Model::head_training(const Execution& run, float total_weight) {
         chunk.rows, vocab_, run.at(head_.logits), static_cast<const std::int32_t*>(run.at(targets_, byte)),
         static_cast<const float*>(run.at(weights_, byte)), total_weight, true, loss_.at());
     run.backend.dense_weight_gradient(chunk, run.at(head_.logits), run.at(head_.normed, value_byte),
-                                      run.gradient(head_.unembedding), nullptr);
+                                      run.gradient(head_.unembedding), nullptr, true);
     run.backend.dense_input_gradient(chunk, run.at(head_.logits), run.weight(head_.unembedding),
                                      run.at(head_.d_normed, value_byte), false);
   });

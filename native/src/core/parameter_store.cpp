@@ -316,7 +316,29 @@ void ParameterStore::set_whole(int index, Stored what, const std::vector<double>
   }
 }
 
-void ParameterStore::zero_gradients() { gradients_.zero(); }
+// Shared-out gradients always start from zero: their slots are other units' in turn, padding and all.
+void ParameterStore::set_accumulates(bool accumulates) {
+  accumulates_ = accumulates || gradient_slots_.used();
+}
+
+void ParameterStore::zero_gradients() {
+  if (accumulates_) return gradients_.zero();
+  std::int64_t begin = 0, end = 0;
+  const auto zero = [&] {
+    if (begin < end)
+      backend_.zero(gradients_.at(begin), static_cast<std::size_t>(end - begin) * gradients_.element());
+  };
+  for (const ParameterRange& range : table_.ranges()) {
+    const bool written = range.kind == ParameterClass::dense && range.unit > 0;
+    if (written) continue;
+    if (range.offset != end) {
+      zero();
+      begin = range.offset;
+    }
+    end = range.offset + range.count;
+  }
+  zero();
+}
 
 void ParameterStore::make_pieces() {
   const auto follows = [](const void* before, std::int64_t count, std::size_t element, const void* next) {

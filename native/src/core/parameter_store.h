@@ -64,7 +64,11 @@ class ParameterStore {
   }
   std::vector<double> gradient_values(int parameter) const { return own_values(parameter, Stored::gradient); }
 
-  // Zeroes what accumulates over a step.
+  // Whether a step adds up the gradients of several micro-batches, as is taken for granted without a call. Of
+  // one alone, matrix products write those of the blocks' dense parameters, which need no zeros then.
+  void set_accumulates(bool accumulates);
+  bool accumulates() const { return accumulates_; }
+  // Zeroes what a step adds to.
   void zero_gradients();
   // One AdamW step over this rank's parts, in two halves: *squared_norm += Σ g² (each value of a parameter
   // that all tensor ranks hold is counted by the first of them), then the update by the norm of all, unit by
@@ -156,6 +160,7 @@ class ParameterStore {
   DeviceBuffer weight_memory_, gradient_memory_;
   std::vector<Piece> pieces_;
   Residence* residence_ = nullptr;
+  bool accumulates_ = true;
 };
 
 }  // namespace striped

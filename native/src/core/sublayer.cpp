@@ -323,14 +323,15 @@ void Sublayer::backward(const Execution& run, Arena::Buffer gradient) {
   for_each_slice([&](std::int64_t first, std::int64_t rows) {
     const std::size_t byte = row_byte(first);
     const DenseShape in = of_rows(in_, rows), out = of_rows(out_, rows);
+    const bool accumulate = run.accumulates() || first > 0;
     if (sliced()) project_in(run, saved, normed, first, rows);
     backend.dense_weight_gradient(out, run.at(d_out, byte), run.at(saved.inner), run.gradient(out_weight_),
-                                  run.gradient(out_bias_gradient_));
+                                  run.gradient(out_bias_gradient_), accumulate);
     backend.dense_input_gradient(out, run.at(d_out, byte), run.weight(out_weight_), run.at(d_inner_), false);
     inner_backward(run, saved, rows);
     const auto weight_gradient = [&] {
       backend.dense_weight_gradient(in, run.at(d_hidden_), run.at(normed, byte), run.gradient(in_weight_),
-                                    nullptr);
+                                    nullptr, accumulate);
     };
     if (sliced()) weight_gradient();
     backend.dense_input_gradient(in, run.at(d_hidden_), run.weight(in_weight_), run.at(d_normed, byte),

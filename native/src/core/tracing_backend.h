@@ -26,7 +26,9 @@ class TracingBackend final : public Backend {
   void synchronize() override {}
   void dense(const DenseShape&, const void*, const void*, const void*, void*) override { ++tick_; }
   void dense_input_gradient(const DenseShape&, const void*, const void*, void*, bool) override { ++tick_; }
-  void dense_weight_gradient(const DenseShape&, const void*, const void*, void*, void*) override { ++tick_; }
+  void dense_weight_gradient(const DenseShape&, const void*, const void*, void*, void*, bool) override {
+    ++tick_;
+  }
   void embedding(std::int64_t, std::int64_t, const std::int32_t*, const void*, void*) override { ++tick_; }
   void embedding_gradient(std::int64_t, std::int64_t, std::int64_t, const std::int32_t*, const void*,
                           void*) override {

@@ -25,7 +25,9 @@ TrainingStep::TrainingStep(const PlanRun& run, Model& model, ParameterStore& sto
       squared_norm_(backend, sizeof(double)),
       sum_(backend),
       rows_(ranks.place, run.micro_batch, run.sequence),
-      exchange_(store, ranks) {}
+      exchange_(store, ranks) {
+  store.set_accumulates(run.accumulation > 1);
+}
 
 TrainingStep::Result TrainingStep::run(const SampleBatch& batch, std::int64_t step, double learning_rate) {
   const double weight = sum_.over(*ranks_.data, batch.total_weight);

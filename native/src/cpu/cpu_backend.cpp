@@ -119,9 +119,9 @@ class CpuBackend final : public Backend {
                             bool accumulate) override {
     cpu::dense_input_gradient<T>(context_, s, in<T>(dy), in<T>(w), out<T>(dx), accumulate);
   }
-  void dense_weight_gradient(const DenseShape& s, const void* dy, const void* x, void* dw,
-                             void* dbias) override {
-    cpu::dense_weight_gradient<T>(context_, s, in<T>(dy), in<T>(x), out<T>(dw), out<T>(dbias));
+  void dense_weight_gradient(const DenseShape& s, const void* dy, const void* x, void* dw, void* dbias,
+                             bool accumulate) override {
+    cpu::dense_weight_gradient<T>(context_, s, in<T>(dy), in<T>(x), out<T>(dw), out<T>(dbias), accumulate);
   }
 
   void embedding(std::int64_t rows, std::int64_t width, const std::int32_t* tokens, const void* table,

@@ -61,9 +61,10 @@ void dense_input_gradient(Context& context, const DenseShape& s, const T* dy, co
 }
 
 template <class T>
-void dense_weight_gradient(Context& context, const DenseShape& s, const T* dy, const T* x, T* dw, T* dbias) {
-  parallel_gemm<T>(context.pool, Transpose::yes, Transpose::no, s.out, s.in, s.rows, dy, s.out, x, s.in, T(1),
-                   dw, s.in);
+void dense_weight_gradient(Context& context, const DenseShape& s, const T* dy, const T* x, T* dw, T* dbias,
+                           bool accumulate) {
+  parallel_gemm<T>(context.pool, Transpose::yes, Transpose::no, s.out, s.in, s.rows, dy, s.out, x, s.in,
+                   T(accumulate), dw, s.in);
   if (!dbias) return;
   context.pool.split(s.out, kGrain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = 0; r < s.rows; ++r) {
@@ -75,7 +76,7 @@ void dense_weight_gradient(Context& context, const DenseShape& s, const T* dy, c
 #define STRIPED_INSTANTIATE(T)                                                                   \
   template void dense(Context&, const DenseShape&, const T*, const T*, const T*, T*);            \
   template void dense_input_gradient(Context&, const DenseShape&, const T*, const T*, T*, bool); \
-  template void dense_weight_gradient(Context&, const DenseShape&, const T*, const T*, T*, T*);
+  template void dense_weight_gradient(Context&, const DenseShape&, const T*, const T*, T*, T*, bool);
 STRIPED_INSTANTIATE(float)
 STRIPED_INSTANTIATE(double)
 #undef STRIPED_INSTANTIATE

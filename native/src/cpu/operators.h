@@ -13,7 +13,8 @@ void dense(Context&, const DenseShape&, const T* x, const T* w, const T* bias, T
 template <class T>
 void dense_input_gradient(Context&, const DenseShape&, const T* dy, const T* w, T* dx, bool accumulate);
 template <class T>
-void dense_weight_gradient(Context&, const DenseShape&, const T* dy, const T* x, T* dw, T* dbias);
+void dense_weight_gradient(Context&, const DenseShape&, const T* dy, const T* x, T* dw, T* dbias,
+                           bool accumulate);
 
 template <class T>
 void embedding(Context&, std::int64_t rows, std::int64_t width, const std::int32_t* tokens, const T* table,

@@ -182,10 +182,10 @@ class CudaBackend final : public Backend {
     enter();
     gemm_->dense_input_gradient(s, dy, w, dx, accumulate);
   }
-  void dense_weight_gradient(const DenseShape& s, const void* dy, const void* x, void* dw,
-                             void* dbias) override {
+  void dense_weight_gradient(const DenseShape& s, const void* dy, const void* x, void* dw, void* dbias,
+                             bool accumulate) override {
     enter();
-    gemm_->dense_weight_gradient(s, dy, x, real(dw), real(dbias));
+    gemm_->dense_weight_gradient(s, dy, x, real(dw), real(dbias), accumulate);
   }
 
   void embedding(std::int64_t rows, std::int64_t width, const std::int32_t* tokens, const void* table,

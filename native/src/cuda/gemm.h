@@ -35,7 +35,8 @@ class Gemm {
 
   void dense(const DenseShape&, const void* x, const void* w, const float* bias, void* y);
   void dense_input_gradient(const DenseShape&, const void* dy, const void* w, void* dx, bool accumulate);
-  void dense_weight_gradient(const DenseShape&, const void* dy, const void* x, float* dw, float* dbias);
+  void dense_weight_gradient(const DenseShape&, const void* dy, const void* x, float* dw, float* dbias,
+                             bool accumulate);
   // As Fp8Quantizer::watch; null where nothing runs in FP8.
   unsigned* watch(const void* data, std::int64_t count);
   // The values in [data, data + bytes) change other than by a dense layer.

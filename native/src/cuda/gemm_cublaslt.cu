@@ -247,11 +247,15 @@ void Gemm::dense_input_gradient(const DenseShape& s, const void* dy, const void*
   multiply(p, pointers);
 }
 
-void Gemm::dense_weight_gradient(const DenseShape& s, const void* dy, const void* x, float* dw,
-                                 float* dbias) {
-  if (s.rows == 0) return;
+void Gemm::dense_weight_gradient(const DenseShape& s, const void* dy, const void* x, float* dw, float* dbias,
+                                 bool accumulate) {
+  if (s.rows == 0) {
+    const std::size_t bytes = static_cast<std::size_t>(s.in * s.out) * sizeof *dw;
+    if (!accumulate) cuda::check(cudaMemsetAsync(dw, 0, bytes, context_.stream), "cudaMemsetAsync");
+    return;
+  }
   const cudaDataType_t type = context_.type == ElementType::bf16 ? CUDA_R_16BF : CUDA_R_32F;
-  Product p{s.in, s.out, s.rows, false, true, true, false, false, type, type, CUDA_R_32F};
+  Product p{s.in, s.out, s.rows, false, true, accumulate, false, false, type, type, CUDA_R_32F};
   ProductPointers pointers{x, dy, dw, nullptr, nullptr, nullptr};
   if (runs_fp8(s)) {
     use_fp8(p, pointers, fp8_->transposed({Fp8Role::input, s.site, s.rows, s.in, x}),

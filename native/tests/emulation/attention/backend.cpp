@@ -117,7 +117,7 @@ class EmulatedBackend final : public Backend {
   using In = const void*;
   void dense(const DenseShape&, In, In, In, void*) override { missing(); }
   void dense_input_gradient(const DenseShape&, In, In, void*, bool) override { missing(); }
-  void dense_weight_gradient(const DenseShape&, In, In, void*, void*) override { missing(); }
+  void dense_weight_gradient(const DenseShape&, In, In, void*, void*, bool) override { missing(); }
   void embedding(std::int64_t, std::int64_t, const std::int32_t*, In, void*) override { missing(); }
   void embedding_gradient(std::int64_t, std::int64_t, std::int64_t, const std::int32_t*, In, void*) override {
     missing();
