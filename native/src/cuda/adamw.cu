@@ -74,27 +74,25 @@ __global__ void adamw_kernel(std::int64_t packs, AdamWSettings settings, const O
   if (threadIdx.x == 0) shared = plan_update(settings, *step, squared_norm);
   __syncthreads();
   const Update u = shared;
-  const std::int64_t stride = static_cast<std::int64_t>(gridDim.x) * kThreads;
-  for (std::int64_t index = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x; index < packs;
-       index += stride) {
-    const std::int64_t at = index * N;
-    float g[N], p[N], m[N], v[N];
-    load<N>(gradients + at, g);
-    load<N>(parameters + at, p);
-    load<N>(moment1 + at, m);
-    load<N>(moment2 + at, v);
+  const std::int64_t index = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (index >= packs) return;
+  const std::int64_t at = index * N;
+  float g[N], p[N], m[N], v[N];
+  load<N>(gradients + at, g);
+  load<N>(parameters + at, p);
+  load<N>(moment1 + at, m);
+  load<N>(moment2 + at, v);
 #pragma unroll
-    for (int i = 0; i < N; ++i) {
-      const float gradient = g[i] * u.factor;
-      m[i] = u.beta1 * m[i] + (1.0f - u.beta1) * gradient;
-      v[i] = u.beta2 * v[i] + (1.0f - u.beta2) * gradient * gradient;
-      p[i] = u.keep * p[i] - u.rate * m[i] / (sqrtf(v[i] * u.unbias2) + u.eps);
-    }
-    store<N>(parameters + at, p);
-    store<N>(moment1 + at, m);
-    store<N>(moment2 + at, v);
-    if (compute) store<N>(compute + at, p);
+  for (int i = 0; i < N; ++i) {
+    const float gradient = g[i] * u.factor;
+    m[i] = u.beta1 * m[i] + (1.0f - u.beta1) * gradient;
+    v[i] = u.beta2 * v[i] + (1.0f - u.beta2) * gradient * gradient;
+    p[i] = u.keep * p[i] - u.rate * m[i] / (sqrtf(v[i] * u.unbias2) + u.eps);
   }
+  store<N>(parameters + at, p);
+  store<N>(moment1 + at, m);
+  store<N>(moment2 + at, v);
+  if (compute) store<N>(compute + at, p);
 }
 
 template <class T, int N>
@@ -102,7 +100,7 @@ void launch(Context& context, std::int64_t first, std::int64_t packs, const Adam
             const OptimizerStep* step, const double* squared_norm, const float* gradients, float* parameters,
             float* moment1, float* moment2, T* compute) {
   if (packs == 0) return;
-  const std::int64_t blocks = std::min<std::int64_t>(ceil_div(packs, kThreads), context.multiprocessors * 32);
+  const std::int64_t blocks = ceil_div(packs, kThreads);
   adamw_kernel<T, N><<<static_cast<unsigned>(blocks), kThreads, 0, context.stream>>>(
       packs, settings, step, squared_norm, gradients + first, parameters + first, moment1 + first,
       moment2 + first, compute ? compute + first : nullptr);

@@ -51,7 +51,7 @@ __global__ void gate_kernel(std::int64_t packs, std::int64_t packs_a_row, const 
 #pragma unroll
     for (int i = 0; i < N; ++i) g[i] = activate<kActivation>(g[i]).value * u[i];
     store<N>(y + index * N, g);
-    most = largest_of(most, g);
+    if (largest) most = largest_of(most, g);
   }
   tell_largest<T>(most, largest);
 }
@@ -76,7 +76,7 @@ __global__ void gate_backward_kernel(std::int64_t packs, std::int64_t packs_a_ro
     }
     store<N>(dgu + at, g);
     store<N>(dgu + at + inner, u);
-    most = largest_of(largest_of(most, g), u);
+    if (largest) most = largest_of(largest_of(most, g), u);
   }
   tell_largest<T>(most, largest);
 }

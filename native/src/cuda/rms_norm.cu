@@ -1,6 +1,6 @@
 // RMSNorm fused with the residual add, and its backward pass. One block takes a row at a time and keeps it in
 // registers: forward reads x and the branch and writes the sum and y; backward reads sum, dy and dx, writes
-// dx.
+// dx. The next row is on its way while one is summed.
 #include <algorithm>
 
 #include "largest.cuh"
@@ -10,25 +10,54 @@
 namespace striped::cuda {
 namespace {
 
-// N values a pack, P packs a thread: the block covers width <= blockDim.x · P · N.
+// A thread has P packs of N values of a row: the block covers width <= blockDim.x · P · N. This is the first
+// column of one of them.
+template <int N>
+__device__ __forceinline__ int column(int pack) {
+  return static_cast<int>(pack * blockDim.x + threadIdx.x) * N;
+}
+
+template <class T, int N>
+__device__ __forceinline__ Pack<T, N> fetch(const T* from) {
+  return *reinterpret_cast<const Pack<T, N>*>(from);
+}
+
 template <class T, int N, int P>
 __global__ void __launch_bounds__(1024)
     normalise(std::int64_t rows, int width, float eps, const T* x, const T* branch, const float* w, T* sum,
               T* y, float* reciprocal_rms, unsigned* largest) {
+  constexpr bool kAhead = P <= 2;  // registers have room for the next row, and for the weights
   __shared__ float shared[32];
   float most = 0;
+  float weight[P][N];
+#pragma unroll
+  for (int p = 0; kAhead && p < P; ++p)
+    if (column<N>(p) < width) load_real<N>(w + column<N>(p), weight[p]);
+  Pack<T, N> next_x[P], next_branch[P];
+  const auto fetch_pack = [&](std::int64_t row, int p) {
+    const int c = column<N>(p);
+    if (row >= rows || c >= width) return;
+    next_x[p] = fetch<T, N>(x + row * width + c);
+    if (branch) next_branch[p] = fetch<T, N>(branch + row * width + c);
+  };
+  const auto fetch_ahead = [&](std::int64_t row) {
+#pragma unroll
+    for (int p = 0; kAhead && p < P; ++p) fetch_pack(row, p);
+  };
+  fetch_ahead(blockIdx.x);
   for (std::int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
     const std::int64_t base = row * width;
     float s[P][N];
     float squares = 0;
 #pragma unroll
     for (int p = 0; p < P; ++p) {
-      const int c = (p * blockDim.x + threadIdx.x) * N;
+      const int c = column<N>(p);
       if (c >= width) continue;
-      load<N>(x + base + c, s[p]);
+      if (!kAhead) fetch_pack(row, p);
+      unpack(next_x[p], s[p]);
       if (branch) {
         float other[N];
-        load<N>(branch + base + c, other);
+        unpack(next_branch[p], other);
         // The norm is that of the sum as it is stored, which is what the backward pass reads.
 #pragma unroll
         for (int i = 0; i < N; ++i) s[p][i] = to_float(from_float<T>(s[p][i] + other[i]));
@@ -37,18 +66,18 @@ __global__ void __launch_bounds__(1024)
 #pragma unroll
       for (int i = 0; i < N; ++i) squares += s[p][i] * s[p][i];
     }
+    fetch_ahead(row + gridDim.x);
     const float scale = 1.0f / sqrtf(block_sum(squares, shared) / width + eps);
     if (threadIdx.x == 0) reciprocal_rms[row] = scale;
 #pragma unroll
     for (int p = 0; p < P; ++p) {
-      const int c = (p * blockDim.x + threadIdx.x) * N;
+      const int c = column<N>(p);
       if (c >= width) continue;
-      float weight[N];
-      load_real<N>(w + c, weight);
+      if (!kAhead) load_real<N>(w + c, weight[p]);
 #pragma unroll
-      for (int i = 0; i < N; ++i) s[p][i] *= scale * weight[i];
+      for (int i = 0; i < N; ++i) s[p][i] *= scale * weight[p][i];
       store<N>(y + base + c, s[p]);
-      most = largest_of(most, s[p]);
+      if (largest) most = largest_of(most, s[p]);
     }
   }
   if (largest) raise_to_block_max(most, largest, shared);
@@ -61,46 +90,67 @@ __global__ void __launch_bounds__(1024)
     normalise_backward(std::int64_t rows, int width, const T* sum, const float* w,
                        const float* reciprocal_rms, const T* dy, T* dx, float* dw_partial,
                        unsigned* largest) {
+  constexpr bool kAhead = P == 1;
   __shared__ float shared[32];
   float most = 0;
+  float weight[P][N];
+#pragma unroll
+  for (int p = 0; kAhead && p < P; ++p)
+    if (column<N>(p) < width) load_real<N>(w + column<N>(p), weight[p]);
   float dw[P][N] = {};
+  Pack<T, N> next_sum[P], next_dy[P], next_dx[P];
+  float next_scale = 0;
+  const auto fetch_pack = [&](std::int64_t row, int p) {
+    const int c = column<N>(p);
+    if (row >= rows || c >= width) return;
+    next_sum[p] = fetch<T, N>(sum + row * width + c);
+    next_dy[p] = fetch<T, N>(dy + row * width + c);
+    next_dx[p] = fetch<T, N>(dx + row * width + c);
+  };
+  const auto fetch_ahead = [&](std::int64_t row) {
+    if (row < rows) next_scale = reciprocal_rms[row];
+#pragma unroll
+    for (int p = 0; kAhead && p < P; ++p) fetch_pack(row, p);
+  };
+  fetch_ahead(blockIdx.x);
   for (std::int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
-    const std::int64_t base = row * width;
-    const float scale = reciprocal_rms[row];
-    float s[P][N], g[P][N], d[P][N];
+    const float scale = next_scale;
+    float s[P][N], d[P][N];
     float projection = 0;
 #pragma unroll
     for (int p = 0; p < P; ++p) {
-      const int c = (p * blockDim.x + threadIdx.x) * N;
+      const int c = column<N>(p);
       if (c >= width) continue;
-      float weight[N];
-      load<N>(sum + base + c, s[p]);
-      load<N>(dy + base + c, g[p]);
-      load<N>(dx + base + c, d[p]);
-      load_real<N>(w + c, weight);
+      if (!kAhead) fetch_pack(row, p);
+      float g[N];
+      unpack(next_sum[p], s[p]);
+      unpack(next_dy[p], g);
+      unpack(next_dx[p], d[p]);
+      if (!kAhead) load_real<N>(w + c, weight[p]);
 #pragma unroll
       for (int i = 0; i < N; ++i) {
-        const float product = g[p][i] * s[p][i];
+        const float product = g[i] * s[p][i];
         dw[p][i] += product * scale;
-        projection += product * weight[i];
-        d[p][i] += scale * weight[i] * g[p][i];
+        projection += product * weight[p][i];
+        d[p][i] += scale * weight[p][i] * g[i];
       }
     }
+    fetch_ahead(row + gridDim.x);
     const float along = scale * scale * scale * block_sum(projection, shared) / width;
 #pragma unroll
     for (int p = 0; p < P; ++p) {
-      const int c = (p * blockDim.x + threadIdx.x) * N;
+      const int c = column<N>(p);
       if (c >= width) continue;
 #pragma unroll
       for (int i = 0; i < N; ++i) d[p][i] -= along * s[p][i];
-      store<N>(dx + base + c, d[p]);
-      most = largest_of(most, d[p]);
+      store<N>(dx + row * width + c, d[p]);
+      if (largest) most = largest_of(most, d[p]);
     }
   }
   if (largest) raise_to_block_max(most, largest, shared);
 #pragma unroll
   for (int p = 0; p < P; ++p) {
-    const int c = (p * blockDim.x + threadIdx.x) * N;
+    const int c = column<N>(p);
     if (c < width) store_real<N>(dw_partial + blockIdx.x * static_cast<std::int64_t>(width) + c, dw[p]);
   }
 }
@@ -152,8 +202,8 @@ void launch(Context& context, const Arguments& a) {
 template <class T, int N, bool kBackward>
 void choose_packs(Context& context, const Arguments& a) {
   const std::int64_t packs = ceil_div(a.width, N);
-  if (packs <= 256) return launch<T, N, 1, kBackward>(context, a);
-  if (packs <= 1024) return launch<T, N, 2, kBackward>(context, a);
+  if (packs <= (kBackward ? 1024 : 256)) return launch<T, N, 1, kBackward>(context, a);
+  if (packs <= 2048) return launch<T, N, 2, kBackward>(context, a);
   if (packs <= 4096) return launch<T, N, 4, kBackward>(context, a);
   if (packs <= 8192) return launch<T, N, 8, kBackward>(context, a);
   throw Error("unsupported-shape",
