@@ -378,6 +378,11 @@ void Suite::run() {
     for (const std::int64_t width : {1, 13, 64, 320, 1920, 4096}) rms_norm(67, width);
     rms_norm(5, 8192);
     rms_norm(3, 12288);
+    // More rows than blocks run at a time.
+    rms_norm(4500, 4096);
+    rms_norm(40000, 64);
+    rms_norm(3001, 1013);
+    rms_norm(700, 12288);
     gated(33, 40);
     gated(17, 13);
     for (const std::int64_t vocab : {4, 5, 130, 512, 1000, 1021, 32768}) cross_entropy(41, vocab);

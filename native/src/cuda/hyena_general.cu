@@ -9,24 +9,36 @@
 namespace striped::cuda::general {
 namespace {
 
-constexpr int kReduceThreads = 512, kMostSlices = 16;
+// Of reduce(): groups of a block, and most slices that a sum's terms go by times places of `inner`.
+constexpr int kColumns = 32, kRows = 16;
 
-// A block's threads: [slices of the terms of a sum, groups].
+// A block's threads: [places of `inner`, slices of a sum's terms, groups]. What they come to is written place
+// by place, as `out` lies.
 __global__ void reduce_kernel(const float* partials, std::int64_t parts, std::int64_t inner,
-                              std::int64_t channels, std::int64_t groups, const float* scale, float* out) {
-  __shared__ float sums[kReduceThreads];
-  const std::int64_t g = blockIdx.x * static_cast<std::int64_t>(blockDim.x) + threadIdx.x, i = blockIdx.y;
+                              std::int64_t channels, std::int64_t groups, int slices, const float* scale,
+                              float* out) {
+  __shared__ float sums[kRows][kColumns + 1];
+  const int places = blockDim.y / slices, slice = threadIdx.y % slices;
+  const std::int64_t first_group = blockIdx.x * static_cast<std::int64_t>(kColumns);
+  const std::int64_t first_place = blockIdx.y * static_cast<std::int64_t>(places);
   const std::int64_t size = channels / groups;
-  float sum = 0;
-  if (g < groups) {
-    for (std::int64_t term = threadIdx.y; term < parts * size; term += blockDim.y) {
-      sum += partials[(term / size * inner + i) * channels + g * size + term % size];
+  {
+    const std::int64_t g = first_group + threadIdx.x, i = first_place + threadIdx.y / slices;
+    float sum = 0;
+    if (g < groups && i < inner) {
+      for (std::int64_t term = slice; term < parts * size; term += slices) {
+        sum += partials[(term / size * inner + i) * channels + g * size + term % size];
+      }
     }
+    sums[threadIdx.y][threadIdx.x] = sum;
   }
-  sums[threadIdx.y * blockDim.x + threadIdx.x] = sum;
   __syncthreads();
-  if (threadIdx.y != 0 || g >= groups) return;
-  for (int s = 1; s < blockDim.y; ++s) sum += sums[s * blockDim.x + threadIdx.x];
+  const int thread = threadIdx.y * kColumns + threadIdx.x;
+  const int column = thread / places, place = thread % places;
+  const std::int64_t g = first_group + column, i = first_place + place;
+  if (column >= kColumns || g >= groups || i >= inner) return;
+  float sum = 0;
+  for (int s = 0; s < slices; ++s) sum += sums[place * slices + s][column];
   out[g * inner + i] += scale == nullptr ? sum : scale[g * inner + i] * sum;
 }
 
@@ -97,12 +109,16 @@ void reduce(const float* partials, std::int64_t parts, std::int64_t inner, std::
             std::int64_t groups, const void* scale, void* out, cudaStream_t stream) {
   if (out == nullptr) return;
   // No more slices than a sum has terms: the threads of the others would have nothing to do.
-  const unsigned terms =
-      static_cast<unsigned>(std::min<std::int64_t>(parts * (channels / groups), kMostSlices));
-  const dim3 block(kReduceThreads / std::bit_ceil(terms), std::bit_ceil(terms));
-  const dim3 grid(static_cast<unsigned>(ceil_div(groups, block.x)), static_cast<unsigned>(inner));
-  launch<reduce_kernel>(grid, block, 0, stream, partials, parts, inner, channels, groups,
-                        static_cast<const float*>(scale), static_cast<float*>(out));
+  const auto at_most = [](std::int64_t count, unsigned most) {
+    return std::bit_ceil(static_cast<unsigned>(std::min<std::int64_t>(count, most)));
+  };
+  const unsigned slices = at_most(parts * (channels / groups), kRows);
+  const unsigned places = at_most(inner, kRows / slices);
+  const dim3 grid(static_cast<unsigned>(ceil_div(groups, kColumns)),
+                  static_cast<unsigned>(ceil_div(inner, places)));
+  launch<reduce_kernel>(grid, dim3(kColumns, places * slices), 0, stream, partials, parts, inner, channels,
+                        groups, static_cast<int>(slices), static_cast<const float*>(scale),
+                        static_cast<float*>(out));
 }
 
 std::size_t partials_bytes(const HyenaShape& shape, std::int64_t parts) {
