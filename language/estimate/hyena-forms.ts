@@ -25,8 +25,6 @@ export const GROUP_TILE = 16;
  */
 const CHANNEL = { featurizer: 3, windows: [64, 128, 256], taps: 128 };
 export const CHANNEL_TAPS = Math.max(...CHANNEL.windows);
-/** Bytes in whose time the gradient of a tap of a channel is summed over strips there, as 12 taps beside 64 show. */
-const SUMMED = 256;
 /** What the CUDA cores take beside them: native/src/cuda/hyena_dispatch.cu. */
 const CORES = { order: 32, taps: 128 };
 /** LI of more exponentials cannot pass on its states between context ranks there. */
@@ -133,11 +131,9 @@ export function formPasses(
   const values = (shard.rows * shard.width) / shard.tensor;
   const bytes = values * device.valueBytes;
   const flops = 2 * values * lagsOf(form, mixer);
-  const summed =
-    form === 'channel' && mixer.operator !== 'LI' ? (SUMMED * mixer.taps * shard.width) / shard.tensor : 0;
   return {
     forward: { bytes: 4 * bytes, flops },
-    backward: { bytes: 7 * bytes + summed, flops: 3 * flops },
+    backward: { bytes: 7 * bytes, flops: 3 * flops },
   };
 }
 
