@@ -6,7 +6,8 @@ const NOTHING = { flops: 0, bytes: 0 };
 
 /**
  * Once a step, over this rank's share: AdamW reads the gradient (twice, the norm comes first), master and
- * moments, and writes master, moments and in mixed precision the compute copy. Gradients start from zero.
+ * moments, and writes master, moments and in mixed precision the compute copy. Gradients start from zero, as in the
+ * measured steps; since then only where micro-batches are accumulated.
  */
 export function optimizerWorks(on: Device, plan: Plan): Work[] {
   const { zero, tensor } = plan.run.parallel;

@@ -17,7 +17,15 @@ __device__ __forceinline__ int column(int pack) {
   return static_cast<int>(pack * blockDim.x + threadIdx.x) * N;
 }
 
-template <class T, int N>
+// A thread's packs of the weights.
+template <int N, int P>
+__device__ __forceinline__ void load_weights(const float* w, int width, float (&weight)[P][N]) {
+#pragma unroll
+  for (int p = 0; p < P; ++p)
+    if (column<N>(p) < width) load_real<N>(w + column<N>(p), weight[p]);
+}
+
+template <int N, class T>
 __device__ __forceinline__ Pack<T, N> fetch(const T* from) {
   return *reinterpret_cast<const Pack<T, N>*>(from);
 }
@@ -30,15 +38,13 @@ __global__ void __launch_bounds__(1024)
   __shared__ float shared[32];
   float most = 0;
   float weight[P][N];
-#pragma unroll
-  for (int p = 0; kAhead && p < P; ++p)
-    if (column<N>(p) < width) load_real<N>(w + column<N>(p), weight[p]);
+  if (kAhead) load_weights(w, width, weight);
   Pack<T, N> next_x[P], next_branch[P];
   const auto fetch_pack = [&](std::int64_t row, int p) {
     const int c = column<N>(p);
     if (row >= rows || c >= width) return;
-    next_x[p] = fetch<T, N>(x + row * width + c);
-    if (branch) next_branch[p] = fetch<T, N>(branch + row * width + c);
+    next_x[p] = fetch<N>(x + row * width + c);
+    if (branch) next_branch[p] = fetch<N>(branch + row * width + c);
   };
   const auto fetch_ahead = [&](std::int64_t row) {
 #pragma unroll
@@ -94,18 +100,16 @@ __global__ void __launch_bounds__(1024)
   __shared__ float shared[32];
   float most = 0;
   float weight[P][N];
-#pragma unroll
-  for (int p = 0; kAhead && p < P; ++p)
-    if (column<N>(p) < width) load_real<N>(w + column<N>(p), weight[p]);
+  if (kAhead) load_weights(w, width, weight);
   float dw[P][N] = {};
   Pack<T, N> next_sum[P], next_dy[P], next_dx[P];
   float next_scale = 0;
   const auto fetch_pack = [&](std::int64_t row, int p) {
     const int c = column<N>(p);
     if (row >= rows || c >= width) return;
-    next_sum[p] = fetch<T, N>(sum + row * width + c);
-    next_dy[p] = fetch<T, N>(dy + row * width + c);
-    next_dx[p] = fetch<T, N>(dx + row * width + c);
+    next_sum[p] = fetch<N>(sum + row * width + c);
+    next_dy[p] = fetch<N>(dy + row * width + c);
+    next_dx[p] = fetch<N>(dx + row * width + c);
   };
   const auto fetch_ahead = [&](std::int64_t row) {
     if (row < rows) next_scale = reciprocal_rms[row];
