@@ -199,12 +199,11 @@ void backward(const HyenaShape& shape, const HyenaWeights& weights, ElementType 
                            filter);
 
   featurizer_backward(shape, weights, type, nullptr, z, dz, kRows, scratch, gradients.featurizer, stream);
-  reduce(filter, shape.batch * strips.count, shape.taps, shape.width, shape.groups, weights.decay,
-         gradients.filter, stream);
-  if (shape.has_skip) {
-    reduce(skip, shape.batch * ceil_div(shape.length, kRows), 1, shape.width, shape.width, nullptr,
-           gradients.skip, stream);
-  }
+  reduce({{filter, shape.batch * strips.count, shape.taps, shape.width, shape.groups, gradients.filter,
+           weights.decay},
+          {skip, shape.batch * ceil_div(shape.length, kRows), 1, shape.width, shape.width,
+           shape.has_skip ? gradients.skip : nullptr}},
+         stream);
 }
 
 }  // namespace

@@ -360,12 +360,12 @@ void backward(const HyenaShape& shape, const HyenaWeights& weights, const HyenaS
                     static_cast<unsigned>(shape.batch));
   launch<finish_kernel<T>>(finish, kThreads, 0, stream, a, static_cast<T*>(dz), featurizer);
 
-  reduce(filter, shape.batch * sizes.head_blocks, shape.taps, shape.width, shape.groups, weights.decay,
-         gradients.filter, stream);
-  reduce(featurizer, shape.batch * sizes.chunks, shape.featurizer_taps, columns, columns, nullptr,
-         gradients.featurizer, stream);
-  if (skip != nullptr)
-    reduce(skip, shape.batch, 1, shape.width, shape.width, nullptr, gradients.skip, stream);
+  reduce({{filter, shape.batch * sizes.head_blocks, shape.taps, shape.width, shape.groups, gradients.filter,
+           weights.decay},
+          {featurizer, shape.batch * sizes.chunks, shape.featurizer_taps, columns, columns,
+           gradients.featurizer},
+          {skip, shape.batch, 1, shape.width, shape.width, skip == nullptr ? nullptr : gradients.skip}},
+         stream);
 }
 
 }  // namespace

@@ -5,41 +5,59 @@
 
 #include "hyena_elements.cuh"
 #include "launch.h"
+#include "ptx.cuh"
 
 namespace striped::cuda::general {
 namespace {
 
 // Of reduce(): groups of a block, and most slices that a sum's terms go by times places of `inner`.
 constexpr int kColumns = 32, kRows = 16;
+constexpr std::size_t kMostSums = 4;
+
+struct PlacedSum {
+  const float *partials, *scale;
+  float* out;
+  int parts, inner, channels, groups;
+  int log_places, log_slices;  // of a block's rows of threads
+  int first_block;
+};
+struct PlacedSums {
+  PlacedSum of[kMostSums];
+  int count;
+};
 
 // A block's threads: [places of `inner`, slices of a sum's terms, groups]. What they come to is written place
 // by place, as `out` lies.
-__global__ void reduce_kernel(const float* partials, std::int64_t parts, std::int64_t inner,
-                              std::int64_t channels, std::int64_t groups, int slices, const float* scale,
-                              float* out) {
+__global__ void reduce_kernel(const __grid_constant__ PlacedSums all) {
   __shared__ float sums[kRows][kColumns + 1];
-  const int places = blockDim.y / slices, slice = threadIdx.y % slices;
-  const std::int64_t first_group = blockIdx.x * static_cast<std::int64_t>(kColumns);
-  const std::int64_t first_place = blockIdx.y * static_cast<std::int64_t>(places);
-  const std::int64_t size = channels / groups;
+  int which = 0;
+  while (which + 1 < all.count && static_cast<int>(blockIdx.x) >= all.of[which + 1].first_block) ++which;
+  const PlacedSum& s = all.of[which];
+  const int places = 1 << s.log_places, slices = 1 << s.log_slices;
+  const int size = s.channels / s.groups, terms = s.parts * size;
+  const int block = blockIdx.x - s.first_block, across = (s.groups + kColumns - 1) / kColumns;
+  const int first_group = block % across * kColumns, first_place = block / across * places;
+  ptx::wait_for_kernel_before();
   {
-    const std::int64_t g = first_group + threadIdx.x, i = first_place + threadIdx.y / slices;
+    const int g = first_group + threadIdx.x, i = first_place + (threadIdx.y >> s.log_slices);
     float sum = 0;
-    if (g < groups && i < inner) {
-      for (std::int64_t term = slice; term < parts * size; term += slices) {
-        sum += partials[(term / size * inner + i) * channels + g * size + term % size];
+    if (threadIdx.y < places * slices && g < s.groups && i < s.inner) {
+      for (int term = threadIdx.y & (slices - 1); term < terms; term += slices) {
+        const int part = term / size, channel = g * size + term - part * size;
+        sum += s.partials[(static_cast<std::int64_t>(part) * s.inner + i) * s.channels + channel];
       }
     }
     sums[threadIdx.y][threadIdx.x] = sum;
   }
   __syncthreads();
   const int thread = threadIdx.y * kColumns + threadIdx.x;
-  const int column = thread / places, place = thread % places;
-  const std::int64_t g = first_group + column, i = first_place + place;
-  if (column >= kColumns || g >= groups || i >= inner) return;
+  const int column = thread >> s.log_places, place = thread & (places - 1);
+  const int g = first_group + column, i = first_place + place;
+  if (column >= kColumns || g >= s.groups || i >= s.inner) return;
   float sum = 0;
-  for (int s = 0; s < slices; ++s) sum += sums[place * slices + s][column];
-  out[g * inner + i] += scale == nullptr ? sum : scale[g * inner + i] * sum;
+  for (int slice = 0; slice < slices; ++slice) sum += sums[(place << s.log_slices) + slice][column];
+  const std::int64_t at = static_cast<std::int64_t>(g) * s.inner + i;
+  s.out[at] += s.scale == nullptr ? sum : s.scale[at] * sum;
 }
 
 struct FeaturizerArguments {
@@ -105,20 +123,32 @@ __global__ void featurizer_kernel(const FeaturizerArguments a, const T* projecti
 
 }  // namespace
 
-void reduce(const float* partials, std::int64_t parts, std::int64_t inner, std::int64_t channels,
-            std::int64_t groups, const void* scale, void* out, cudaStream_t stream) {
-  if (out == nullptr) return;
+void reduce(std::initializer_list<Sum> sums, cudaStream_t stream) {
   // No more slices than a sum has terms: the threads of the others would have nothing to do.
-  const auto at_most = [](std::int64_t count, unsigned most) {
-    return std::bit_ceil(static_cast<unsigned>(std::min<std::int64_t>(count, most)));
+  const auto log_at_most = [](std::int64_t count, int most) {
+    return std::bit_width(static_cast<unsigned>(std::min<std::int64_t>(count, most) - 1));
   };
-  const unsigned slices = at_most(parts * (channels / groups), kRows);
-  const unsigned places = at_most(inner, kRows / slices);
-  const dim3 grid(static_cast<unsigned>(ceil_div(groups, kColumns)),
-                  static_cast<unsigned>(ceil_div(inner, places)));
-  launch<reduce_kernel>(grid, dim3(kColumns, places * slices), 0, stream, partials, parts, inner, channels,
-                        groups, static_cast<int>(slices), static_cast<const float*>(scale),
-                        static_cast<float*>(out));
+  PlacedSums placed{};
+  int blocks = 0, rows = 0;
+  for (const Sum& sum : sums) {
+    if (sum.out == nullptr) continue;
+    const int log_slices = log_at_most(sum.parts * (sum.channels / sum.groups), kRows);
+    const int log_places = log_at_most(sum.inner, kRows >> log_slices);
+    placed.of[placed.count++] = {sum.partials,
+                                 static_cast<const float*>(sum.scale),
+                                 static_cast<float*>(sum.out),
+                                 static_cast<int>(sum.parts),
+                                 static_cast<int>(sum.inner),
+                                 static_cast<int>(sum.channels),
+                                 static_cast<int>(sum.groups),
+                                 log_places,
+                                 log_slices,
+                                 blocks};
+    blocks += static_cast<int>(ceil_div(sum.groups, kColumns) * ceil_div(sum.inner, 1 << log_places));
+    rows = std::max(rows, 1 << (log_places + log_slices));
+  }
+  if (blocks > 0)
+    launch_ahead<reduce_kernel>(static_cast<unsigned>(blocks), dim3(kColumns, rows), 0, stream, placed);
 }
 
 std::size_t partials_bytes(const HyenaShape& shape, std::int64_t parts) {
@@ -136,11 +166,10 @@ Partials partials_in(void* workspace, const HyenaShape& shape, std::int64_t part
 void add_partials(const HyenaShape& shape, const HyenaWeights& weights, const Partials& partials,
                   std::int64_t parts, const HyenaGradients& gradients, cudaStream_t stream) {
   const std::int64_t width = shape.width;
-  reduce(partials.filter, parts, shape.taps, width, shape.groups, weights.decay, gradients.filter, stream);
-  reduce(partials.featurizer, parts, shape.featurizer_taps, 3 * width, 3 * width, nullptr,
-         gradients.featurizer, stream);
-  if (partials.skip != nullptr)
-    reduce(partials.skip, parts, 1, width, width, nullptr, gradients.skip, stream);
+  reduce({{partials.filter, parts, shape.taps, width, shape.groups, gradients.filter, weights.decay},
+          {partials.featurizer, parts, shape.featurizer_taps, 3 * width, 3 * width, gradients.featurizer},
+          {partials.skip, parts, 1, width, width, partials.skip == nullptr ? nullptr : gradients.skip}},
+         stream);
 }
 
 std::int64_t reach_size(const HyenaShape& shape, int rows) {
@@ -173,7 +202,7 @@ void featurizer_backward(const HyenaShape& shape, const HyenaWeights& weights, E
     launch<featurizer_kernel<float>>(grid, threads, 0, stream, a, static_cast<const float*>(projections),
                                      static_cast<const float*>(z), static_cast<float*>(dz));
   }
-  reduce(scratch.partials, shape.batch * blocks, shape.featurizer_taps, columns, columns, nullptr, gradient,
+  reduce({{scratch.partials, shape.batch * blocks, shape.featurizer_taps, columns, columns, gradient}},
          stream);
 }
 

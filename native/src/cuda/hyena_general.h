@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 
 #include "hyena.h"
 
@@ -12,10 +13,16 @@ namespace striped::cuda::general {
 
 constexpr int kMaxFeaturizerTaps = 8;
 
-// out[g, i] += scale[g, i] · Σ_part Σ_{c in group g} partials[part, i, c], in a fixed order; scale may be
-// null, and a null `out` (a gradient nobody wants) does nothing.
-void reduce(const float* partials, std::int64_t parts, std::int64_t inner, std::int64_t channels,
-            std::int64_t groups, const void* scale, void* out, cudaStream_t);
+// out[g, i] += scale[g, i] · Σ_part Σ_{c in group g} partials[part, i, c], part < parts, i < inner, in a
+// fixed order; scale may be null, and a null `out` (a gradient nobody wants) does nothing.
+struct Sum {
+  const float* partials;  // [parts, inner, channels]
+  std::int64_t parts, inner, channels, groups;
+  void* out;                    // fp32 [groups, inner]
+  const void* scale = nullptr;  // fp32, as `out`
+};
+// Up to four of them by one kernel.
+void reduce(std::initializer_list<Sum>, cudaStream_t);
 
 // Partial sums of the gradients of weights, of the strips of a backward pass that makes them all in one
 // kernel.

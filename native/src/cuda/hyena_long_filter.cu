@@ -217,11 +217,12 @@ void add_tap_gradients(const HyenaShape& shape, const HyenaWeights& weights, Gro
   launch<modal_gradient_kernel>(dim3(static_cast<unsigned>(tiles), range), kModeThreads, 0, stream, d_taps,
                                 rows_of(weights.log_poles, groups.first, shape.order), shape.order, count,
                                 scratch);
-  general::reduce(scratch, tiles, shape.order, groups.count, groups.count, nullptr,
-                  rows_of(gradients.residues, groups.first, shape.order), stream);
-  general::reduce(scratch + tiles * shape.order * groups.count, tiles, shape.order, groups.count,
-                  groups.count, rows_of(weights.residues, groups.first, shape.order),
-                  rows_of(gradients.log_poles, groups.first, shape.order), stream);
+  general::reduce({{scratch, tiles, shape.order, groups.count, groups.count,
+                    rows_of(gradients.residues, groups.first, shape.order)},
+                   {scratch + tiles * shape.order * groups.count, tiles, shape.order, groups.count,
+                    groups.count, rows_of(gradients.log_poles, groups.first, shape.order),
+                    rows_of(weights.residues, groups.first, shape.order)}},
+                  stream);
 }
 
 void fold(const FourierPart& part, std::int64_t groups, std::int64_t count, const float* taps,

@@ -256,31 +256,25 @@ void tensor_backward(const HyenaShape& shape, const HyenaWeights& weights, const
   }
 
   // A gradient with one summand goes where it belongs; the others are added up in a fixed order.
-  struct Sum {
-    Sink* sink;
-    void* gradient;
-    std::int64_t inner, columns, groups;
+  general::Sum residues{nullptr, parts, shape.order, width, shape.groups, gradients.residues};
+  general::Sum log_poles{nullptr, parts, shape.order, width, shape.groups, gradients.log_poles};
+  general::Sum featurizer{nullptr, parts, kTaps, 3 * width, 3 * width, gradients.featurizer};
+  general::Sum skip{nullptr, parts, 1, width, width, shape.has_skip ? gradients.skip : nullptr};
+  const auto sink_of = [&](general::Sum& sum) {
+    if (sum.out == nullptr) return Sink{};
+    if (parts == 1 && sum.groups == sum.channels)
+      return Sink{static_cast<float*>(std::exchange(sum.out, nullptr)), 0, 1, sum.inner, true};
+    float* const partials = take(parts * sum.inner * sum.channels);
+    sum.partials = partials;
+    return Sink{partials, sum.inner * sum.channels, sum.channels, 1, false};
   };
-  const Sum sums[] = {{&b.gradients.residues, gradients.residues, shape.order, width, shape.groups},
-                      {&b.gradients.log_poles, gradients.log_poles, shape.order, width, shape.groups},
-                      {&b.gradients.featurizer, gradients.featurizer, kTaps, 3 * width, 3 * width},
-                      {&b.gradients.skip, shape.has_skip ? gradients.skip : nullptr, 1, width, width}};
-  const auto is_whole = [&](const Sum& s) { return parts == 1 && s.groups == s.columns; };
-  for (const Sum& s : sums) {
-    if (s.gradient == nullptr) continue;
-    *s.sink = is_whole(s) ? Sink{static_cast<float*>(s.gradient), 0, 1, s.inner, true}
-                          : Sink{take(parts * s.inner * s.columns), s.inner * s.columns, s.columns, 1, false};
-  }
+  b.gradients = {sink_of(residues), sink_of(log_poles), sink_of(featurizer), sink_of(skip)};
   if (around != nullptr) {
     launch<backward_kernel<true>>(grid_of(shape, l), kThreads, kBackwardBytes, stream, b);
   } else {
     launch<backward_kernel<false>>(grid_of(shape, l), kThreads, kBackwardBytes, stream, b);
   }
-  for (const Sum& s : sums) {
-    if (s.gradient != nullptr && !is_whole(s)) {
-      general::reduce(s.sink->data, parts, s.inner, s.columns, s.groups, nullptr, s.gradient, stream);
-    }
-  }
+  general::reduce({residues, log_poles, featurizer, skip}, stream);
 }
 
 }  // namespace striped::cuda::modal

@@ -336,11 +336,10 @@ void backward(const HyenaShape& shape, const HyenaWeights& weights, ElementType 
                                        static_cast<T*>(reach), skip);
   featurizer_backward(shape, weights, type, a.tensors.projections, z, dz, kChunk, scratch,
                       gradients.featurizer, stream);
-  reduce(a.entering, sizes.parts, shape.order, shape.width, shape.groups, nullptr, gradients.residues,
+  reduce({{a.entering, sizes.parts, shape.order, shape.width, shape.groups, gradients.residues},
+          {a.leaving, sizes.parts, shape.order, shape.width, shape.groups, gradients.log_poles},
+          {skip, sizes.parts, 1, shape.width, shape.width, shape.has_skip ? gradients.skip : nullptr}},
          stream);
-  reduce(a.leaving, sizes.parts, shape.order, shape.width, shape.groups, nullptr, gradients.log_poles,
-         stream);
-  if (shape.has_skip) reduce(skip, sizes.parts, 1, shape.width, shape.width, nullptr, gradients.skip, stream);
 }
 
 // Calls f<T, N, piece>() for the element type, the registers that the modes need, and pieces or not.

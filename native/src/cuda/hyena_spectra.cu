@@ -244,8 +244,9 @@ void SpectralFilter::backward(const HyenaWeights& weights, const HyenaGradients&
     plans_.inverse(transforms, buffers.g, buffers.transforms, stream);
     store(slice, wants_output ? buffers.u : nullptr, buffers.g);
     if (products.skip != nullptr && gradients.skip != nullptr) {
-      general::reduce(buffers.skip, blocks, 1, slice.count, slice.count, nullptr,
-                      static_cast<float*>(gradients.skip) + slice.first, stream);
+      general::reduce({{buffers.skip, blocks, 1, slice.count, slice.count,
+                        static_cast<float*>(gradients.skip) + slice.first}},
+                      stream);
     }
     if (slice.closes) {
       plans_.inverse(of_groups(slice), buffers.d_filter, buffers.transforms, stream);

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "cuda_check.h"
+#include "device.h"
 
 namespace striped::cuda {
 
@@ -48,11 +49,13 @@ void launch(dim3 blocks, dim3 threads, std::size_t shared, cudaStream_t stream, 
   launch_as<kernel>({}, blocks, threads, shared, stream, std::forward<Arguments>(arguments)...);
 }
 
-// The same, before the kernel ahead of it in the stream has ended: `kernel` waits for that itself, with
-// ptx::wait_for_kernel_before. Compute capability 9.0 and later.
+// The same, on Hopper before the kernel ahead of it in the stream has ended: `kernel` waits for that
+// itself, with ptx::wait_for_kernel_before.
 template <auto kernel, class... Arguments>
 void launch_ahead(dim3 blocks, dim3 threads, std::size_t shared, cudaStream_t stream,
                   Arguments&&... arguments) {
+  if (!has_hopper_kernels())
+    return launch<kernel>(blocks, threads, shared, stream, std::forward<Arguments>(arguments)...);
   cudaLaunchAttribute ahead{};
   ahead.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   ahead.val.programmaticStreamSerializationAllowed = 1;

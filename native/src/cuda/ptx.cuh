@@ -255,9 +255,13 @@ __device__ inline void copy_engine_fence() { asm volatile("fence.proxy.async.sha
 __device__ inline void let_next_kernel_start() {
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 }
-// The kernel before has ended, and what it wrote is there.
-__device__ inline void wait_for_kernel_before() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
-
 #endif
+
+// Of a kernel launched ahead: the kernel before has ended, and what it wrote is there.
+__device__ inline void wait_for_kernel_before() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
 
 }  // namespace striped::cuda::ptx

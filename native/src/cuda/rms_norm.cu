@@ -25,11 +25,6 @@ __device__ __forceinline__ void load_weights(const float* w, int width, float (&
     if (column<N>(p) < width) load_real<N>(w + column<N>(p), weight[p]);
 }
 
-template <int N, class T>
-__device__ __forceinline__ Pack<T, N> fetch(const T* from) {
-  return *reinterpret_cast<const Pack<T, N>*>(from);
-}
-
 template <class T, int N, int P>
 __global__ void __launch_bounds__(1024)
     normalise(std::int64_t rows, int width, float eps, const T* x, const T* branch, const float* w, T* sum,

@@ -45,8 +45,10 @@ struct alignas(sizeof(T) * N) Pack {
 template <int N, class T>
 __device__ __forceinline__ void unpack(const Pack<T, N>& pack, float (&target)[N]) {
   if constexpr (sizeof(T) == 2 && N % 2 == 0) {
-    // A bf16 is the upper half of an fp32.
-    const unsigned* words = reinterpret_cast<const unsigned*>(&pack);
+    // A bf16 is the upper half of an fp32. By a pointer: with a bit_cast the compiler moves the loads of a
+    // pack that was fetched ahead back to here.
+    using Word [[gnu::may_alias]] = unsigned;
+    const Word* words = reinterpret_cast<const Word*>(&pack);
 #pragma unroll
     for (int i = 0; i < N / 2; ++i) {
       target[2 * i] = __uint_as_float(words[i] << 16);
@@ -58,9 +60,15 @@ __device__ __forceinline__ void unpack(const Pack<T, N>& pack, float (&target)[N
   }
 }
 
+// By value: a pack that is unpacked where it lies is read value by value.
+template <int N, class T>
+__device__ __forceinline__ Pack<T, N> fetch(const T* source) {
+  return *reinterpret_cast<const Pack<T, N>*>(source);
+}
+
 template <int N, class T>
 __device__ __forceinline__ void load(const T* source, float (&target)[N]) {
-  unpack<N>(*reinterpret_cast<const Pack<T, N>*>(source), target);
+  unpack<N>(fetch<N>(source), target);
 }
 
 template <int N, class T>
