@@ -40,6 +40,8 @@ export interface EngineProfile {
    * bandwidth; null: nothing.
    */
   besideLoss: Figure | null;
+  /** All gradients start from zero; else those that something is added to, the others are written. */
+  zeroesGradients: boolean;
   /** Of a new parameter that is gathered after the optimiser; null: those of the compute copy. */
   gatheredValueBytes: Figure | null;
 }

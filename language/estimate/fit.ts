@@ -117,12 +117,12 @@ function contextOf(profile: HardwareProfile, steps: readonly MeasuredStep[]): nu
 
 /** How far off whole steps are that nothing was fitted to. */
 export function judge(profile: HardwareProfile, steps: readonly MeasuredStep[]): JudgedStep[] {
-  return steps.map(({ plan, precision, stepTimeMs: measured }) => ({
+  return steps.map(({ plan, precision, engine, stepTimeMs: measured }) => ({
     width: plan.model.width,
     sequence: plan.run.sequence,
     microBatch: plan.run.microBatch,
     precision,
-    error: round(stepTimeMs(deviceFor(profile, precision), plan) / measured - 1, 3),
+    error: round(stepTimeMs(deviceFor(profile, precision, engine), plan) / measured - 1, 3),
   }));
 }
 

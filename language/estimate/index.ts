@@ -11,7 +11,7 @@ export {
   type BlockCost,
   type EstimateOptions,
 } from './estimate-plan.js';
-export { engineById, engineProfiles, type EngineProfile } from './engine.js';
+export { DEFAULT_ENGINE, engineById, engineProfiles, type EngineProfile } from './engine.js';
 export { linkOf, type MeasuredTraffic } from './fit-link.js';
 export { stepMs, type CostItem, type Estimate, type MemoryBytes } from './estimate.js';
 export { fitProfile, type Machine } from './fit.js';

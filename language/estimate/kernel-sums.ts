@@ -1,4 +1,5 @@
 import type { Plan, Precision } from '../plan/plan.js';
+import type { EngineProfile } from './engine.js';
 import type { HardwareProfile } from './hardware.js';
 import { blockWork, edgeWork, shardOf } from './operators.js';
 import { optimizerWorks } from './optimizer-work.js';
@@ -10,6 +11,8 @@ export interface MeasuredStep {
   plan: Plan;
   /** What it computed in. */
   precision: Precision;
+  /** By which engine, where that is not this project's of today. */
+  engine?: EngineProfile;
   /** Undisturbed. */
   stepTimeMs: number;
   /** Calls of a step in which each is timed by itself, recomputed ones among them. */
@@ -114,7 +117,7 @@ export function kernelSums(
 ): Map<string, KernelSum[]> {
   const all = new Map<string, KernelSum[]>();
   for (const step of steps) {
-    for (const [key, sum] of sumsOf(deviceFor(profile, step.precision), step)) {
+    for (const [key, sum] of sumsOf(deviceFor(profile, step.precision, step.engine), step)) {
       if (sum.seconds > 0) all.set(key, [...(all.get(key) ?? []), sum]);
     }
   }

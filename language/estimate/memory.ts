@@ -31,18 +31,13 @@ function countsOf({ model }: Plan, tensor: number): Counts {
   return { outer, first: blocks[0] ?? 0, largest, all };
 }
 
-/** Parameters one rank computes with. */
-export function rankParameters(plan: Plan, tensor: number): number {
-  return countsOf(plan, tensor).all;
-}
-
 /**
- * Parameters that ranks hold in common: all, and those that a forward pass needs first and a backward pass finishes last,
- * of the first block and outside of blocks.
+ * Parameters one rank computes with: all, those outside of blocks, and those that a forward pass needs first and a backward
+ * pass finishes last, of the first block and outside of blocks.
  */
-export function parametersByUnit(plan: Plan, tensor: number): { all: number; atEnd: number } {
+export function parametersByUnit(plan: Plan, tensor: number): { all: number; outer: number; atEnd: number } {
   const { outer, first, all } = countsOf(plan, tensor);
-  return { all, atEnd: outer + first };
+  return { all, outer, atEnd: outer + first };
 }
 
 /** Ranks that hold the same parameters, over which ZeRO shares them out. */

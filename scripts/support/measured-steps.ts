@@ -3,7 +3,14 @@ import { readFileSync } from 'node:fs';
 import { nameOf, planOf } from '../../extension/calibration/configuration.js';
 import type { BenchHead, BenchRow } from '../../extension/calibration/measure.js';
 import { createStripedServices } from '../../language/index.js';
-import type { HardwareProfile, Machine, MeasuredCalls, MeasuredStep } from '../../language/estimate/index.js';
+import {
+  DEFAULT_ENGINE,
+  type EngineProfile,
+  type HardwareProfile,
+  type Machine,
+  type MeasuredCalls,
+  type MeasuredStep,
+} from '../../language/estimate/index.js';
 import type { Precision } from '../../language/plan/plan.js';
 import { STEP_CONFIGURATIONS } from './step-configurations.js';
 
@@ -79,6 +86,14 @@ export function machineOf({ device, driver, date, ...head }: BenchHead, base: Ha
   };
 }
 
+/** Until then the engine started all gradients from zero. */
+const WRITES_GRADIENTS_SINCE = '2026-11-30';
+
+/** The engine of that day. */
+function engineOf({ date }: BenchHead): EngineProfile {
+  return { ...DEFAULT_ENGINE, zeroesGradients: date < WRITES_GRADIENTS_SINCE };
+}
+
 function callsOf(record: StepRecord): MeasuredCalls[] {
   return record.parts.map(([kind, pass, calls, ms, shape]) => ({
     ...{ kind, pass, calls, ms },
@@ -105,6 +120,7 @@ export async function measuredSteps(file: string): Promise<StepsFile> {
       usedBytes,
       precision,
       stepTimeMs,
+      engine: engineOf(head),
       calls: callsOf(record),
       plan: await planOf(configuration, host),
     });

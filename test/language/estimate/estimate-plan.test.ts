@@ -6,9 +6,9 @@ import {
   modelFlopsPerToken,
   UnknownHardwareError,
 } from '../../../language/estimate/index.js';
-import type { CostItem } from '../../../language/estimate/index.js';
+import type { CostItem, Estimate } from '../../../language/estimate/index.js';
 import { processorClock } from '../../../scripts/support/processor-clock.js';
-import { LI, makePlan, MHA, MR, SE } from './plans.js';
+import { LI, makePlan, MHA, MR, SE, type PlanChange } from './plans.js';
 
 function sum(items: CostItem[]): number {
   return items.reduce((total, item) => total + item.forwardMs + item.backwardMs, 0);
@@ -121,8 +121,28 @@ describe('estimatePlan', () => {
 
   it('repeats the micro-batch, not the optimizer, under accumulation', () => {
     const [one, four] = [1, 4].map((accumulation) => estimatePlan(makePlan({ run: { accumulation } })));
-    const optimizer = sum(['optimizer', 'gradients'].map((name) => item(one!.breakdown, name)));
-    close(four!.stepTimeMs - optimizer, 4 * (one!.stepTimeMs - optimizer), 1e-9);
+    const microBatches = ({ breakdown, stepTimeMs }: Estimate) =>
+      stepTimeMs - sum(['optimizer', 'gradients'].map((name) => item(breakdown, name)));
+    close(microBatches(four!), 4 * microBatches(one!), 1e-9);
+    assert.equal(item(four!.breakdown, 'optimizer').backwardMs, item(one!.breakdown, 'optimizer').backwardMs);
+  });
+
+  it('has gradients start from zero where something is added to them', () => {
+    const zeroed = (run: PlanChange['run'], engine?: string) => {
+      const { breakdown } = estimatePlan(makePlan({ run }), { engine });
+      return item(breakdown, 'gradients').bytes;
+    };
+    const { model } = makePlan({});
+    const embedding = 4 * model.vocab * model.width;
+    // A single micro-batch writes those of blocks; the final norm's are beside the embedding's.
+    close(zeroed({}), embedding + 4 * model.width, 1e-9);
+    const all = zeroed({ accumulation: 2 });
+    assert.ok(all > 100 * embedding);
+    assert.equal(zeroed({ accumulation: 4 }), all);
+    assert.equal(zeroed({}, 'savanna'), all);
+    const shared = { tensor: 1, context: 1, data: 8, sequence: false } as const;
+    assert.equal(zeroed({ accumulation: 2, parallel: { ...shared, zero: 1 } }), all);
+    close(zeroed({ accumulation: 2, parallel: { ...shared, zero: 2 } }), (2 + 1 / 8) * all, 1e-9);
   });
 
   it('counts 6 FLOPs a dense weight and token, and the operators besides', () => {

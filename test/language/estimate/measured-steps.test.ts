@@ -29,7 +29,7 @@ for (const name of readdirSync(FOLDER).filter((file) => file.endsWith(SUFFIX))) 
   describe(`the ${id} profile against training steps measured on one`, () => {
     let file: StepsFile;
     const all = () => [...file.fit, ...file.judge];
-    const estimateOf = ({ plan }: MeasuredRecord) => estimatePlan(plan, { hardware: id });
+    const estimateOf = ({ plan, engine }: MeasuredRecord) => estimatePlan(plan, { hardware: id, engine });
     const memoryError = (step: MeasuredRecord) =>
       estimateOf(step).memoryBytes.total / step.record.memoryBytes.used! - 1;
     const errorsOf = (steps: MeasuredRecord[]) =>
