@@ -31,7 +31,7 @@ export interface EngineProfile {
    * round a ring behind the attention to those that have come. null: as the plan says.
    */
   spread: PlanSpread | null;
-  /** The most that two context ranks exchange on the way between nodes, bytes a second; null: what the link carries. */
+  /** At which two context ranks exchange between nodes, waits included, bytes a second; null: what the link carries. */
   pairBytesPerSecond: Figure | null;
   /** Share of the gradients' sum that hides behind the backward pass; null: what block by block can. */
   gradientOverlap: Figure | null;

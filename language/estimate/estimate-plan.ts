@@ -264,7 +264,14 @@ function hidingOf({ engine }: Device): string {
 
 /** How operators work over context ranks, and what other strategies would take. */
 function spreadOver(on: Device, plan: Plan): string[] {
-  const { spread } = plan.run.parallel;
+  const { spread, context } = plan.run.parallel;
+  const { name, pairBytesPerSecond: pair } = on.engine;
+  if (pair && context > 1) {
+    const rate = `${pair.value / 1e9} GB/s, waits included`;
+    return [
+      `Context ranks on several nodes exchange at ${rate}, which is fitted to published times of ${name}.`,
+    ];
+  }
   if (!spread || on.engine.spread) return [];
   const texts = spreadTexts(spread, bestSpread(on, plan).choices);
   return [`Over context ranks in ${spread.order} order, a micro-batch: ${texts.join(', ')}.`];
