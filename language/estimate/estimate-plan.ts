@@ -231,7 +231,7 @@ function sourceOf(on: Device): string[] {
   const { profile, engine } = on;
   if (engine.id !== DEFAULT_ENGINE.id) {
     return [
-      `The engine is ${engine.name}: kernels of its kind were measured on an H200 (2026-11), the program itself was not.`,
+      `The engine is ${engine.name}: what its mixers do was measured on an H100 and its attention on an H200 (2026-11), the program itself was not.`,
     ];
   }
   const gemm = profile.kernels?.[`gemm ${on.precision}`]?.forward.flopsPerSecond;
@@ -265,11 +265,11 @@ function hidingOf({ engine }: Device): string {
 /** How operators work over context ranks, and what other strategies would take. */
 function spreadOver(on: Device, plan: Plan): string[] {
   const { spread, context } = plan.run.parallel;
-  const { name, pairBytesPerSecond: pair } = on.engine;
+  const { pairBytesPerSecond: pair } = on.engine;
   if (pair && context > 1) {
     const rate = `${pair.value / 1e9} GB/s, waits included`;
     return [
-      `Context ranks on several nodes exchange at ${rate}, which is fitted to published times of ${name}.`,
+      `Context ranks on several nodes exchange at ${rate}, which is fitted to published times of the engine.`,
     ];
   }
   if (!spread || on.engine.spread) return [];
@@ -286,7 +286,7 @@ function assumptions(on: Device, plan: Plan, cost: StepCost): string[] {
   ];
   said.push(...spreadOver(on, plan), ...formsOf(cost), ...outsideOf(cost));
   if (recomputes(on, plan) && run.recompute === 'none') {
-    said.push(`${on.engine.name} always recomputes blocks in the backward pass.`);
+    said.push('The engine always recomputes blocks in the backward pass.');
   }
   if (run.accumulation > 1) {
     said.push(
