@@ -201,8 +201,7 @@ void backward(const HyenaShape& shape, const HyenaWeights& weights, ElementType 
   featurizer_backward(shape, weights, type, nullptr, z, dz, kRows, scratch, gradients.featurizer, stream);
   reduce({{filter, shape.batch * strips.count, shape.taps, shape.width, shape.groups, gradients.filter,
            weights.decay},
-          {skip, shape.batch * ceil_div(shape.length, kRows), 1, shape.width, shape.width,
-           shape.has_skip ? gradients.skip : nullptr}},
+          {skip, shape.batch * ceil_div(shape.length, kRows), 1, shape.width, shape.width, gradients.skip}},
          stream);
 }
 

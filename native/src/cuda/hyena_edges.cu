@@ -364,7 +364,7 @@ void backward(const HyenaShape& shape, const HyenaWeights& weights, const HyenaS
            weights.decay},
           {featurizer, shape.batch * sizes.chunks, shape.featurizer_taps, columns, columns,
            gradients.featurizer},
-          {skip, shape.batch, 1, shape.width, shape.width, skip == nullptr ? nullptr : gradients.skip}},
+          {skip, shape.batch, 1, shape.width, shape.width, gradients.skip}},
          stream);
 }
 

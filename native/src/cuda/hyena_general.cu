@@ -131,7 +131,7 @@ void reduce(std::initializer_list<Sum> sums, cudaStream_t stream) {
   PlacedSums placed{};
   int blocks = 0, rows = 0;
   for (const Sum& sum : sums) {
-    if (sum.out == nullptr) continue;
+    if (sum.partials == nullptr || sum.out == nullptr) continue;
     const int log_slices = log_at_most(sum.parts * (sum.channels / sum.groups), kRows);
     const int log_places = log_at_most(sum.inner, kRows >> log_slices);
     placed.of[placed.count++] = {sum.partials,
@@ -168,7 +168,7 @@ void add_partials(const HyenaShape& shape, const HyenaWeights& weights, const Pa
   const std::int64_t width = shape.width;
   reduce({{partials.filter, parts, shape.taps, width, shape.groups, gradients.filter, weights.decay},
           {partials.featurizer, parts, shape.featurizer_taps, 3 * width, 3 * width, gradients.featurizer},
-          {partials.skip, parts, 1, width, width, partials.skip == nullptr ? nullptr : gradients.skip}},
+          {partials.skip, parts, 1, width, width, gradients.skip}},
          stream);
 }
 

@@ -14,7 +14,8 @@ namespace striped::cuda::general {
 constexpr int kMaxFeaturizerTaps = 8;
 
 // out[g, i] += scale[g, i] · Σ_part Σ_{c in group g} partials[part, i, c], part < parts, i < inner, in a
-// fixed order; scale may be null, and a null `out` (a gradient nobody wants) does nothing.
+// fixed order; scale may be null. Null partials (of what is not there) and a null `out` (a gradient nobody
+// wants) do nothing.
 struct Sum {
   const float* partials;  // [parts, inner, channels]
   std::int64_t parts, inner, channels, groups;

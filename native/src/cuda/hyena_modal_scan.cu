@@ -338,7 +338,7 @@ void backward(const HyenaShape& shape, const HyenaWeights& weights, ElementType 
                       gradients.featurizer, stream);
   reduce({{a.entering, sizes.parts, shape.order, shape.width, shape.groups, gradients.residues},
           {a.leaving, sizes.parts, shape.order, shape.width, shape.groups, gradients.log_poles},
-          {skip, sizes.parts, 1, shape.width, shape.width, shape.has_skip ? gradients.skip : nullptr}},
+          {skip, sizes.parts, 1, shape.width, shape.width, gradients.skip}},
          stream);
 }
 
