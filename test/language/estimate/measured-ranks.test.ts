@@ -37,7 +37,12 @@ const { head, rows, links, smallCalls } = JSON.parse(readFileSync(FILE, 'utf8'))
 };
 const WIDTH = 4096;
 /** Of the step: what two devices take longer than one. */
-const GROWTH = 0.025;
+const GROWTH = 0.02;
+/**
+ * The same of two rows: the mixed one of the first machine, which took longer on one device then, and LI with ZeRO 1 of the
+ * third, on whose first device four LI took 9 ms longer than MR alone, and 2 to 5 on the others and on two.
+ */
+const WIDER_GROWTH = 0.025;
 /** Of the steps of machines that nothing was fitted to, on one device and on two. */
 const STEP = 0.06;
 /** Of the step: what a ring takes longer than an exchange of heads. */
@@ -63,6 +68,8 @@ const aloneOf = (row: Row) =>
 const nameOf = ({ machine, layout, attention, zero }: Row) =>
   [layout, attention, zero ? `ZeRO ${zero}` : null, `machine ${machine}`].filter(Boolean).join(', ');
 const isMixed = ({ attention }: Row) => attention !== null;
+const hasWiderGrowth = (row: Row) =>
+  (row.machine === 1 && isMixed(row)) || (row.machine === 3 && row.layout.startsWith('LI') && row.zero === 1);
 const isJudge = ({ machine }: Row) =>
   head.machines.some((each) => each.machine === machine && each.use === 'judge');
 const pairs = rows.filter(({ context }) => context === 2);
@@ -92,11 +99,12 @@ describe('the h200-sxm profile against training steps of two of them', () => {
   }
 
   for (const row of pairs.filter((each) => isJudge(each) || each.attention !== 'ring')) {
-    it(`foresees what two take longer than one within ${100 * GROWTH}% of the step: ${nameOf(row)}`, async () => {
+    const most = hasWiderGrowth(row) ? WIDER_GROWTH : GROWTH;
+    it(`foresees what two take longer than one within ${100 * most}% of the step: ${nameOf(row)}`, async () => {
       const alone = aloneOf(row);
       const grown = (await estimateOf(row)).stepTimeMs - (await estimateOf(alone)).stepTimeMs;
       const off = (grown - (row.stepTimeMs - alone.stepTimeMs)) / row.stepTimeMs;
-      assert.ok(Math.abs(off) <= GROWTH, `${(100 * off).toFixed(1)}%`);
+      assert.ok(Math.abs(off) <= most, `${(100 * off).toFixed(1)}%`);
     });
   }
 
