@@ -41,7 +41,7 @@ __global__ __launch_bounds__(kLanes* kWarps, kBlocks) void forward_kernel(const 
       input.run(token, x);
     }
   };
-  convolve(window, taps, a.filter, p, false, fill, sum);
+  convolve(window, taps, a.filter, p, false, first < rows, fill, sum);
   if (!p.live) return;
   float q[kRun];
   Projection<T>(a.tensors, p.batch, 0, p.channel).run(first, q);
@@ -72,12 +72,13 @@ __global__ __launch_bounds__(kLanes* kWarps, kBlocks) void query_kernel(const Ar
   for (int i = 0; i < kRun; ++i) d_skip += sum[i] * x[i];
   scale(sum, a.skip == nullptr ? 0.0f : a.skip[p.channel]);
   convolve(
-      window, taps, a.filter, p, false,
+      window, taps, a.filter, p, false, first < a.tensors.length,
       [&](int block, float(&far)[kRun]) { input.run(first - block * kRows, far); }, sum);
   if (p.live) {
     const OutputGradient<T> dy(a.tensors, p.batch, p.channel);
 #pragma unroll
-    for (int i = 0; i < kRun; ++i) out.write(p.batch, first + i, 0, p.channel, dy(first + i) * sum[i]);
+    for (int i = 0; i < kRun; ++i) sum[i] *= dy(first + i);
+    out.write_run(p.batch, first, 0, p.channel, sum);
   }
   if (skip_partials == nullptr) return;
   taps[p.warp][p.lane] = d_skip;
@@ -104,14 +105,14 @@ __global__ __launch_bounds__(kLanes* kWarps, kBlocks) void gate_kernel(const Arg
   for (int i = 0; i < kRun; ++i) sum[i] = x[kRun - 1 - i];
   scale(sum, a.skip == nullptr ? 0.0f : a.skip[p.channel]);
   convolve(
-      window, taps, a.filter, p, true,
+      window, taps, a.filter, p, true, mirrored < a.tensors.length,
       [&](int block, float(&far)[kRun]) { input.run(mirrored + block * kRows, far); }, sum);
   if (!p.live) return;
   for (int part = 1; part < 3; ++part) {  // dk has the factor v, dv has k
     Projection<T>(a.tensors, p.batch, 3 - part, p.channel).run(mirrored, x);
 #pragma unroll
-    for (int i = 0; i < kRun; ++i)
-      out.write(p.batch, mirrored + i, part, p.channel, sum[kRun - 1 - i] * x[i]);
+    for (int i = 0; i < kRun; ++i) x[i] *= sum[kRun - 1 - i];
+    out.write_run(p.batch, mirrored, part, p.channel, x);
   }
 }
 

@@ -16,10 +16,13 @@ constexpr int kLanes = 32, kWarps = 8, kRun = 16, kRows = kWarps * kRun;
 struct Filter {
   const float *taps, *decay;
   int count, group_size;
-  __device__ float tap(int channel, int t) const {
+  // Where a channel's taps begin: asked for once, since it takes a division.
+  __device__ std::int64_t begin(int channel) const {
+    return static_cast<std::int64_t>(channel / group_size) * count;
+  }
+  __device__ float tap(std::int64_t begin, int t) const {
     if (t >= count) return 0.0f;
-    const std::int64_t at = static_cast<std::int64_t>(channel / group_size) * count + t;
-    return decay == nullptr ? taps[at] : taps[at] * decay[at];
+    return decay == nullptr ? taps[begin + t] : taps[begin + t] * decay[begin + t];
   }
 };
 
@@ -56,12 +59,13 @@ struct Column {
       : values(array + static_cast<std::int64_t>(p.batch) * rows * width + p.channel),
         stride(width),
         rows(rows) {}
+  __device__ float at(int token) const { return to_float(values[token * stride]); }
   // Tokens first … first + 15.
   __device__ void run(int first, float (&x)[kRun]) const {
 #pragma unroll
     for (int i = 0; i < kRun; ++i) {
       const int token = first + i;
-      x[i] = token >= 0 && token < rows ? to_float(values[token * stride]) : 0.0f;
+      x[i] = token >= 0 && token < rows ? at(token) : 0.0f;
     }
   }
 };
@@ -80,11 +84,12 @@ struct Window {
   }
 };
 
-// sum[i] += h ∗ x at this thread's tokens. fill(block, run, out): 16 values of x in the order of the window,
-// `block` blocks of 128 tokens further into the filter's reach.
+// sum[i] += h ∗ x at this thread's tokens, if its warp's are `wanted`. fill(block, out): 16 values of x in
+// the order of the window, `block` blocks of 128 tokens further into the filter's reach.
 template <class Fill>
 __device__ void convolve(Window& window, float (&taps)[kRows][kLanes], const Filter& filter, const Place& p,
-                         bool reversed, const Fill& fill, float (&sum)[kRun]) {
+                         bool reversed, bool wanted, const Fill& fill, float (&sum)[kRun]) {
+  const std::int64_t filter_begin = filter.begin(p.channel);
   const auto fill_block = [&](int block) {
     float x[kRun];
     fill(block, x);
@@ -95,12 +100,12 @@ __device__ void convolve(Window& window, float (&taps)[kRows][kLanes], const Fil
   for (int block = 0; block * kRows < filter.count; ++block) {
     fill_block(block + 1);
     for (int i = 0; i < kRun; ++i) {
-      taps[p.warp * kRun + i][p.lane] = filter.tap(p.channel, block * kRows + p.warp * kRun + i);
+      taps[p.warp * kRun + i][p.lane] = filter.tap(filter_begin, block * kRows + p.warp * kRun + i);
     }
     __syncthreads();
     float near[kRun], far[kRun];
     window.get(block, p.warp, p.lane, near);
-    for (int lag = 0; lag < kWarps && block * kRows + lag * kRun < filter.count; ++lag) {
+    for (int lag = 0; wanted && lag < kWarps && block * kRows + lag * kRun < filter.count; ++lag) {
       window.get(block, p.warp - lag - 1, p.lane, far);
 #pragma unroll
       for (int j = 0; j < kRun; ++j) {
@@ -137,7 +142,7 @@ __device__ void correlate(Window& window, float (&gradients)[kWarps][kRun][kLane
     for (int i = 0; i < kRun; ++i) gradients[p.warp][i][p.lane] = x[i];
     __syncthreads();
     float near[kRun], far[kRun];
-    for (int run = share; run < kWarps; run += shares) {
+    for (int run = share; run < kWarps && first + run * kRun < end; run += shares) {
       if (run == share || shares > 1) window.get(tile, run - lag_run - 1, p.lane, far);
       window.get(tile, run - lag_run, p.lane, near);
 #pragma unroll

@@ -1,11 +1,14 @@
 #include "hyena_edges.h"
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "hyena_direct.cuh"
 #include "hyena_direct.h"
 #include "launch.h"
+#include "ptx.cuh"
+#include "striped/error.h"
 
 // With h taps and a featurizer of f, all that differs from the piece alone comes of
 //   Δu: u of the h - 1 rows before the piece, and of its first f - 1 rows, whose features reach before it;
@@ -18,7 +21,11 @@ namespace {
 
 using namespace direct;
 
-constexpr int kThreads = 128, kChunk = 16;  // of finish_kernel; rows
+constexpr int kThreads = kLanes * kWarps, kBlocks = 3;  // of edges_kernel; blocks a multiprocessor
+constexpr int kColumns = 128;                           // of a block of features_kernel
+constexpr int kMostRows = 65535;                        // of its grid
+// Of finish_kernel: columns, warps, rows a warp.
+constexpr int kFinishColumns = 32, kFinishRows = 8, kFinishRun = 4, kChunk = kFinishRows * kFinishRun;
 
 // Rows of a piece.
 struct Edges {
@@ -31,32 +38,39 @@ struct Edges {
         tail(static_cast<int>(std::max<std::int64_t>(first, s.length - s.taps + 1))) {}
 };
 
-// What d changes by, of one projection: in its rows [0, head) and [tail, length), [batch, rows, width] one
-// after the other.
-struct Change {
+// Values in a piece's rows [0, head) and [tail, length): [batch, rows, width], one after the other.
+struct EndRows {
   float* values;
   int head, tail, length, width;
-  __device__ int rows() const { return head + length - tail; }
-  __device__ float* at(int batch, int token, int channel) const {
+  __host__ __device__ int rows() const { return head + length - tail; }
+  __device__ int token(int row) const { return row < head ? row : tail + row - head; }
+  __device__ float& at(int batch, int token, int channel) const {
     const int row = token < head ? token : head + token - tail;
-    return values + (static_cast<std::int64_t>(batch) * rows() + row) * width + channel;
+    return values[(static_cast<std::int64_t>(batch) * rows() + row) * width + channel];
   }
-  __device__ bool has(int token) const { return token < head || (token >= tail && token < length); }
+  __device__ bool has(int token) const {
+    return token >= 0 && (token < head || (token >= tail && token < length));
+  }
+};
+
+// What features_kernel makes of the rows near a piece's ends, and edges_kernel of that: fp32, [batch, rows,
+// width] each.
+struct EdgeArrays {
+  float *input_change, *first_input;  // Δu of the rows before and the first ones; u alone, of the first
+  float* gradient_change;             // Δg of the first rows, then of those behind
+  float *gradient, *alone_gradient;   // g of the head, and g alone
+  EndRows gates[2], alone_gates[2];   // k', v' of the first rows and the tail; alone, of the first
+  EndRows change[3];                  // what d changes by: of q', k', v'
 };
 
 template <class T>
 struct EdgeArguments {
   Arguments<T> direct;
   Edges edges;
-  Change change[3];  // of q', k', v'
-  float* d;          // [batch, first, 3·width]: d of the first rows
-  T* reach;          // the same
+  EdgeArrays arrays;
+  float* d;  // [batch, first, 3·width]: d of the first rows
+  T* reach;  // the same
 
-  __device__ Tensors<T> alone() const {
-    Tensors<T> tensors = direct.tensors;
-    tensors.projections = nullptr;
-    return tensors;
-  }
   __device__ void write_first(int batch, int token, int part, int channel, float value) const {
     const int width = direct.tensors.width;
     const std::int64_t at =
@@ -64,232 +78,261 @@ struct EdgeArguments {
     d[at] = value;
     reach[at] = from_float<T>(value);
   }
+  __device__ Column<float> column(const float* array, const Place& p, int rows) const {
+    return Column<float>(array, p, rows, direct.tensors.width);
+  }
+  // Δu, from the first row before the piece on; u of the first rows alone; g of the head; and g alone.
+  __device__ Column<float> input_change(const Place& p) const {
+    return column(arrays.input_change, p, direct.filter.count - 1 + edges.first);
+  }
+  __device__ Column<float> first_input(const Place& p) const {
+    return column(arrays.first_input, p, edges.first);
+  }
+  __device__ Column<float> gradient(const Place& p) const { return column(arrays.gradient, p, edges.head); }
+  __device__ Column<float> alone_gradient(const Place& p) const {
+    return column(arrays.alone_gradient, p, edges.head);
+  }
 };
 
-// Δu of 16 tokens, `first` a multiple of 16.
+// What edges_kernel convolves: one channel of one row (blockIdx.y) of each array.
 template <class T>
-__device__ void load_gate_change(const EdgeArguments<T>& a, const Place& p, int first, float (&u)[kRun]) {
-  if (first < 0) return load_before(a.direct, p, first, u);
-#pragma unroll
-  for (int i = 0; i < kRun; ++i) u[i] = 0;
-  if (first >= a.edges.first) return;
-  const auto gate = [&](const Tensors<T>& tensors, float(&out)[kRun]) {
-    load_gate(Projection<T>(tensors, p.batch, 1, p.channel), Projection<T>(tensors, p.batch, 2, p.channel),
-              first, out);
+__global__ __launch_bounds__(kColumns) void features_kernel(const EdgeArguments<T> a) {
+  const Tensors<T>& tensors = a.direct.tensors;
+  const EdgeArrays& arrays = a.arrays;
+  const int channel = blockIdx.x * kColumns + threadIdx.x, row = blockIdx.y, batch = blockIdx.z,
+            width = tensors.width, around = a.direct.filter.count - 1, first = a.edges.first;
+  if (channel >= width) return;
+  const auto at = [&](int rows, int index) {
+    return (static_cast<std::int64_t>(batch) * rows + index) * width + channel;
   };
-  float x[kRun], alone[kRun];
-  gate(a.direct.tensors, x);
-  gate(a.alone(), alone);
-#pragma unroll
-  for (int i = 0; i < kRun; ++i) {
-    if (first + i < a.edges.first) u[i] = x[i] - alone[i];
+  if (row < around) {
+    const auto value = [&](const T* rows) {
+      return rows == nullptr ? 0.0f : to_float(rows[at(around, row)]);
+    };
+    arrays.input_change[at(around + first, row)] = value(a.direct.before);
+    arrays.gradient_change[at(around + first, first + row)] = value(a.direct.after);
   }
+  // q', k' and v', and what they would be if nothing lay before the piece.
+  const int token = arrays.gates[0].token(row), tokens[3] = {row, token, token};
+  const float* weights = tensors.featurizer + static_cast<std::int64_t>(channel) * tensors.featurizer_taps;
+  float feature[3] = {}, alone[3] = {};
+  for (int i = 0; i < tensors.featurizer_taps; ++i) {
+#pragma unroll
+    for (int part = 0; part < 3; ++part) {
+      const float product = weights[static_cast<std::int64_t>(part) * width * tensors.featurizer_taps + i] *
+                            Projection<T>(tensors, batch, part, channel).raw(tokens[part] - i);
+      feature[part] += product;
+      if (i <= tokens[part]) alone[part] += product;
+    }
+  }
+  if (row < a.edges.head) {
+    const float dy = OutputGradient<T>(tensors, batch, channel)(row);
+    arrays.gradient[at(a.edges.head, row)] = dy * feature[0];
+    arrays.alone_gradient[at(a.edges.head, row)] = dy * alone[0];
+    if (row < first) arrays.gradient_change[at(around + first, row)] = dy * (feature[0] - alone[0]);
+  }
+  if (row >= arrays.gates[0].rows()) return;
+  arrays.gates[0].at(batch, token, channel) = feature[1];
+  arrays.gates[1].at(batch, token, channel) = feature[2];
+  if (token >= first) return;
+  arrays.alone_gates[0].at(batch, token, channel) = alone[1];
+  arrays.alone_gates[1].at(batch, token, channel) = alone[2];
+  arrays.input_change[at(around + first, around + token)] = feature[1] * feature[2] - alone[1] * alone[2];
+  arrays.first_input[at(first, token)] = alone[1] * alone[2];
 }
 
-// Δg of 16 tokens from 0 on.
-template <class T>
-__device__ void load_gradient_change(const EdgeArguments<T>& a, const Place& p, int first, float (&g)[kRun]) {
-  const int rows = a.direct.filter.count - 1, width = a.direct.tensors.width;
-  const T* after = a.direct.after + static_cast<std::int64_t>(p.batch) * rows * width + p.channel;
-#pragma unroll
-  for (int i = 0; i < kRun; ++i) {
-    const int token = first + i - a.direct.tensors.length;
-    const bool known = a.direct.after != nullptr && token >= 0 && token < rows;
-    g[i] = known ? to_float(after[static_cast<std::int64_t>(token) * width]) : 0.0f;
-  }
-  if (first >= a.edges.first) return;
-  float x[kRun], alone[kRun];
-  const OutputGradient<T> dy(a.direct.tensors, p.batch, p.channel);
-  load_gradient(Projection<T>(a.direct.tensors, p.batch, 0, p.channel), dy, first, x);
-  load_gradient(Projection<T>(a.alone(), p.batch, 0, p.channel), dy, first, alone);
-#pragma unroll
-  for (int i = 0; i < kRun; ++i) {
-    if (first + i < a.edges.first) g[i] += x[i] - alone[i];
-  }
-}
-
-// Σ_{i < count} x_i·y_i
-__device__ float dot(const float (&x)[kRun], const float (&y)[kRun], int count) {
-  float sum = 0;
-#pragma unroll
-  for (int i = 0; i < kRun; ++i) {
-    if (i < count) sum += x[i] * y[i];
-  }
-  return sum;
-}
+// What a block of edges_kernel has to itself.
+struct Shared {
+  Window window;
+  float rows[kRows][kLanes];
+};
 
 // What dq changes by in 128 rows of the head; by the block of the first ones, dq itself there and what the
 // skip's gradient changes by.
 template <class T>
-__global__ __launch_bounds__(kLanes* kWarps) void head_kernel(const EdgeArguments<T> a,
-                                                              float* skip_partials) {
-  __shared__ Window window;
-  __shared__ float taps[kRows][kLanes];
-  const Place p(a.direct.tensors.width);
-  const OutputGradient<T> dy(a.direct.tensors, p.batch, p.channel);
+__device__ void change_head(Shared& shared, const EdgeArguments<T>& a, const Place& p, float* skip_partials) {
+  const Column<float> change = a.input_change(p);
+  const int first = p.first + p.warp * kRun, before = a.direct.filter.count - 1;
   const float skip = a.direct.skip == nullptr ? 0.0f : a.direct.skip[p.channel];
-  const int first = p.first + p.warp * kRun;
   float sum[kRun];
-  load_gate_change(a, p, first, sum);
+  change.run(before + first, sum);
 #pragma unroll
   for (int i = 0; i < kRun; ++i) sum[i] *= skip;
   convolve(
-      window, taps, a.direct.filter, p, false,
-      [&](int block, float(&u)[kRun]) { load_gate_change(a, p, first - block * kRows, u); }, sum);
+      shared.window, shared.rows, a.direct.filter, p, false, first < a.edges.head,
+      [&](int block, float(&u)[kRun]) { change.run(before + first - block * kRows, u); }, sum);
   if (!p.live) return;
+#pragma unroll
+  for (int i = 0; i < kRun; ++i) shared.rows[p.warp * kRun + i][p.lane] = sum[i];
+  const OutputGradient<T> dy(a.direct.tensors, p.batch, p.channel);
+  const Column<float> input = a.first_input(p), gradient = a.gradient(p), alone = a.alone_gradient(p);
+  const std::int64_t filter_begin = a.direct.filter.begin(p.channel);
+  float d_skip = 0;
+#pragma unroll 1
+  for (int token = first; token < min(first + kRun, a.edges.head); ++token) {
+    float c = shared.rows[token - p.first][p.lane];
+    a.arrays.change[0].at(p.batch, token, p.channel) = dy(token) * c;
+    if (token >= a.edges.first) continue;
+    const float u = input.at(token);
+    d_skip += gradient.at(token) * (u + change.at(before + token)) - alone.at(token) * u;
+    c += skip * u;
+    for (int j = 0; j <= token; ++j) c += a.direct.filter.tap(filter_begin, j) * input.at(token - j);
+    a.write_first(p.batch, token, 0, p.channel, dy(token) * c);
+  }
+  if (first == 0 && skip_partials != nullptr)
+    skip_partials[static_cast<std::int64_t>(p.batch) * a.direct.tensors.width + p.channel] = d_skip;
+}
+
+// What dk and dv change by in 128 rows from `begin` on: the first rows, with dk and dv themselves, or rows of
+// the tail.
+template <class T>
+__device__ void change_gates(Shared& shared, const EdgeArguments<T>& a, const Place& p, bool of_first,
+                             int begin) {
+  const int first = a.edges.first, length = a.direct.tensors.length, end = of_first ? first : length,
+            behind = a.direct.filter.count - 1;
+  const float skip = a.direct.skip == nullptr ? 0.0f : a.direct.skip[p.channel];
+  const Column<float> change = a.column(a.arrays.gradient_change, p, first + behind),
+                      gradient = a.alone_gradient(p);
+  // As in hyena_direct's gate_kernel, time runs backwards.
+  const int mirrored = begin + (kWarps - 1 - p.warp) * kRun;
+  float sum[kRun], alone[kRun] = {}, x[kRun];
+  // Of the first rows du alone, then what du changes by.
+#pragma unroll 1
+  for (int whole = of_first ? 1 : 0; whole >= 0; --whole) {
+    const auto load = [&](int far, float(&g)[kRun]) {
+      const int token = mirrored + far * kRows;
+      if (whole) return gradient.run(token, g);
+      // Between the first rows and those behind the piece g does not change.
+#pragma unroll
+      for (int i = 0; i < kRun; ++i) {
+        const int row = token + i < first ? token + i : token + i - length + first;
+        g[i] = token + i < first || (token + i >= length && row < first + behind) ? change.at(row) : 0.0f;
+      }
+    };
+    load(0, x);
+#pragma unroll
+    for (int i = 0; i < kRun; ++i) sum[i] = skip * x[kRun - 1 - i];
+    convolve(shared.window, shared.rows, a.direct.filter, p, true, mirrored < end, load, sum);
+    if (!whole) break;
+#pragma unroll
+    for (int i = 0; i < kRun; ++i) alone[i] = sum[i];
+  }
+  if (!p.live) return;
+  auto& alone_rows = shared.window.values[0];
 #pragma unroll
   for (int i = 0; i < kRun; ++i) {
-    if (first + i < a.edges.head) *a.change[0].at(p.batch, first + i, p.channel) = dy(first + i) * sum[i];
+    shared.rows[p.warp * kRun + i][p.lane] = sum[kRun - 1 - i];
+    alone_rows[p.warp][i][p.lane] = alone[kRun - 1 - i];
   }
-  if (first > 0) return;
-
-  float u[kRun], alone[kRun], g[kRun];
-  const Tensors<T> tensors = a.alone();
-  load_gate(Projection<T>(tensors, p.batch, 1, p.channel), Projection<T>(tensors, p.batch, 2, p.channel), 0,
-            alone);
-  for (int j = 0; j < a.edges.first; ++j) {
-    const float h = a.direct.filter.tap(p.channel, j) + (j == 0 ? skip : 0.0f);
-#pragma unroll
-    for (int i = 0; i < kMaxFeaturizerTaps; ++i) {
-#pragma unroll
-      for (int from = 0; from <= i; ++from) {
-        if (i - from == j) sum[i] += h * alone[from];
-      }
-    }
-  }
-#pragma unroll
-  for (int i = 0; i < kMaxFeaturizerTaps; ++i) {
-    if (i < a.edges.first) a.write_first(p.batch, i, 0, p.channel, dy(i) * sum[i]);
-  }
-  if (skip_partials == nullptr) return;
-  load_gate(Projection<T>(a.direct.tensors, p.batch, 1, p.channel),
-            Projection<T>(a.direct.tensors, p.batch, 2, p.channel), 0, u);
-  load_gradient(Projection<T>(a.direct.tensors, p.batch, 0, p.channel), dy, 0, g);
-  float d_skip = dot(g, u, a.edges.first);
-  load_gradient(Projection<T>(tensors, p.batch, 0, p.channel), dy, 0, g);
-  d_skip -= dot(g, alone, a.edges.first);
-  skip_partials[static_cast<std::int64_t>(p.batch) * a.direct.tensors.width + p.channel] = d_skip;
-}
-
-// What dk and dv change by: in the first rows, with dk and dv themselves (the first block, where there are
-// such rows), and in 128 rows of the tail (each other block).
-template <class T>
-__global__ __launch_bounds__(kLanes* kWarps) void tail_kernel(const EdgeArguments<T> a) {
-  __shared__ Window window;
-  __shared__ float taps[kRows][kLanes];
-  const Place p(a.direct.tensors.width);
-  const int blocks_before = a.edges.first > 0 ? 1 : 0, block = static_cast<int>(blockIdx.y) - blocks_before;
-  const bool of_first = block < 0;
-  const int begin = of_first ? 0 : a.edges.tail + block * kRows;
-  const int end = of_first ? a.edges.first : a.direct.tensors.length;
-  const float skip = a.direct.skip == nullptr ? 0.0f : a.direct.skip[p.channel];
-  // As in hyena_direct's gradient_kernel, time runs backwards.
-  const int mirrored = begin + (kWarps - 1 - p.warp) * kRun;
-  float sum[kRun], alone[kRun], x[kRun];
-  load_gradient_change(a, p, mirrored, x);
-#pragma unroll
-  for (int i = 0; i < kRun; ++i) sum[i] = skip * x[kRun - 1 - i];
-  convolve(
-      window, taps, a.direct.filter, p, true,
-      [&](int far, float(&g)[kRun]) { load_gradient_change(a, p, mirrored + far * kRows, g); }, sum);
-  if (of_first) {
-    const Projection<T> q(a.alone(), p.batch, 0, p.channel);
-    const OutputGradient<T> dy(a.direct.tensors, p.batch, p.channel);
-    load_gradient(q, dy, mirrored, x);
-#pragma unroll
-    for (int i = 0; i < kRun; ++i) alone[i] = skip * x[kRun - 1 - i];
-    convolve(
-        window, taps, a.direct.filter, p, true,
-        [&](int far, float(&g)[kRun]) { load_gradient(q, dy, mirrored + far * kRows, g); }, alone);
-  }
-  if (!p.live || mirrored >= end) return;
-  for (int part = 1; part < 3; ++part) {  // dk has the factor v, dv has k
-    float gate[kRun];
-    Projection<T>(a.direct.tensors, p.batch, 3 - part, p.channel).run(mirrored, gate);
-    if (of_first) Projection<T>(a.alone(), p.batch, 3 - part, p.channel).run(mirrored, x);
-#pragma unroll
-    for (int i = 0; i < kRun; ++i) {
-      if (mirrored + i >= end) break;
-      float change = sum[kRun - 1 - i] * gate[i];
+#pragma unroll 1
+  for (int i = 0; i < kRun && mirrored + i < end; ++i) {
+    const int token = mirrored + i;
+    for (int part = 1; part < 3; ++part) {  // dk has the factor v, dv has k
+      const float gate = a.arrays.gates[2 - part].at(p.batch, token, p.channel);
+      float of_part = shared.rows[p.warp * kRun + i][p.lane] * gate;
       if (of_first) {
-        const float before = alone[kRun - 1 - i];
-        change += before * (gate[i] - x[i]);
-        a.write_first(p.batch, i, part, p.channel, change + before * x[i]);
+        const float du = alone_rows[p.warp][i][p.lane],
+                    alone_gate = a.arrays.alone_gates[2 - part].at(p.batch, token, p.channel);
+        of_part += du * (gate - alone_gate);
+        a.write_first(p.batch, token, part, p.channel, of_part + du * alone_gate);
       }
-      *a.change[part].at(p.batch, mirrored + i, p.channel) = change;
+      a.arrays.change[part].at(p.batch, token, p.channel) = of_part;
     }
   }
 }
 
-// What the filter's gradient changes by, one partial sum a block of 128 rows of the head (blockIdx.z: block
-// of a sequence) for 128 lags (blockIdx.y): Σ_t g_t·Δu_{t-j} + Δg_t·u_{t-j}, the latter with u of the piece
-// alone.
+// What the filter's gradient changes by, of 128 lags: Σ_t g_t·Δu_{t-j} + Δg_t·u_{t-j} over the head, the
+// latter with u of the piece alone.
 template <class T>
-__global__ __launch_bounds__(kLanes* kWarps) void filter_kernel(const EdgeArguments<T> a, int blocks,
-                                                                float* partials) {
-  __shared__ Window window;
-  __shared__ float gradients[kWarps][kRun][kLanes];
-  Place p(a.direct.tensors.width);
-  p.batch = static_cast<int>(blockIdx.z) / blocks;
-  const int begin = static_cast<int>(blockIdx.z) % blocks * kRows, lags = static_cast<int>(blockIdx.y);
-  const OutputGradient<T> dy(a.direct.tensors, p.batch, p.channel);
-  const Projection<T> q(a.direct.tensors, p.batch, 0, p.channel);
+__device__ void change_filter(Shared& shared, const EdgeArguments<T>& a, const Place& p, int lag_block,
+                              float* partials) {
+  const Column<float> change = a.input_change(p), gradient = a.gradient(p);
+  const int before = a.direct.filter.count - 1;
   float sum[kRun] = {};
   correlate(
-      window, gradients, p, begin, min(begin + kRows, a.edges.head), lags, a.direct.filter.count,
-      [&](int first, float(&u)[kRun]) { load_gate_change(a, p, first, u); },
-      [&](int first, float(&g)[kRun]) { load_gradient(q, dy, first, g); }, sum);
-  if (begin == 0 && lags == 0 && p.warp == 0 && a.edges.first > 0) {
-    float g[kRun], alone[kRun], u[kRun];
-    const Tensors<T> tensors = a.alone();
-    load_gradient(q, dy, 0, g);
-    load_gradient(Projection<T>(tensors, p.batch, 0, p.channel), dy, 0, alone);
-    load_gate(Projection<T>(tensors, p.batch, 1, p.channel), Projection<T>(tensors, p.batch, 2, p.channel), 0,
-              u);
+      shared.window, reinterpret_cast<float(&)[kWarps][kRun][kLanes]>(shared.rows), p, 0, a.edges.head,
+      lag_block, a.direct.filter.count, [&](int first, float(&u)[kRun]) { change.run(before + first, u); },
+      [&](int first, float(&g)[kRun]) { gradient.run(first, g); }, sum);
+  if (!p.live) return;
+  const Column<float> input = a.first_input(p), alone = a.alone_gradient(p);
+  if (lag_block == 0 && p.warp == 0) {
+    for (int t = 0; t < a.edges.first; ++t) {
+      const float change_of_gradient = gradient.at(t) - alone.at(t);
 #pragma unroll
-    for (int t = 0; t < kMaxFeaturizerTaps; ++t) {
-      if (t >= a.edges.first) break;
-#pragma unroll
-      for (int j = 0; j <= t; ++j) sum[j] += (g[t] - alone[t]) * u[t - j];
+      for (int j = 0; j < kMaxFeaturizerTaps - 1; ++j) {
+        if (j <= t) sum[j] += change_of_gradient * input.at(t - j);
+      }
     }
   }
-  if (!p.live) return;
 #pragma unroll
   for (int j = 0; j < kRun; ++j) {
-    const int lag = lags * kRows + p.warp * kRun + j;
+    const int lag = lag_block * kRows + p.warp * kRun + j;
     if (lag >= a.direct.filter.count) break;
-    const std::int64_t row = static_cast<std::int64_t>(blockIdx.z) * a.direct.filter.count + lag;
-    partials[row * a.direct.tensors.width + p.channel] = sum[j];
+    partials[static_cast<std::int64_t>(lag) * a.direct.tensors.width + p.channel] = sum[j];
   }
 }
 
-// d's changes through the featurizer: added to dz, and a partial sum of its gradient, for one column and 16
+// blockIdx.y: blocks of the head, then of the first rows (where there are such) and the tail, then of lags.
+struct Roles {
+  int head_blocks, gate_blocks, lag_blocks;
+};
+
+template <class T>
+__global__ __launch_bounds__(kThreads, kBlocks) void edges_kernel(const EdgeArguments<T> a, const Roles roles,
+                                                                  float* skip_partials,
+                                                                  float* filter_partials) {
+  __shared__ Shared shared;
+  const Place p(a.direct.tensors.width);
+  ptx::wait_for_kernel_before();
+  int block = static_cast<int>(blockIdx.y);
+  if (block < roles.head_blocks) return change_head(shared, a, p, skip_partials);
+  block -= roles.head_blocks;
+  if (block < roles.gate_blocks) {
+    const int of_first = a.edges.first > 0 ? 1 : 0;
+    const int begin = block < of_first ? 0 : a.edges.tail + (block - of_first) * kRows;
+    return change_gates(shared, a, p, block < of_first, begin);
+  }
+  change_filter(
+      shared, a, p, block - roles.gate_blocks,
+      filter_partials + static_cast<std::int64_t>(p.batch) * a.direct.filter.count * a.direct.tensors.width);
+}
+
+// d's changes through the featurizer: added to dz, and a partial sum of its gradient, for 32 columns and 32
 // of the rows of dz that change (blockIdx.y).
 template <class T>
-__global__ __launch_bounds__(kThreads) void finish_kernel(const EdgeArguments<T> a, T* dz, float* partials) {
+__global__ __launch_bounds__(kFinishColumns* kFinishRows) void finish_kernel(const EdgeArguments<T> a, T* dz,
+                                                                             float* partials) {
+  __shared__ float sums[kMaxFeaturizerTaps][kFinishRows][kFinishColumns];
   const int width = a.direct.tensors.width, taps = a.direct.tensors.featurizer_taps,
-            length = a.direct.tensors.length, batch = blockIdx.z;
-  const int column = blockIdx.x * kThreads + threadIdx.x;
-  if (column >= 3 * width) return;
-  const int part = column / width, channel = column % width;
-  const Change& change = a.change[part];
+            length = a.direct.tensors.length, batch = blockIdx.z, lane = threadIdx.x % kFinishColumns,
+            warp = threadIdx.x / kFinishColumns;
+  const int column = blockIdx.x * kFinishColumns + lane;
+  const bool live = column < 3 * width;
+  const int part = live ? column / width : 0, channel = live ? column - part * width : 0;
+  const EndRows& change = a.arrays.change[part];
   const Projection<T> z(a.direct.tensors, batch, part, channel);
+  const float* weights = a.direct.tensors.featurizer + static_cast<std::int64_t>(live ? column : 0) * taps;
+  ptx::wait_for_kernel_before();
   T* const dz_column = dz + (static_cast<std::int64_t>(batch) * length * 3 + part) * width + channel;
   const int tail = max(change.head, change.tail - (taps - 1));  // of dz
-  const int rows = change.head + (change.tail < length ? length - tail : 0);
-  float sum[kMaxFeaturizerTaps] = {};
-  const int begin = blockIdx.y * kChunk;
-  for (int row = begin; row < min(begin + kChunk, rows); ++row) {
-    const int token = row < change.head ? row : tail + row - change.head;
-    float out = 0;
+  const int rows = live ? change.head + (change.tail < length ? length - tail : 0) : 0;
+  float sum[kMaxFeaturizerTaps] = {}, out[kFinishRun] = {};
+  const int begin = blockIdx.y * kChunk + warp;
+  const auto token_of = [&](int run) {
+    const int row = begin + run * kFinishRows;
+    return row < change.head ? row : tail + row - change.head;
+  };
+  // All is read before anything is written.
 #pragma unroll
-    for (int i = 0; i < kMaxFeaturizerTaps; ++i) {
-      if (i < taps && change.has(token + i)) out += z.tap[i] * *change.at(batch, token + i, channel);
+  for (int run = 0; run < kFinishRun; ++run) {
+    if (begin + run * kFinishRows >= rows) break;
+    const int token = token_of(run);
+    out[run] = to_float(dz_column[token * z.stride]);
+    for (int i = 0; i < taps; ++i) {
+      if (change.has(token + i)) out[run] += weights[i] * change.at(batch, token + i, channel);
     }
-    T& target = dz_column[token * z.stride];
-    target = from_float<T>(to_float(target) + out);
     if (!change.has(token)) continue;
-    const float d = *change.at(batch, token, channel);
+    const float d = change.at(batch, token, channel);
     // Products with rows before the piece count whole: alone it has none.
     const float whole =
         token < a.edges.first
@@ -297,33 +340,75 @@ __global__ __launch_bounds__(kThreads) void finish_kernel(const EdgeArguments<T>
             : 0.0f;
 #pragma unroll
     for (int i = 0; i < kMaxFeaturizerTaps; ++i) {
-      if (i < taps) sum[i] += (token < i ? whole : d) * z.raw(token - i);
+      if (i >= taps) break;
+      sum[i] += (token < i ? whole : d) * z.raw(token - i);
     }
   }
 #pragma unroll
-  for (int i = 0; i < kMaxFeaturizerTaps; ++i) {
-    if (i >= taps) break;
-    const std::int64_t at = (static_cast<std::int64_t>(batch) * gridDim.y + blockIdx.y) * taps + i;
-    partials[at * 3 * width + column] = sum[i];
+  for (int run = 0; run < kFinishRun; ++run) {
+    if (begin + run * kFinishRows < rows) dz_column[token_of(run) * z.stride] = from_float<T>(out[run]);
   }
+#pragma unroll
+  for (int i = 0; i < kMaxFeaturizerTaps; ++i) sums[i][warp][lane] = sum[i];
+  __syncthreads();
+  // A tap a warp.
+  if (!live || warp >= taps) return;
+  float total = 0;
+  for (int other = 0; other < kFinishRows; ++other) total += sums[warp][other][lane];
+  const std::int64_t at = (static_cast<std::int64_t>(batch) * gridDim.y + blockIdx.y) * taps + warp;
+  partials[at * 3 * width + column] = total;
 }
 
-// Numbers of blocks, and of floats in the workspace.
+// Numbers of blocks, and of rows of the arrays.
 struct Sizes {
-  std::int64_t head_blocks, tail_blocks, chunks;
-  std::int64_t query, gate, first, filter, skip, featurizer;
-  explicit Sizes(const HyenaShape& s) {
+  std::int64_t values;  // a row, of all sequences
+  std::int64_t first, head, gates, around, chunks;
+  Roles roles;
+  explicit Sizes(const HyenaShape& s) : values(s.batch * s.width) {
     const Edges edges(s);
-    const std::int64_t gate_rows = edges.first + s.length - edges.tail;
-    head_blocks = ceil_div(edges.head, kRows);
-    tail_blocks = (edges.first > 0 ? 1 : 0) + ceil_div(s.length - edges.tail, kRows);
-    chunks = ceil_div(std::max<std::int64_t>(edges.head, gate_rows + s.featurizer_taps - 1), kChunk);
-    query = s.batch * edges.head * s.width;
-    gate = s.batch * gate_rows * s.width;
-    first = s.batch * edges.first * 3 * s.width;
-    filter = s.batch * head_blocks * s.taps * s.width;
-    skip = s.has_skip ? s.batch * s.width : 0;
-    featurizer = s.batch * chunks * s.featurizer_taps * 3 * s.width;
+    const std::int64_t tail = s.length - edges.tail;
+    first = edges.first;
+    head = edges.head;
+    gates = first + tail;
+    around = s.taps - 1;
+    chunks = ceil_div(std::max(head, gates + s.featurizer_taps - 1), kChunk);
+    roles = {static_cast<int>(ceil_div(head, kRows)),
+             static_cast<int>((first > 0 ? 1 : 0) + ceil_div(tail, kRows)),
+             static_cast<int>(ceil_div(s.taps, kRows))};
+  }
+};
+
+struct Workspace {
+  EdgeArrays arrays;
+  float *d, *filter, *skip, *featurizer;
+  std::int64_t floats = 0;
+
+  // At `base`, which may be null where only the number of floats is wanted.
+  Workspace(const HyenaShape& s, float* base) {
+    const Sizes n(s);
+    const Edges edges(s);
+    const int length = static_cast<int>(s.length), width = static_cast<int>(s.width);
+    const auto take = [&](std::int64_t rows) {
+      const std::int64_t at = std::exchange(floats, floats + rows * n.values);
+      return base == nullptr ? nullptr : base + at;
+    };
+    const auto ends = [&](int head, int tail) {
+      return EndRows{take(head + length - tail), head, tail, length, width};
+    };
+    const auto gate = [&] { return ends(edges.first, edges.tail); };
+    const auto first = [&] { return ends(edges.first, length); };
+    arrays = {take(n.around + n.first),
+              take(n.first),
+              take(n.first + n.around),
+              take(n.head),
+              take(n.head),
+              {gate(), gate()},
+              {first(), first()},
+              {ends(edges.head, length), gate(), gate()}};
+    d = take(3 * n.first);
+    filter = take(s.taps);
+    featurizer = take(n.chunks * s.featurizer_taps * 3);
+    skip = s.has_skip ? take(1) : nullptr;
   }
 };
 
@@ -332,48 +417,38 @@ void backward(const HyenaShape& shape, const HyenaWeights& weights, const HyenaS
               const void* z, const void* dy, void* dz, void* reach, const HyenaGradients& gradients,
               void* workspace, cudaStream_t stream) {
   const Sizes sizes(shape);
-  const Edges edges(shape);
-  float* next = static_cast<float*>(workspace);
-  const auto take = [&](std::int64_t count) { return std::exchange(next, next + count); };
-  const int length = static_cast<int>(shape.length), width = static_cast<int>(shape.width);
-  const EdgeArguments<T> a{arguments_of<T>(shape, weights, around, z, dy),
-                           edges,
-                           {{take(sizes.query), edges.head, length, length, width},
-                            {take(sizes.gate), edges.first, edges.tail, length, width},
-                            {take(sizes.gate), edges.first, edges.tail, length, width}},
-                           take(sizes.first),
+  const Workspace w(shape, static_cast<float*>(workspace));
+  const EdgeArguments<T> a{arguments_of<T>(shape, weights, around, z, dy), Edges(shape), w.arrays, w.d,
                            static_cast<T*>(reach)};
-  float* const filter = take(sizes.filter);
-  float* const skip = shape.has_skip ? take(sizes.skip) : nullptr;
-  float* const featurizer = take(sizes.featurizer);
-
-  const auto grid = [&](std::int64_t rows, std::int64_t batch) {
-    return dim3(static_cast<unsigned>(ceil_div(shape.width, kLanes)), static_cast<unsigned>(rows),
-                static_cast<unsigned>(batch));
+  const auto grid = [&](std::int64_t columns, int columns_a_block, std::int64_t rows) {
+    return dim3(static_cast<unsigned>(ceil_div(columns, columns_a_block)), static_cast<unsigned>(rows),
+                static_cast<unsigned>(shape.batch));
   };
-  launch<head_kernel<T>>(grid(sizes.head_blocks, shape.batch), kLanes * kWarps, 0, stream, a, skip);
-  launch<tail_kernel<T>>(grid(sizes.tail_blocks, shape.batch), kLanes * kWarps, 0, stream, a);
-  launch<filter_kernel<T>>(grid(ceil_div(shape.taps, kRows), shape.batch * sizes.head_blocks),
-                           kLanes * kWarps, 0, stream, a, static_cast<int>(sizes.head_blocks), filter);
-  const std::int64_t columns = 3 * shape.width;
-  const dim3 finish(static_cast<unsigned>(ceil_div(columns, kThreads)), static_cast<unsigned>(sizes.chunks),
-                    static_cast<unsigned>(shape.batch));
-  launch<finish_kernel<T>>(finish, kThreads, 0, stream, a, static_cast<T*>(dz), featurizer);
+  const auto [head_blocks, gate_blocks, lag_blocks] = sizes.roles;
+  launch<features_kernel<T>>(grid(shape.width, kColumns, std::max({sizes.head, sizes.gates, sizes.around})),
+                             kColumns, 0, stream, a);
+  launch_ahead<edges_kernel<T>>(grid(shape.width, kLanes, head_blocks + gate_blocks + lag_blocks), kThreads,
+                                0, stream, a, sizes.roles, w.skip, w.filter);
+  launch_ahead<finish_kernel<T>>(grid(3 * shape.width, kFinishColumns, sizes.chunks),
+                                 kFinishColumns * kFinishRows, 0, stream, a, static_cast<T*>(dz),
+                                 w.featurizer);
 
-  reduce({{filter, shape.batch * sizes.head_blocks, shape.taps, shape.width, shape.groups, gradients.filter,
-           weights.decay},
-          {featurizer, shape.batch * sizes.chunks, shape.featurizer_taps, columns, columns,
+  reduce({{w.filter, shape.batch, shape.taps, shape.width, shape.groups, gradients.filter, weights.decay},
+          {w.featurizer, shape.batch * sizes.chunks, shape.featurizer_taps, 3 * shape.width, 3 * shape.width,
            gradients.featurizer},
-          {skip, shape.batch, 1, shape.width, shape.width, gradients.skip}},
+          {w.skip, shape.batch, 1, shape.width, shape.width, gradients.skip}},
          stream);
 }
 
 }  // namespace
 
 std::size_t edges_workspace(const HyenaShape& shape) {
-  const Sizes s(shape);
-  return static_cast<std::size_t>(s.query + 2 * s.gate + s.first + s.filter + s.skip + s.featurizer) *
-         sizeof(float);
+  if (shape.taps + shape.featurizer_taps > kMostRows) {
+    throw Error("context-strategy", "the cuda backend takes filters of some " + std::to_string(kMostRows) +
+                                        " taps from piece to piece of a sequence, this layer has " +
+                                        std::to_string(shape.taps) + ": spread it by all-to-all");
+  }
+  return static_cast<std::size_t>(Workspace(shape, nullptr).floats) * sizeof(float);
 }
 
 void edges_forward(const HyenaShape& shape, const HyenaWeights& weights, ElementType type,

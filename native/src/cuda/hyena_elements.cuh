@@ -112,14 +112,27 @@ struct ProjectionGradient {
   int length, width, taps, rows, blocks;
 
   __device__ void write(int batch, int token, int part, int channel, float d) const {
-    if (token >= length) return;
+    const float run[1] = {d};
+    write_run(batch, token, part, channel, run);
+  }
+  // Tokens first … first + Rows - 1 of one block.
+  template <int Rows>
+  __device__ void write_run(int batch, int first, int part, int channel, const float (&d)[Rows]) const {
     const std::int64_t column = static_cast<std::int64_t>(part) * width + channel,
                        columns = std::int64_t{3} * width;
-    dz[(static_cast<std::int64_t>(batch) * length + token) * columns + column] = from_float<T>(d);
-    const int row = token % rows;
-    if (row < taps - 1) {
-      reach[((static_cast<std::int64_t>(batch) * blocks + token / rows) * (taps - 1) + row) * columns +
-            column] = d;
+    const int first_row = first % rows;
+    T* at = dz + (static_cast<std::int64_t>(batch) * length + first) * columns + column;
+    float* kept =
+        reach +
+        ((static_cast<std::int64_t>(batch) * blocks + first / rows) * (taps - 1) + first_row) * columns +
+        column;
+#pragma unroll
+    for (int r = 0; r < Rows; ++r) {
+      if (first + r >= length) return;
+      *at = from_float<T>(d[r]);
+      if (first_row + r < taps - 1) *kept = d[r];
+      at += columns;
+      kept += columns;
     }
   }
 };

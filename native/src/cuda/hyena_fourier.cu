@@ -114,7 +114,7 @@ __global__ __launch_bounds__(kThreads) void output_kernel(const Tensors<T> tenso
 
 // d of all projections from c = conv(h, u) + d ⊙ u and du.
 template <class T>
-__global__ __launch_bounds__(kThreads) void gradient_kernel(const Tensors<T> tensors, const Columns columns,
+__global__ __launch_bounds__(kThreads, 3) void gradient_kernel(const Tensors<T> tensors, const Columns columns,
                                                             const Turn turn, float2* c, float2* du,
                                                             const ProjectionGradient<T> out) {
   __shared__ Turned c_tile, du_tile;
@@ -128,18 +128,15 @@ __global__ __launch_bounds__(kThreads) void gradient_kernel(const Tensors<T> ten
   if (!p.live) return;
   const OutputGradient<T> dy(tensors, p.batch, p.channel);
   const int row = p.warp * kRun;
-  for (int i = 0; i < kRun; ++i) {
-    const int token = p.token() + i;
-    out.write(p.batch, token, 0, p.channel, dy(token) * c_tile[p.lane][row + i]);
-  }
-  float gate[kRun];
+  float d[kRun];
 #pragma unroll
+  for (int i = 0; i < kRun; ++i) d[i] = dy(p.token() + i) * c_tile[p.lane][row + i];
+  out.write_run(p.batch, p.token(), 0, p.channel, d);
   for (int part = 1; part <= 2; ++part) {
-    Projection<T>(tensors, p.batch, 3 - part, p.channel).run(p.token(), gate);
+    Projection<T>(tensors, p.batch, 3 - part, p.channel).run(p.token(), d);
 #pragma unroll
-    for (int i = 0; i < kRun; ++i) {
-      out.write(p.batch, p.token() + i, part, p.channel, gate[i] * du_tile[p.lane][row + i]);
-    }
+    for (int i = 0; i < kRun; ++i) d[i] *= du_tile[p.lane][row + i];
+    out.write_run(p.batch, p.token(), part, p.channel, d);
   }
 }
 
