@@ -8,11 +8,14 @@ import type { PlanParallel } from '../plan/plan.js';
 import { grouped } from '../layout/numbers.js';
 import { distinctBlocks } from '../layout/resolve-model.js';
 import { runClusterUse, type RunLayout } from '../layout/resolve-run.js';
+import { filtersOf } from './filters.js';
 
 /** As in `native/src/cuda`. */
 export const CUDA_LIMITS = {
   /** Exponentials of an LI filter whose states go from one context rank to the next. */
   order: MOST_STATES,
+  /** Taps of a filter whose ends go from one context rank to the next. */
+  taps: 65_000,
   /** Channels of a head. */
   headDim: 256,
   /** Widths of the norm: any up to the first, multiples of 8 up to the second. */
@@ -45,7 +48,7 @@ export function checkEngineLimits(layout: RunLayout, model: ModelLayout): Findin
 function excesses(model: ModelLayout, { spread }: PlanParallel): Excess[] {
   const found: Excess[] = [];
   const { width } = model;
-  const { order, headDim, width: anyWidth, widthInPacks } = CUDA_LIMITS;
+  const { order, taps, headDim, width: anyWidth, widthInPacks } = CUDA_LIMITS;
   if (width > widthInPacks || (width > anyWidth && width % 8 !== 0)) {
     const node = model.lineage.settingNode('width');
     const what = `widths up to ${grouped(anyWidth)}, or up to ${grouped(widthInPacks)} in multiples of 8, not ${grouped(width)}`;
@@ -57,6 +60,14 @@ function excesses(model: ModelLayout, { spread }: PlanParallel): Excess[] {
     const node = long.written.get('order');
     const what = `LI filters of up to ${order} exponentials in pieces that pass on their states, not ${grouped(long.mixer.order)}; with \`LI: fft\` it takes any`;
     found.push({ what, node, fixes: revalued(node, 'order', order) });
+  }
+  const spreadOf = (operator: string) => (operator === 'MR' ? 'MR' : 'SE');
+  const far = blocks
+    .flatMap(filtersOf)
+    .find((filter) => filter.taps > taps && spread?.[spreadOf(filter.operator)] === 'p2p');
+  if (far) {
+    const what = `filters of up to ${grouped(taps)} taps in pieces that exchange their ends, not ${grouped(far.taps)}; with \`${spreadOf(far.operator)}: all-to-all\` it takes any`;
+    found.push({ what, node: far.written, fixes: revalued(far.written, 'filter', taps) });
   }
   const wide = blocks.find(({ mixer }) => mixer.operator === 'MHA' && mixer.headDim > headDim);
   if (wide?.mixer.operator === 'MHA') {

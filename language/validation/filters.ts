@@ -51,12 +51,12 @@ function checkDecay({ mixer, written, node }: ResolvedBlock): Finding[] {
 
 /** A filter of a block: of its mixer, or of the Hyena-SE in the place of its MLP. */
 interface Filter {
-  operator: string;
+  operator: 'SE' | 'MR' | 'ffn SE';
   taps: number;
   written: AstNode | undefined;
 }
 
-function filtersOf({ mixer, ffn, written }: ResolvedBlock): Filter[] {
+export function filtersOf({ mixer, ffn, written }: ResolvedBlock): Filter[] {
   const filters: Filter[] = [];
   if (mixer.operator === 'SE' || mixer.operator === 'MR') {
     filters.push({ operator: mixer.operator, taps: mixer.taps, written: written.get('filter') });

@@ -12,6 +12,7 @@ describe('limits of the kernels', () => {
     const says = (file: string, pattern: RegExp) => Number(pattern.exec(source(file))?.[1]);
     assert.deepEqual(CUDA_LIMITS, {
       order: says('hyena_modal_scan.h', /kMaxOrder = (\d+)/),
+      taps: says('hyena_edges.cu', /kMostTaps = (\d+)/),
       headDim: says('attention_plain.cu', /heads of up to (\d+) dimensions/),
       width: says('rms_norm.cu', /takes widths up to (\d+)/),
       widthInPacks: says('rms_norm.cu', /or up to (\d+) in multiples of 8/),

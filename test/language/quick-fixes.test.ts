@@ -225,6 +225,15 @@ const CASES: Record<string, Case> = {
     code: 'striped/unsupported',
     mends: [['order 64', 'order 32']],
   },
+  'taps beyond the kernels': {
+    text: C(
+      'node gpu h100-sxm x 2',
+      'sequence 256K parallel { context 2 spread contiguous(MR: p2p) }',
+      'MR { filter 70000 decay strong } layout MR MHA',
+    ),
+    code: 'striped/unsupported',
+    mends: [['filter 70000', 'filter 65000']],
+  },
   'wide heads': {
     text: C('node gpu h100-sxm', '').replace('heads 8', 'heads 1'),
     code: 'striped/unsupported',

@@ -23,7 +23,7 @@ using namespace direct;
 
 constexpr int kThreads = kLanes * kWarps, kBlocks = 3;  // of edges_kernel; blocks a multiprocessor
 constexpr int kColumns = 128;                           // of a block of features_kernel
-constexpr int kMostRows = 65535;                        // of its grid
+constexpr int kMostTaps = 65000;                        // rows of its grid, less the featurizer's
 // Of finish_kernel: columns, warps, rows a warp.
 constexpr int kFinishColumns = 32, kFinishRows = 8, kFinishRun = 4, kChunk = kFinishRows * kFinishRun;
 
@@ -443,8 +443,8 @@ void backward(const HyenaShape& shape, const HyenaWeights& weights, const HyenaS
 }  // namespace
 
 std::size_t edges_workspace(const HyenaShape& shape) {
-  if (shape.taps + shape.featurizer_taps > kMostRows) {
-    throw Error("context-strategy", "the cuda backend takes filters of some " + std::to_string(kMostRows) +
+  if (shape.taps > kMostTaps) {
+    throw Error("context-strategy", "the cuda backend takes filters of up to " + std::to_string(kMostTaps) +
                                         " taps from piece to piece of a sequence, this layer has " +
                                         std::to_string(shape.taps) + ": spread it by all-to-all");
   }
