@@ -25,7 +25,9 @@ export class EditRefused extends Error {}
 export const MOST_REPEATS = 10_000;
 
 const BEGINS_WITH_OPERATOR = /^(SE|MR|LI|MHA)\b/;
-const REPEAT_AT_END = /\s+x\s+([0-9]+|[A-Za-z_][\w-]*)\s*$/;
+const REPEAT_AT_END = /\bx\s+([0-9]+|[A-Za-z_][\w-]*)\s*$/;
+/** As the lexer takes them: what looks like a comment within a string is none. */
+const COMMENT_OR_STRING = /\/\*[\s\S]*?\*\/|\/\/[^\n\r]*|"(?:\\.|[^"\\\r\n])*"|'(?:\\.|[^'\\\r\n])*'/g;
 
 /** What an edit changes in the text, as offsets of the text as it is. Throws `EditRefused`. */
 export function changesOf(text: string, edit: DiagramEdit): TextChange[] {
@@ -55,10 +57,18 @@ function changeOf(text: string, edit: Exclude<DiagramEdit, { action: 'move' }>):
   }
 }
 
-/** With the space before it. */
+/** With the space before it. Behind a line comment what follows keeps a line of its own: the comment would swallow it. */
 function removal(text: string, start: number, end: number): TextChange {
-  const space = /\s*$/.exec(text.slice(0, start))?.[0].length ?? 0;
-  return { start: start - space, end, newText: '' };
+  const before = text.slice(0, start).trimEnd();
+  const [spaceToNext] = /^[ \t]*(?=\S)/.exec(text.slice(end)) ?? [];
+  if (spaceToNext !== undefined && endsInLineComment(before))
+    return { start, end: end + spaceToNext.length, newText: '' };
+  return { start: before.length, end, newText: '' };
+}
+
+function endsInLineComment(text: string): boolean {
+  const last = text.match(COMMENT_OR_STRING)?.at(-1);
+  return last !== undefined && last.startsWith('//') && text.endsWith(last);
 }
 
 function moveChanges(text: string, edit: Extract<DiagramEdit, { action: 'move' }>): TextChange[] {
@@ -88,7 +98,10 @@ function repeatChange(
     return { start, end, newText: `${REPEAT_AT_END.test(one) && suffix ? `(${one})` : one}${suffix}` };
   }
   const present = REPEAT_AT_END.exec(written);
-  return { start: present ? start + present.index : end, end, newText: suffix };
+  if (!present) return { start: end, end, newText: suffix };
+  const from = start + present.index;
+  // The space before it stays, which may be what ends a comment.
+  return count === 1 ? removal(text, from, end) : { start: from, end, newText: `x ${count}` };
 }
 
 function offsetsOf(text: string, { start, end }: TextRange): [number, number] {
