@@ -1,4 +1,5 @@
 import * as vscode from 'vscode';
+import { showFailure } from './show-failure.js';
 
 export type CommandTable = Record<string, (...given: never[]) => unknown>;
 
@@ -10,7 +11,7 @@ export function registerCommands(table: CommandTable): vscode.Disposable {
         try {
           await action(...(given as never[]));
         } catch (error) {
-          void vscode.window.showErrorMessage(error instanceof Error ? error.message : String(error));
+          showFailure(error);
         }
       }),
     ),

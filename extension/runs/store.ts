@@ -2,7 +2,7 @@ import { mkdir, open, readFile, readdir, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import * as path from 'node:path';
 import type { Plan } from '../../language/plan/plan.js';
-import { fileError } from './errors.js';
+import { fileError, systemCode } from './errors.js';
 import { withLock } from './lock.js';
 import {
   RUN_FILES,
@@ -182,8 +182,11 @@ async function readPlanNames(directory: string): Promise<{ run: string; model: s
   }
 }
 
-/** The first and the last events of a run, without reading what lies between. */
-async function readEnds(directory: string) {
+/**
+ * The first and the last events of a run, without reading what lies between; none where they cannot be read: the status
+ * says how the run stands, and one bad file hides no other run.
+ */
+async function readEnds(directory: string): Promise<RunEvent[]> {
   const handle = await open(path.join(directory, RUN_FILES.events), 'r').catch(() => null);
   if (!handle) return [];
   try {
@@ -196,8 +199,11 @@ async function readEnds(directory: string) {
     const head = tailFrom > 0 ? await read(0, Math.min(HEAD_BYTES, tailFrom)) : '';
     // Lines cut at either edge do not parse as events and drop out.
     return `${head}\n${await read(tailFrom, size - tailFrom)}`.split('\n').flatMap(parseEvent);
+  } catch (error) {
+    if (systemCode(error)) return [];
+    throw error;
   } finally {
-    await handle.close();
+    await handle.close().catch(() => undefined);
   }
 }
 

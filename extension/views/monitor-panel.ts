@@ -8,6 +8,7 @@ import {
   type MonitorUpdate,
 } from '../../webview/common/messages.js';
 import { fileChange, listRuns } from '../runs/index.js';
+import { showFailure } from '../show-failure.js';
 import { MONITOR_BODY } from './page-html.js';
 import { fillPanel, type Post } from './page.js';
 import { PanelRegistry, type PanelPage } from './panel-registry.js';
@@ -70,7 +71,7 @@ class MonitorPanel implements PanelPage {
       if (!panel.visible) this.closed();
     });
     panel.webview.onDidReceiveMessage((message: unknown) => {
-      if (isMonitorRequest(message)) void this.onRequest(message);
+      if (isMonitorRequest(message)) this.onRequest(message).catch(showFailure);
     });
     this.post = fillPanel(panel, extension, 'monitor', { state, body: MONITOR_BODY });
   }

@@ -9,6 +9,7 @@ import {
 import type { PreviewModel } from '../../language/server/protocol.js';
 import { changesOf, EditRefused, type DiagramEdit } from '../../webview/common/diagram-edits.js';
 import type { StripedClient } from '../language-client.js';
+import { showFailure } from '../show-failure.js';
 import { DIAGRAM_BODY } from './page-html.js';
 import { closeWithoutDocument, documentKey, fileNameOf } from './documents.js';
 import { fillPanel, type Post } from './page.js';
@@ -69,7 +70,7 @@ class PreviewPanel implements PanelPage {
     this.model = state.model;
     this.compared = state.compared;
     panel.webview.onDidReceiveMessage((message: unknown) => {
-      if (isDiagramRequest(message)) void this.onRequest(message);
+      if (isDiagramRequest(message)) this.onRequest(message).catch(showFailure);
     });
     this.post = fillPanel(panel, extension, 'diagram', { state, body: DIAGRAM_BODY });
     closeWithoutDocument(panel, this.uri);

@@ -34,7 +34,10 @@ export class RunsModel implements vscode.Disposable {
     this.subscriptions = [
       vscode.workspace.onDidChangeWorkspaceFolders(() => void this.rescan()),
       vscode.window.onDidChangeWindowState(({ focused }) => focused && void this.refresh()),
-      vscode.workspace.onDidGrantWorkspaceTrust(() => this.watchElsewhere()),
+      vscode.workspace.onDidGrantWorkspaceTrust(() => {
+        this.watchElsewhere();
+        void this.rescan();
+      }),
     ];
     // A folder may bring records of runs along: nothing is asked of another machine before it is trusted.
     if (vscode.workspace.isTrusted) this.watchElsewhere();
@@ -56,10 +59,8 @@ export class RunsModel implements vscode.Disposable {
 
   /** Looks through the folders for runs that the index does not know, then refreshes. */
   async rescan(): Promise<void> {
-    const roots = (vscode.workspace.workspaceFolders ?? []).filter(({ uri }) => uri.scheme === 'file');
-    const found = (await Promise.all(roots.map(({ uri }) => findRunDirectories(uri.fsPath)))).flat();
-    // Without a writable index the runs of this folder are not listed; everything else works.
-    await addToIndex(...found).catch(() => undefined);
+    // The index is the user's: every trusted window, and the command line, asks the targets of what it holds.
+    if (vscode.workspace.isTrusted) await this.addFolders();
     await this.refresh();
   }
 
@@ -77,16 +78,34 @@ export class RunsModel implements vscode.Disposable {
     for (const subscription of this.subscriptions) subscription.dispose();
   }
 
+  private async addFolders(): Promise<void> {
+    const roots = (vscode.workspace.workspaceFolders ?? []).filter(({ uri }) => uri.scheme === 'file');
+    const found = (await Promise.all(roots.map(({ uri }) => findRunDirectories(uri.fsPath)))).flat();
+    // Without a writable index the runs of this folder are not listed; everything else works.
+    await addToIndex(...found).catch(() => undefined);
+  }
+
   private async read(): Promise<void> {
     clearTimeout(this.timer);
-    this.known = await listRuns([], (directory) => this.cache.read(directory));
-    if (this.isDisposed) return;
+    try {
+      this.known = await listRuns([], (directory) => this.cache.read(directory));
+      if (!this.isDisposed) this.tell();
+    } finally {
+      // After a failure too, which may pass.
+      if (!this.isDisposed) this.readLater();
+    }
+  }
+
+  private tell(): void {
     // News grow old without a change of what is known.
     const saying = JSON.stringify(this.known.map((run) => [run, whereIsRun(run)]));
     if (saying !== this.said) {
       this.said = saying;
       this.changed.fire();
     }
+  }
+
+  private readLater(): void {
     this.timer = setTimeout(
       () => void this.refresh(),
       this.alive().length > 0 ? ALIVE_POLL_MS : IDLE_POLL_MS,

@@ -119,6 +119,22 @@ describe('run store', () => {
     assert.equal(info?.start?.compositionEntropy, 1.38);
   });
 
+  it('lists a run whose events cannot be read by its status, and the others as ever', async () => {
+    const good = await run('good', { state: 'completed' }, [{ type: 'step', step: 10, loss: 2 }]);
+    const bad = await run('bad', { state: 'completed' });
+    await rm(path.join(bad, 'events.jsonl'));
+    // As good as a bad disk: it opens, and reading it fails.
+    await mkdir(path.join(bad, 'events.jsonl'));
+    await addToIndex(good, bad);
+    assert.deepEqual(
+      (await listRuns()).map(({ directory, state, step }) => [directory, state, step?.loss]),
+      [
+        [bad, 'completed', undefined],
+        [good, 'completed', 2],
+      ],
+    );
+  });
+
   it('shows a run that never got a status as failed, and refuses what is no run', async () => {
     const directory = await run('bare', null);
     assert.equal((await readRun(directory))?.state, 'failed');
