@@ -15,6 +15,11 @@ export async function matchFiles(root: string, pattern: string): Promise<Matched
   return found.sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
+/** A path as a pattern of glob(3) that names it alone. */
+export function literalPattern(name: string): string {
+  return name.replaceAll(/[*?[\\]/g, '\\$&');
+}
+
 async function matches(root: string, below: string, segments: string[]): Promise<MatchedFile[]> {
   const [segment, ...rest] = segments;
   const folder = path.resolve(root, below);

@@ -121,14 +121,18 @@ function heardMs(heardAt: string | null): number {
   return heardAt === null ? 0 : Date.parse(heardAt);
 }
 
-/** The target of runs; where it cannot be opened, their mirrors say why. */
+/** The target of runs, by the first that names it well; the mirrors of those before say what is wrong with them. */
 async function openedFor(directories: string[]): Promise<Target> {
-  try {
-    return await targetOf(directories[0]!);
-  } catch (error) {
-    await tellTrouble(directories, error);
-    throw error;
+  let trouble: unknown;
+  for (const directory of directories) {
+    try {
+      return await targetOf(directory);
+    } catch (error) {
+      trouble = error;
+      await tellTrouble([directory], error);
+    }
   }
+  throw trouble;
 }
 
 function byTarget(runs: Run[]): Map<string, Run[]> {

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { Plan } from '../../../language/plan/plan.js';
 import { RunError } from '../errors.js';
-import { matchFiles, type MatchedFile } from '../match-files.js';
+import { literalPattern, matchFiles, type MatchedFile } from '../match-files.js';
 import { cacheDirectory, shellOk } from './engine-cache.js';
-import type { Facts } from './facts.js';
+import { freeKilobytes, KILOBYTE, type Facts } from './facts.js';
 import { quote } from './quote.js';
 import type { Shell } from './shell.js';
 import type { Preparation } from './target.js';
@@ -30,11 +30,9 @@ export async function placeData(shell: Shell, facts: Facts, preparation: Prepara
     );
   }
   const files = await dataFiles(data.root, data.files);
-  const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
-  if (facts.free !== null && bytes > facts.free) throw diskFull(shell.where);
   const key = createHash('sha256').update(data.root).digest('hex').slice(0, KEY_LENGTH);
   const root = `${cacheDirectory(facts)}/data/${key}`;
-  await shellOk(shell, `umask 077; mkdir -p -- ${quote(root)}`, 'make the folder for the data', signal);
+  await makeRoom(shell, root, files, signal);
   preparation.tell?.('sending the data', 0);
   await send(shell, [`${data.root}/`], `${root}/`, {
     flags: ['--files-from=-', '--from0', '--copy-links'],
@@ -43,11 +41,34 @@ export async function placeData(shell: Shell, facts: Facts, preparation: Prepara
     signal,
     onProgress: (share) => preparation.tell?.('sending the data', share),
   });
-  return withRoot(plan, root);
+  // By their names: the folder may hold files of earlier launches that the patterns name there, but no more here.
+  return withRoot(
+    plan,
+    root,
+    files.map(({ name }) => literalPattern(name)),
+  );
 }
 
-function withRoot(plan: Plan, root: string): Plan {
-  return { ...plan, run: { ...plan.run, data: { ...plan.run.data, root } } };
+/** Makes the folder for data; refuses what would not fit beside what lies there, most of which need not travel again. */
+async function makeRoom(
+  shell: Shell,
+  root: string,
+  files: MatchedFile[],
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const folder = quote(root);
+  const script = `umask 077; mkdir -p -- ${folder} || exit
+printf 'free %s\\n' ${freeKilobytes(folder)}
+printf 'there %s\\n' "$(du -sk -- ${folder} 2>/dev/null | cut -f 1)"`;
+  const said = await shellOk(shell, script, 'make the folder for the data', signal);
+  const bytesOf = (what: string) => KILOBYTE * Number(new RegExp(`^${what} (\\d+)$`, 'm').exec(said)?.[1]);
+  const most = bytesOf('free') + bytesOf('there');
+  const wanted = files.reduce((sum, { bytes }) => sum + bytes, 0);
+  if (wanted > most) throw diskFull(shell.where);
+}
+
+function withRoot(plan: Plan, root: string, files: string[] = plan.run.data.files): Plan {
+  return { ...plan, run: { ...plan.run, data: { ...plan.run.data, root, files } } };
 }
 
 /** The files that patterns name below a root, each once. Throws `RunError` when one names none or leads outside. */

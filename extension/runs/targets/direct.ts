@@ -15,7 +15,13 @@ same_process() {
   read -r pid start host <"${LAUNCH}/pid" || return 1
   [ "$host" = "$(uname -n)" ] || return 2
   if [ -n "$start" ]; then [ "$(started "$pid")" = "$start" ]; else kill -0 "$pid"; fi
-} 2>/dev/null`;
+} 2>/dev/null
+alive() {
+  same_process && return
+  [ $? -ne 2 ] && return 1
+  printf '%s\\n' 'the host answers with another machine, from which the process of the run cannot be seen' >&2
+  exit ${EXITS.unsure}
+}`;
 
 /** Ends the script `$pid` and the session that it leads: the engine, and what started it on several ranks. */
 const KILL_SESSION = String.raw`
@@ -40,7 +46,7 @@ trap '' HUP`;
   }
 
   aliveScript(): string {
-    return `${SIGNATURE}\nsame_process`;
+    return `${SIGNATURE}\nalive`;
   }
 
   startScript(): string {
@@ -59,13 +65,13 @@ done`;
 
   stopScript(): string {
     return `${SIGNATURE}
-same_process || exit ${EXITS.ended}
+alive || exit ${EXITS.ended}
 kill -TERM "$pid"`;
   }
 
   killScript(): string {
     return `${SIGNATURE}
-same_process || exit ${EXITS.ended}
+alive || exit ${EXITS.ended}
 : >${LAUNCH}/killed
 ${KILL_SESSION.trim()}`;
   }

@@ -40,6 +40,11 @@ export function pathWord(path: string): string {
   return path.startsWith('~/') ? `"$HOME"/${quote(path.slice(2))}` : quote(path);
 }
 
+/** What is free on the disk of a directory, in KiB, as a word of a script; so is the directory. */
+export function freeKilobytes(directory: string): string {
+  return `"$(df -Pk -- ${directory} 2>/dev/null | sed -n '2s/^.* \\([0-9][0-9]*\\)  *[0-9][0-9]*% .*$/\\1/p')"`;
+}
+
 function script(directory: string, setup: string): string {
   const programs = [...PROGRAMS, ...SLURM_PROGRAMS];
   return `
@@ -59,7 +64,7 @@ say time "$(date +%s)"
 directory=${pathWord(directory)}
 mkdir -p -- "$directory" 2>/dev/null
 if [ -d "$directory" ] && [ -w "$directory" ]; then say writable yes; fi
-say free "$(df -Pk -- "$directory" 2>/dev/null | sed -n '2s/^.* \\([0-9][0-9]*\\)  *[0-9][0-9]*% .*$/\\1/p')"
+say free ${freeKilobytes('"$directory"')}
 for program in ${programs.join(' ')}; do
   if found "$program" >/dev/null; then
     case $program in
@@ -88,7 +93,7 @@ say directory "$(cd -- "$directory" 2>/dev/null && printf '%sx' "$PWD")"
 `;
 }
 
-const KILOBYTE = 1024;
+export const KILOBYTE = 1024;
 
 /** Asks a machine about itself; `directory` is where runs go. */
 export async function readFacts(

@@ -51,6 +51,7 @@ export async function startThere(request: StartRequest): Promise<Outcome> {
 
 function cancelScript({ starter, call, id, resume }: StartRequest, attempt: string): string {
   return `
+${call.settings.setup}
 umask 077
 ${resume ? take(call, id) : make(call, id)}
 ${lock()}
@@ -68,6 +69,7 @@ function startScript({ starter, call, id, resume, files }: StartRequest, attempt
   );
   return `
 trap '' HUP PIPE
+${call.settings.setup}
 umask 077
 ${resume ? take(call, id) : make(call, id)}
 ${lock()}
@@ -78,13 +80,13 @@ fi
 [ "$(cat ${LAUNCH}/cancelled 2>/dev/null)" != ${quote(attempt)} ] || exit ${EXITS.cancelled}
 (
 ${starter.aliveScript()}
-) && exit ${EXITS.alive}
+)
+case $? in 0) exit ${EXITS.alive} ;; ${EXITS.unsure}) exit ${EXITS.unsure} ;; esac
 rm -f ${LAUNCH}/started
 printf '%s\\n' ${quote(attempt)} >${LAUNCH}/attempt || exit ${EXITS.full}
 mkdir -p -- ${quoteAll(folders)} || exit ${EXITS.full}
 ${writes.join('\n')}
 set -- ${resume ? '--resume' : ''}
-${call.settings.setup}
 answer=$(
 ${starter.startScript(call)}
 ) || exit $?
@@ -126,6 +128,11 @@ done
 trap 'rmdir ${LAUNCH}/lock' EXIT`;
 }
 
+/** Where it is not known whether a run is alive. `said`: why. */
+export function cannotTell(where: string, said: string): string {
+  return `whether the run is alive cannot be told on ${where}: ${said}; try again in a moment`;
+}
+
 function explain({ shell, call }: StartRequest, code: number, stderr: string): RunError {
   const { where } = shell;
   const said = stderr.trim().split('\n').at(-1)?.trim() ?? '';
@@ -142,6 +149,8 @@ function explain({ shell, call }: StartRequest, code: number, stderr: string): R
       return new RunError('run/alive', `the run is being started by someone else; look again in a moment`);
     case EXITS.alive:
       return new RunError('run/alive', `the run is alive on ${where}; stop it before resuming it`);
+    case EXITS.unsure:
+      return new RunError('target/unsure', cannotTell(where, said));
     case EXITS.other:
       return new RunError('run/missing', `${call.directory} is not there any more on ${where}`);
     default:

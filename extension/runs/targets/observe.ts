@@ -11,7 +11,7 @@ import {
   type Exchange,
   type Question,
 } from './poll.js';
-import { isRecent, readRecord, type RemoteNews, type TargetRecord } from './record.js';
+import { isRecent, readNews, readRecord, type RemoteNews, type TargetRecord } from './record.js';
 import type { Shell } from './shell.js';
 import type { Meaning, Starter } from './starter.js';
 
@@ -23,6 +23,8 @@ const MOST_ROUNDS = 64;
 const STATUS_LIMIT = 1 << 16;
 /** How long a launch may take until the run's directory is there. */
 const START_GRACE_MS = 60_000;
+/** How long its directory may be away: disks are mounted late, and move to other servers. */
+const MISSING_GRACE_MS = 300_000;
 
 interface Watched {
   directory: string;
@@ -106,18 +108,27 @@ async function write(
   where: string,
 ): Promise<Behind> {
   const known = await readStatusFile(directory);
+  const now = new Date().toISOString();
   const news: RemoteNews = {
-    heardAt: new Date().toISOString(),
+    heardAt: now,
     trouble: '',
+    seen: true,
+    missingSince: null,
     situation: '',
     waits: false,
     clockAhead: Number.isFinite(time) ? Math.round(time - Date.now() / 1e3) : 0,
   };
   if (answer.presence === 'missing') {
+    const before = await readNews(directory);
+    const { seen } = before;
     // The mirror is there before the run, so that no launch is forgotten.
-    if (known?.state === 'starting' && isRecent(record, START_GRACE_MS))
-      return writeAnswer(directory, answer, from, null, { ...news, situation: 'starting' });
-    return writeAnswer(directory, answer, from, missingStatus(known, record, where), news);
+    if (!seen && known?.state === 'starting' && isRecent(record, START_GRACE_MS))
+      return writeAnswer(directory, answer, from, null, { ...news, seen, situation: 'starting' });
+    const missingSince = before.missingSince ?? now;
+    const isLost = !seen || Date.parse(now) - Date.parse(missingSince) >= MISSING_GRACE_MS;
+    const what = `${record.directory} is not there on ${where}`;
+    const status = isLost ? lost(known, what) : null;
+    return writeAnswer(directory, answer, from, status, { ...news, seen, missingSince, trouble: what });
   }
   const own = readOwnStatus(answer);
   const exit = answer.parts.get('exit')?.bytes.toString('utf8').trim() || null;
@@ -143,14 +154,8 @@ function merge(
   return { ...mirror, state, exitReason: reason ?? '' };
 }
 
-function missingStatus(
-  known: ObservedStatus | null,
-  record: TargetRecord,
-  where: string,
-): ObservedStatus | null {
-  if (!known || isFinished(known.state)) return known;
-  const exitReason = `${record.directory} is not there on ${where}`;
-  return { ...known, state: 'lost', exitReason };
+function lost(known: ObservedStatus | null, exitReason: string): ObservedStatus | null {
+  return known && !isFinished(known.state) ? { ...known, state: 'lost', exitReason } : known;
 }
 
 function readOwnStatus(answer: Answer): RunStatus | null {

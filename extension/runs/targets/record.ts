@@ -23,6 +23,10 @@ export interface RemoteNews {
   heardAt: string | null;
   /** Why nothing is heard now, in words; empty while all is well. */
   trouble: string;
+  /** Its directory was there once. */
+  seen: boolean;
+  /** ISO 8601, by this machine's clock: since when it is not any more; null while it is. */
+  missingSince: string | null;
   /** Of the scheduler, in words, e.g. `waiting for free nodes`; empty where there is nothing to say. */
   situation: string;
   /** It waits in the scheduler's queue. */
@@ -39,7 +43,15 @@ export const MIRROR_FILES = {
   turn: '.turn.lock',
 } as const;
 
-const NO_NEWS: RemoteNews = { heardAt: null, trouble: '', situation: '', waits: false, clockAhead: 0 };
+const NO_NEWS: RemoteNews = {
+  heardAt: null,
+  trouble: '',
+  seen: false,
+  missingSince: null,
+  situation: '',
+  waits: false,
+  clockAhead: 0,
+};
 export const ID = /^[0-9a-f]{32}$/;
 export const JOB = /^\d{1,12}(_\d{1,6})?$/;
 

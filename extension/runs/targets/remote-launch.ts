@@ -143,9 +143,16 @@ async function start(site: Site, { directory, record, plan, ready, options, resu
   const call = callOf(site, record.directory, plan, ready, options);
   const { id } = record;
   const request = { shell, starter, call, id, resume, files, signal: options.signal };
+  // The mirror of a run that had ended is looked at no more; what it was comes back if it did not start again.
+  const watchAgain = async () => {
+    if (!resume) return;
+    await writeRecord(directory, record);
+    await writeStatus(directory, status);
+  };
   const outcome = await startThere(request).catch(async (error: unknown) => {
     // A connection that broke leaves open whether it started; watching will tell.
-    if (!resume && !isBroken(error)) {
+    if (isBroken(error)) await watchAgain();
+    else if (!resume) {
       const exitReason = error instanceof Error ? error.message : String(error);
       await writeStatus(directory, { ...status, state: 'failed', exitReason });
     }
@@ -156,7 +163,8 @@ async function start(site: Site, { directory, record, plan, ready, options, resu
     if (resume) await writeStatus(directory, status);
     return;
   }
-  if (outcome.neverStarted && !resume) {
+  if (!outcome.neverStarted) await watchAgain();
+  else if (!resume) {
     await writeStatus(directory, { ...status, state: 'stopped', exitReason: 'cancelled before it started' });
   }
   throw abortError();

@@ -2,6 +2,7 @@ import { RunError } from '../errors.js';
 import { RUN_FILES } from '../run-directory.js';
 import type { RunHandle } from '../launch.js';
 import { isFinished, readStatus } from '../status.js';
+import { cannotTell } from './launch-script.js';
 import { observeRuns } from './observe.js';
 import { probePartition } from './partition.js';
 import { LAUNCH } from './poll.js';
@@ -117,10 +118,13 @@ ${script}`;
         `run ${status?.run ?? directory} has ended already (${status?.state ?? 'lost'})`,
       );
     }
+    const said = stderr.trim();
+    if (code === EXITS.unsure) {
+      throw new RunError('target/unsure', cannotTell(this.where, said.split('\n').at(-1) ?? ''));
+    }
     if (code === EXITS.other) {
       throw new RunError('run/missing', `${record.directory} is not there any more on ${this.where}`);
     }
-    if (code !== 0)
-      throw new RunError('target/failed', `${this.where}: ${stderr.trim() || `exit code ${code}`}`);
+    if (code !== 0) throw new RunError('target/failed', `${this.where}: ${said || `exit code ${code}`}`);
   }
 }

@@ -14,11 +14,20 @@ const FORMAT = '%i|%T|%N|%r';
 /** Until a submitted job is in the queue's answer. */
 const SUBMIT_GRACE_MS = 30_000;
 
-/** Sets `job` and `job_state` (empty: Slurm knows it no more). */
+/** Sets `job` and `job_state` (empty: Slurm knows it no more); exits where Slurm does not answer. */
 const JOB_STATE = `
 job=$(cat ${LAUNCH}/job 2>/dev/null)
 job_state=
-[ -z "$job" ] || job_state=$(squeue --noheader --states=all --jobs="$job" --format=%T 2>/dev/null)`;
+if [ -n "$job" ]; then
+  if said=$(squeue --noheader --states=all --jobs="$job" --format=%T 2>&1); then
+    job_state=$(printf '%s\\n' "$said" | tail -n 1)
+  else
+    case $said in
+      *'Invalid job id'*) ;;
+      *) printf 'Slurm does not answer: %s\\n' "$(printf '%s\\n' "$said" | tail -n 1)" >&2; exit ${EXITS.unsure} ;;
+    esac
+  fi
+fi`;
 
 const LIVE =
   'PENDING | RUNNING | CONFIGURING | COMPLETING | SUSPENDED | REQUEUED | REQUEUE_HOLD | RESIZING | SIGNALING | STAGE_OUT | STOPPED | SPECIAL_EXIT';
@@ -37,7 +46,8 @@ owner="$job.\${SLURM_RESTART_COUNT:-0}"
 printf '%s\\n' "$owner" >${LAUNCH}/owner
 [ "\${SLURM_RESTART_COUNT:-0}" -eq 0 ] || [ -e ${LAUNCH}/left ] || sleep ${OWNER_LOOK_S + 3}
 rm -f ${LAUNCH}/left
-owns() { [ "$(cat ${LAUNCH}/owner)" = "$owner" ]; }`;
+# A disk that is away for a moment names no other owner.
+owns() { now=$(cat ${LAUNCH}/owner 2>/dev/null); [ -z "$now" ] || [ "$now" = "$owner" ]; }`;
 
 const GIVE_WAY = `while sleep ${OWNER_LOOK_S} && kill -0 "$child" 2>/dev/null; do
   owns || { kill -s TERM $(pgrep -P "$child"); kill -s KILL "$child"; } 2>/dev/null

@@ -84,21 +84,20 @@ async function socketDirectory(): Promise<string> {
     path.join(tmpdir(), `striped-${uid}`),
     `/tmp/striped-${uid}`,
   ];
-  const directory = candidates.find(
+  const fitting = candidates.filter(
     (name) => name !== '' && name.length <= LONGEST_DIRECTORY && !/[%\s"]/.test(name),
   );
-  if (directory === undefined)
-    throw new RunError('target/socket', 'no directory is short enough for ssh sockets');
-  await mkdir(directory, { recursive: true, mode: 0o700 });
-  const found = await lstat(directory);
-  if (!found.isDirectory() || found.uid !== uid || (found.mode & 0o077) !== 0) {
-    throw new RunError(
-      'target/socket',
+  let trouble = 'no directory is short enough for ssh sockets';
+  for (const directory of fitting) {
+    // That of a session which has ended may be gone, and cannot be made.
+    await mkdir(directory, { recursive: true, mode: 0o700 }).catch(() => undefined);
+    const found = await lstat(directory).catch(() => null);
+    if (found?.isDirectory() && found.uid === uid && (found.mode & 0o077) === 0) return directory;
+    trouble =
       `${directory} must be a directory that only you can enter: it holds the sockets of ssh connections. ` +
-        `Remove it, or: chmod 700 ${directory}`,
-    );
+      (found ? `Remove it, or: chmod 700 ${directory}` : 'It cannot be made');
   }
-  return directory;
+  throw new RunError('target/socket', trouble);
 }
 
 interface Explanation {

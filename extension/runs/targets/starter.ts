@@ -47,7 +47,7 @@ export interface Meaning {
 export interface Starter {
   /** Name and text of the script that runs the engine, kept in the run's directory. */
   script(call: EngineCall): { name: string; text: string };
-  /** Succeeds when a process or job of this run is alive. */
+  /** Succeeds when a process or job of this run is alive; exits (`EXITS.unsure`) where that cannot be told. */
   aliveScript(): string;
   /** Starts the kept script with `"$@"`; may print `job N`. */
   startScript(call: EngineCall): string;
@@ -69,4 +69,6 @@ export const EXITS = {
   other: 79,
   notStarted: 80,
   cancelled: 81,
+  /** Nobody can tell whether it is alive; why is on the error output. */
+  unsure: 82,
 } as const;

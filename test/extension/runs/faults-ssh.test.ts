@@ -66,6 +66,11 @@ describe('runs over ssh, when things go wrong', function () {
       cwd: join(desk.root, 'work'),
       stdio: ['ignore', 'pipe', 'pipe'],
     });
+  const lookUntil = (directory: string, state: string) =>
+    eventually(`the run is ${state}`, async () => {
+      await lookOnce([directory], LOOK_MS);
+      return (await readRun(directory))?.state === state;
+    });
   const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
   it('whoever launches may die at any moment: what is known here is what is there', async () => {
@@ -141,6 +146,28 @@ describe('runs over ssh, when things go wrong', function () {
       return enginesOf(there).length === (isFinished((await readRun(directory))!.state) ? 0 : 1);
     });
     await killRun(directory).catch(() => undefined);
+  });
+
+  it('a resume whose connection breaks once the run goes on: it is watched all the same', async () => {
+    const { directory } = await launch();
+    await lookUntil(directory, 'running');
+    await stopRun(directory);
+    assert.equal((await waitForEnd(directory, WAIT_MS))?.state, 'stopped');
+    const cut = join(desk.root, 'cut-ssh');
+    // What starts the run gets there, and nothing comes back.
+    const script = `#!/bin/sh
+script=$(cat)
+case $script in
+  *.launch/attempt*) printf '%s\\n' "$script" | ssh "$@" >/dev/null 2>&1; echo 'Connection reset' >&2; exit 255 ;;
+  *) printf '%s\\n' "$script" | ssh "$@" ;;
+esac
+`;
+    writeFileSync(cut, script, { mode: 0o755 });
+    desk.targets({ box: sshTarget(sshd) }, { ssh: cut });
+    await assert.rejects(resumeRun({ ...CPU, directory, steps: ENDLESS }), /connection to .* broke/);
+    target();
+    await lookUntil(directory, 'running');
+    await killRun(directory);
   });
 
   it('a disk that fills over there ends the run with that reason; it resumes once there is room', async () => {

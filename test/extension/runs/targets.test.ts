@@ -1,22 +1,33 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { RunError } from '../../../extension/runs/index.js';
 import { describeRemote } from '../../../extension/runs/remote-words.js';
 import { readStatus, writeStatus } from '../../../extension/runs/status.js';
 import { readTargets, resolveTarget } from '../../../extension/runs/targets/config.js';
-import { dataFiles } from '../../../extension/runs/targets/data.js';
+import { dataFiles, placeData } from '../../../extension/runs/targets/data.js';
 import { DirectStarter } from '../../../extension/runs/targets/direct.js';
+import type { Facts } from '../../../extension/runs/targets/facts.js';
 import { mirrored, writeAnswer } from '../../../extension/runs/targets/mirror.js';
 import { observeRuns } from '../../../extension/runs/targets/observe.js';
 import { readExchange } from '../../../extension/runs/targets/poll.js';
 import { fileName, quote, quoteAll } from '../../../extension/runs/targets/quote.js';
-import { readNews, writeRecord } from '../../../extension/runs/targets/record.js';
+import { readNews, writeNews, writeRecord, type RemoteNews } from '../../../extension/runs/targets/record.js';
 import { LocalShell, type Shell } from '../../../extension/runs/targets/shell.js';
 import { describeJob, readJob } from '../../../extension/runs/targets/slurm-words.js';
-import { sshTrouble } from '../../../extension/runs/targets/ssh-shell.js';
+import { SshShell, sshTrouble } from '../../../extension/runs/targets/ssh-shell.js';
 import { hostileWords } from '../../support/hostile.js';
+import { tinyPlan } from '../../support/tiny-run.js';
+import { requireParts } from './remote-fixtures.js';
 
 describe('targets', () => {
   let root: string;
@@ -112,6 +123,50 @@ describe('targets', () => {
   });
 
   describe('data', () => {
+    const facts = () => ({ home: join(root, 'home') }) as Facts;
+    const preparation = (files: string[]) => {
+      const plan = tinyPlan(join(root, 'work'));
+      plan.run.data.files = files;
+      return { installation: '', plan, sendData: true };
+    };
+
+    it('that was sent is named file by file: what is gone here is not trained on there', async function () {
+      requireParts(this, { rsync: existsSync('/usr/bin/rsync') });
+      mkdirSync(join(root, 'work', 'data'), { recursive: true });
+      for (const name of ['a.fa', 'b.fa', 'c[1].fa']) writeFileSync(join(root, 'work', 'data', name), name);
+      const placed = async () => {
+        const { data } = (await placeData(new LocalShell('rsync'), facts(), preparation(['data/*.fa']))).run;
+        return { ...data, there: readdirSync(join(data.root, 'data')).sort() };
+      };
+      assert.deepEqual((await placed()).files, ['data/a.fa', 'data/b.fa', 'data/c\\[1].fa']);
+      rmSync(join(root, 'work', 'data', 'b.fa'));
+      const { files, there } = await placed();
+      assert.deepEqual(files, ['data/a.fa', 'data/c\\[1].fa']);
+      assert.deepEqual(there, ['a.fa', 'b.fa', 'c[1].fa']);
+    });
+
+    it('is refused where it does not fit beside what lies there, which need not travel again', async function () {
+      requireParts(this, { rsync: existsSync('/usr/bin/rsync') });
+      mkdirSync(join(root, 'work'));
+      writeFileSync(join(root, 'work', 'large.fa'), 'A'.repeat(3000));
+      const bin = join(root, 'bin');
+      mkdirSync(bin);
+      const says = (program: string, text: string) =>
+        writeFileSync(join(bin, program), `#!/bin/sh\nprintf '${text}'\n`, { mode: 0o755 });
+      says('df', 'head\\ndisk 9 7 2 78%% /\\n');
+      const before = process.env.PATH;
+      process.env.PATH = `${bin}:${before}`;
+      try {
+        const place = () => placeData(new LocalShell('rsync'), facts(), preparation(['large.fa']));
+        says('du', '0\\tdata\\n');
+        await assert.rejects(place(), refused('target/disk-full', /disk of this machine is full/));
+        says('du', '1\\tdata\\n');
+        await place();
+      } finally {
+        process.env.PATH = before;
+      }
+    });
+
     it('finds what patterns name, as the engine does', async () => {
       mkdirSync(join(root, 'a'));
       for (const name of ['a/1.fa', 'a/2.fa.gz', 'a/.hidden.fa', 'b.fa', 'c[1].fa'])
@@ -126,7 +181,15 @@ describe('targets', () => {
     });
   });
 
-  const news = { heardAt: null, trouble: '', situation: '', waits: false, clockAhead: 0 };
+  const news = {
+    heardAt: null,
+    trouble: '',
+    seen: false,
+    missingSince: null,
+    situation: '',
+    waits: false,
+    clockAhead: 0,
+  };
 
   describe('mirrors', () => {
     const answer = (whole: Buffer, from: number) => ({
@@ -194,7 +257,11 @@ describe('targets', () => {
   });
 
   describe('a run whose directory is not there', () => {
-    const observed = async (ageMs: number, state: 'starting' | 'running') => {
+    const observed = async (
+      ageMs: number,
+      state: 'starting' | 'running',
+      known: Partial<RemoteNews> = {},
+    ) => {
       const process = { pid: 0, host: 'box', pidStart: 0, isMirror: true };
       const run = { run: 'demo', model: 'Genome', backend: 'cpu' as const, device: '', exitReason: '' };
       const startedAt = new Date(Date.now() - ageMs).toISOString();
@@ -202,8 +269,9 @@ describe('targets', () => {
       await writeRecord(root, { version: 1, id: '0'.repeat(32), ...record });
       const progress = { state, step: 0, steps: 10, startedAt, updatedAt: startedAt };
       await writeStatus(root, { ...progress, ...process, ...run });
+      await writeNews(root, { ...news, ...known });
       await observeRuns(new LocalShell('rsync'), new DirectStarter(), '', [root]);
-      return { ...(await readStatus(root))!, situation: (await readNews(root)).situation };
+      return { ...(await readStatus(root))!, ...(await readNews(root)) };
     };
 
     it('is being started, while a launch may be making it', async () => {
@@ -211,14 +279,49 @@ describe('targets', () => {
       assert.deepEqual([state, situation], ['starting', 'starting']);
     });
 
-    it('is lost when it was there, or never came', async () => {
-      for (const [ageMs, before] of [
-        [5_000, 'running'],
-        [120_000, 'starting'],
+    it('may be away for a while when it was there before', async () => {
+      const { state, trouble, missingSince } = await observed(120_000, 'running', { seen: true });
+      assert.equal(state, 'running');
+      assert.match(trouble, /gone is not there on this machine/);
+      assert.ok(Date.now() - Date.parse(missingSince!) < 5_000);
+      const again = await observed(120_000, 'running', { seen: true, missingSince });
+      assert.deepEqual([again.state, again.missingSince], ['running', missingSince]);
+    });
+
+    it('is lost when it stays away, or never came', async () => {
+      const long = { seen: true, missingSince: new Date(Date.now() - 600_000).toISOString() };
+      for (const [ageMs, before, known] of [
+        [5_000, 'running', long],
+        [120_000, 'starting', {}],
       ] as const) {
-        const { state, exitReason, situation } = await observed(ageMs, before);
+        const { state, exitReason, situation } = await observed(ageMs, before, known);
         assert.deepEqual([state, situation], ['lost', '']);
         assert.match(exitReason, /gone is not there on this machine/);
+      }
+    });
+  });
+
+  describe('sockets of ssh', () => {
+    const opened = async (runtime: string) => {
+      const before = process.env.XDG_RUNTIME_DIR;
+      process.env.XDG_RUNTIME_DIR = runtime;
+      try {
+        const shell = await SshShell.open({ host: 'box', ssh: 'ssh', rsync: 'rsync', config: null });
+        return /ControlPath=(\S+)\//.exec(shell.route.remote!.command.join(' '))![1];
+      } finally {
+        if (before === undefined) delete process.env.XDG_RUNTIME_DIR;
+        else process.env.XDG_RUNTIME_DIR = before;
+      }
+    };
+
+    it('lie below the session, or elsewhere once its folder is gone and cannot be made', async () => {
+      const short = mkdtempSync('/tmp/sx-');
+      try {
+        assert.equal(await opened(short), join(short, 'striped'));
+        writeFileSync(join(short, 'no-folder'), '');
+        assert.match((await opened(join(short, 'no-folder')))!, /\/striped-\d+$/);
+      } finally {
+        rmSync(short, { recursive: true });
       }
     });
   });
