@@ -56,6 +56,32 @@ TEST_CASE("FASTA: headers and line ends go, records are separated by token 0") {
   CHECK(tokens_of(scratch / "a.fa") == std::string("ACGTac\0NN\0T", 11));
 }
 
+TEST_CASE("FASTA may begin with a byte order mark and blank lines; other files keep theirs") {
+  const ScratchFolder scratch;
+  for (const std::string lead : {"\n", " \r\n\t\n", "\xEF\xBB\xBF", "\xEF\xBB\xBF\n"}) {
+    write(scratch / "a.fa", lead + ">one\nAC\nGT\n");
+    CHECK(tokens_of(scratch / "a.fa") == "ACGT");
+    write(scratch / "a.txt", lead + "text > more");
+    CHECK(tokens_of(scratch / "a.txt") == lead + "text > more");
+    write(scratch / "a.txt", lead);
+    CHECK(tokens_of(scratch / "a.txt") == lead);
+  }
+  write(scratch / "a.txt", "\xEF\xBB>x");
+  CHECK(tokens_of(scratch / "a.txt") == "\xEF\xBB>x");
+}
+
+TEST_CASE("data is told from other data by its tokens") {
+  const auto fingerprint = [](std::vector<std::uint8_t> tokens) {
+    return striped::Dataset(std::move(tokens), 1.0, 0.1, 16).fingerprint();
+  };
+  std::vector<std::uint8_t> tokens = counting(1000);
+  CHECK(fingerprint(tokens) == fingerprint(tokens));
+  CHECK(fingerprint(tokens).find("1000 tokens") == 0);
+  const std::string before = fingerprint(tokens);
+  tokens[500] ^= 1;
+  CHECK(fingerprint(tokens) != before);
+}
+
 TEST_CASE("other files are taken byte for byte") {
   const ScratchFolder scratch;
   write(scratch / "a.txt", "AC\n>GT\n");
@@ -84,6 +110,11 @@ TEST_CASE("files that cannot be trained on are named") {
   CHECK(error_of([&] { tokens_of(scratch / "absent.fa"); }).first == "data-unreadable");
   CHECK(error_of([&] { tokens_of(scratch / "empty.fa"); }).first == "data-empty");
   CHECK(error_of([&] { tokens_of(scratch / "headers.fa"); }).first == "data-no-bases");
+  for (const std::string& magic :
+       {std::string("\x28\xb5\x2f\xfd"), std::string("BZh"), std::string("\xfd\x37zXZ\0", 6)}) {
+    write(scratch / "packed.fa", magic + "....");
+    CHECK(error_of([&] { tokens_of(scratch / "packed.fa"); }).first == "data-unreadable");
+  }
   const auto [code, message] = error_of([&] { tokens_of(scratch / "bytes.bin", 128); });
   CHECK(code == "data-token");
   CHECK(message.find("255") != std::string::npos);

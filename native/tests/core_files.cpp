@@ -1,6 +1,8 @@
 // Files: safetensors, checkpoints, the run directory, TensorBoard.
 #include <doctest/doctest.h>
 
+#include <unistd.h>
+
 #include <cmath>
 #include <cstring>
 #include <fstream>
@@ -29,8 +31,8 @@ void flip_byte(const std::filesystem::path& file, std::streamoff place) {
 
 void checkpoint_at(const std::filesystem::path& folder, std::int64_t step, Bench& bench) {
   striped::LocalTensors tensors(bench.store);
-  striped::write_checkpoint(folder, {step, 0, "hash", "cpu", "fp64", "one device", 2, 1.5}, bench.store,
-                            tensors);
+  striped::write_checkpoint(folder, {step, 0, "hash", "cpu", "fp64", "one device", 2, 1.5, "data"},
+                            bench.store, tensors);
 }
 
 void read_weights(const std::filesystem::path& file, Bench& bench) {
@@ -137,7 +139,41 @@ TEST_CASE("the newest whole checkpoint is found, damaged ones are reported") {
   std::filesystem::remove(scratch / "step-000010/optimizer.safetensors");
   CHECK(striped::newest_checkpoint(scratch.path(), report)->state.step == 5);
   std::ofstream(scratch / "step-000005/state.json") << "{";
-  CHECK_FALSE(striped::newest_checkpoint(scratch.path(), report));
+  const auto [code, message] = error_of([&] { striped::newest_checkpoint(scratch.path(), report); });
+  CHECK(code == "checkpoint-corrupt");
+  CHECK(message.find("move that folder away") != std::string::npos);
+}
+
+TEST_CASE("a checkpoint that cannot be read is not passed over for an older one") {
+  const ScratchFolder scratch;
+  Bench bench(fixture::plan());
+  const auto refused = [&] {
+    return error_of([&] { striped::newest_checkpoint(scratch.path(), [](const std::string&) {}); }).first;
+  };
+  for (const std::int64_t step : {5, 10}) checkpoint_at(scratch.path(), step, bench);
+  json state = json::parse(striped::read_text(scratch / "step-000010/state.json"));
+  state["version"] = 2;
+  std::ofstream(scratch / "step-000010/state.json") << state;
+  CHECK(refused() == "checkpoint-version");
+  // A folder in place of the file opens and cannot be read, also by root.
+  std::filesystem::remove(scratch / "step-000010/state.json");
+  std::filesystem::create_directory(scratch / "step-000010/state.json");
+  CHECK(refused() == "read-failed");
+  std::ofstream(scratch / "file") << "x";
+  CHECK(error_of([&] { striped::newest_checkpoint(scratch / "file", [](const std::string&) {}); }).first ==
+        "read-failed");
+}
+
+TEST_CASE("what a killed process has left of a checkpoint goes") {
+  const ScratchFolder scratch;
+  Bench bench(fixture::plan());
+  checkpoint_at(scratch.path(), 5, bench);
+  std::filesystem::create_directory(scratch / ".step-000007.tmp");
+  std::ofstream(scratch / ".step-000007.tmp/model.safetensors") << "half";
+  striped::remove_unfinished(scratch.path());
+  CHECK_FALSE(std::filesystem::exists(scratch / ".step-000007.tmp"));
+  CHECK(std::filesystem::exists(scratch / "step-000005/state.json"));
+  striped::remove_unfinished(scratch / "not there");
 }
 
 TEST_CASE("a checkpoint that is written again puts the damaged one aside") {
@@ -165,6 +201,48 @@ TEST_CASE("a run directory is taken only when it is free") {
   CHECK(take(true).empty());
   std::ofstream(scratch / "file") << "x";
   CHECK(error_of([&] { striped::RunDirectory(scratch / "file", false); }).first == "run-directory");
+}
+
+TEST_CASE("a start that failed before it had a plan can be made again") {
+  const ScratchFolder scratch;
+  {
+    striped::RunDirectory run(scratch / "run", false);
+    run.append_event({{"type", "end"}, {"reason", "no data"}});
+    run.write_status({"failed", "", "", "cpu", "", 0, 0, "no data"});
+  }
+  CHECK(error_of([&] { striped::RunDirectory(scratch / "run", false); }).first.empty());
+  CHECK(striped::read_text(scratch / "run/events.jsonl").empty());
+  std::ofstream(scratch / "run/plan.json") << "{}";
+  CHECK(error_of([&] { striped::RunDirectory(scratch / "run", false); }).first == "run-exists");
+}
+
+TEST_CASE("a run that another process trains is left alone, one of a process that is gone is not") {
+  const ScratchFolder scratch;
+  striped::RunDirectory(scratch / "run", false).write_status({"running", "", "", "cpu", "", 1, 2, ""});
+  std::ofstream(scratch / "run/plan.json") << "{}";
+  json status = json::parse(striped::read_text(scratch / "run/status.json"));
+  // This test's parent stands for another engine.
+  std::ifstream in("/proc/" + std::to_string(::getppid()) + "/stat");
+  std::string word;
+  for (int field = 1; field <= 22; ++field) in >> word;
+  status["pid"] = ::getppid();
+  const auto resumed = [&](std::int64_t start) {
+    status["pidStart"] = start;
+    std::ofstream(scratch / "run/status.json") << status;
+    return error_of([&] { striped::RunDirectory(scratch / "run", true); }).first;
+  };
+  CHECK(resumed(std::stoll(word)) == "run-alive");
+  CHECK(resumed(std::stoll(word) + 1).empty());
+}
+
+TEST_CASE("a name that is no UTF-8 does not keep the last word from being written") {
+  const ScratchFolder scratch;
+  striped::RunDirectory run(scratch / "run", false);
+  run.write_status({"failed", "", "", "cpu", "", 0, 0, "x\xe9.fa is empty"});
+  run.append_event({{"type", "end"}, {"reason", "x\xe9.fa is empty"}});
+  const json status = json::parse(striped::read_text(scratch / "run/status.json"));
+  CHECK(status["exitReason"] == "x\uFFFD.fa is empty");
+  CHECK(json::parse(striped::read_text(scratch / "run/events.jsonl"))["reason"] == status["exitReason"]);
 }
 
 TEST_CASE("rewinding drops later events and a torn line, and appending goes on") {

@@ -3,7 +3,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import type { Plan } from '../../language/plan/plan.js';
 import { curveOf, eventsOf, genome, statusOf } from '../support/tiny-run.js';
-import { Scratch, checkpointBytes, runner, train } from './engine.js';
+import { RUNNER, Scratch, checkpointBytes, runner, train } from './engine.js';
 
 const TIMEOUT_MS = 60_000;
 
@@ -50,6 +50,16 @@ describe('native engine, bad input', function () {
 
   it('a byte beyond the vocabulary', async () => {
     await refuses((plan) => (plan.model.vocab = 70), /byte \d+ \('[GTm a-z]'\).*\[data-token\]/);
+  });
+
+  it('more threads than the system starts', async () => {
+    const command = `ulimit -v 3000000; exec "$0" train --plan "$1" --out "$2" --backend auto --threads 2000`;
+    const ended = spawnSync('/bin/sh', ['-c', command, RUNNER, scratch.plan(), scratch.file('run')], {
+      encoding: 'utf8',
+    });
+    assert.equal(ended.status, 1, ended.stderr);
+    assert.match(ended.stderr, /only \d+ of 2000 threads could be started .*--threads \[threads\]\n$/);
+    assert.equal(statusOf(scratch.file('run')).state, 'failed');
   });
 
   it('less data than one sequence', () =>

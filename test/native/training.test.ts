@@ -199,6 +199,34 @@ describe('native training, as processes', function () {
     assert.equal(curveOf(scratch.file('run')).length, 40);
   });
 
+  it('refuses data that has changed since the checkpoint', async () => {
+    await train(plan, scratch.file('run'), '--steps', '10');
+    const before = readFileSync(scratch.file('run', 'events.jsonl'));
+    scratch.write('genome.fa', genome(20_001));
+    const resumed = await train(plan, scratch.file('run'), '--resume', '--steps', '12');
+    assert.equal(resumed.code, 1);
+    assert.match(resumed.stderr, /data of this run has changed: .* \d+ tokens, .*--from.*\[resume-data\]/);
+    assert.deepEqual(readFileSync(scratch.file('run', 'events.jsonl')).subarray(0, before.length), before);
+    const branched = await train(
+      plan,
+      scratch.file('branch'),
+      '--steps',
+      '12',
+      '--from',
+      scratch.file('run', 'checkpoints', 'step-000010'),
+    );
+    assert.equal(branched.code, 0, branched.stderr);
+  });
+
+  it('refuses to start over where no checkpoint is whole', async () => {
+    await train(plan, scratch.file('run'), '--steps', '10');
+    writeFileSync(scratch.file('run', 'checkpoints', 'step-000010', 'state.json'), '{');
+    const resumed = await train(plan, scratch.file('run'), '--resume', '--steps', '12');
+    assert.equal(resumed.code, 1);
+    assert.match(resumed.stderr, /no checkpoint in .* is whole; .*\[checkpoint-corrupt\]/);
+    assert.equal(curveOf(scratch.file('run')).length, 10);
+  });
+
   it('starts over when a run was killed before its first checkpoint', async () => {
     await train(plan, scratch.file('run'));
     rmSync(scratch.file('run', 'checkpoints'), { recursive: true });

@@ -1,15 +1,12 @@
 #include "core/backend_choice.h"
 
-#include <thread>
-
+#include "core/thread_pool.h"
 #include "striped/error.h"
 
 namespace striped {
 namespace {
 
-int thread_count(int threads) {
-  return threads > 0 ? threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-}
+int thread_count(int threads) { return threads > 0 ? threads : usable_threads(); }
 
 BackendChoice choose_cpu(const std::string& precision, int threads) {
   BackendChoice choice;
@@ -39,8 +36,8 @@ BackendChoice choose_backend(const std::string& name, const std::string& precisi
     return choose_cuda(precision, threads, device);
   } catch (const Error& error) {
     if (error.code() != "no-cuda") throw;
-    return choose_cpu(precision, threads);
   }
+  return choose_cpu(precision, threads);
 }
 
 }  // namespace striped

@@ -54,6 +54,7 @@ void write_files(const fs::path& directory, const CheckpointState& state, const 
                      {"parallel", state.parallel},
                      {"threads", state.threads},
                      {"loss", state.loss},
+                     {"data", state.data},
                      {"files",
                       {{kModel, describe(directory / kModel, model_crc)},
                        {kOptimizer, describe(directory / kOptimizer, optimizer_crc)}}}};
@@ -71,9 +72,12 @@ void set_aside(const fs::path& checkpoint) {
 
 // Throws json::exception or Error when it is not whole.
 CheckpointState read_state(const fs::path& directory) {
+  if (!fs::exists(directory / kState)) throw Error("checkpoint-corrupt", "state.json is missing");
   const json text = json::parse(read_text(directory / kState));
-  if (text.at("format") != kFormat || text.at("version").get<int>() > kVersion)
-    throw Error("checkpoint-version", "state.json is not of a version this engine reads");
+  if (text.at("format") != kFormat) throw Error("checkpoint-corrupt", "state.json is of something else");
+  if (text.at("version").get<int>() > kVersion)
+    throw Error("checkpoint-version",
+                "it is of a newer version than this engine reads; go on with the engine that wrote it");
   for (const auto& [name, expected] : text.at("files").items()) {
     const fs::path file = directory / name;
     if (!fs::exists(file)) throw Error("checkpoint-corrupt", name + " is missing");
@@ -84,7 +88,18 @@ CheckpointState read_state(const fs::path& directory) {
   }
   return {text.at("step"),    text.at("samples"),   text.at("trainingHash"),
           text.at("backend"), text.at("precision"), text.value("parallel", "one device"),
-          text.at("threads"), text.at("loss")};
+          text.at("threads"), text.at("loss"),      text.value("data", "")};
+}
+
+std::vector<fs::path> listed(const fs::path& checkpoints, const std::string& prefix) {
+  std::vector<fs::path> found;
+  std::error_code error;
+  fs::directory_iterator entries(checkpoints, error);
+  if (error && error != std::errc::no_such_file_or_directory)
+    throw Error("read-failed", "cannot list " + checkpoints.string() + ": " + error.message());
+  for (const auto& entry : entries)
+    if (entry.path().filename().string().starts_with(prefix)) found.push_back(entry.path());
+  return found;
 }
 
 }  // namespace
@@ -117,22 +132,37 @@ std::string write_checkpoint(const fs::path& checkpoints, const CheckpointState&
 
 std::optional<FoundCheckpoint> newest_checkpoint(const fs::path& checkpoints,
                                                  const std::function<void(const std::string&)>& report) {
-  std::vector<fs::path> found;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(checkpoints, error))
-    if (entry.path().filename().string().starts_with("step-")) found.push_back(entry.path());
+  std::vector<fs::path> found = listed(checkpoints, "step-");
   const auto step_of = [](const fs::path& path) { return std::atoll(path.filename().c_str() + 5); };
   std::sort(found.begin(), found.end(),
             [&](const auto& a, const auto& b) { return step_of(a) > step_of(b); });
+  // What cannot be read is not damaged: it may be whole, and newer than what would be gone on from.
+  const auto pass_over = [&](const fs::path& path, const char* what) {
+    report("the checkpoint " + path.string() + " is damaged (" + what +
+           ") and is passed over for the one before");
+  };
   for (const fs::path& path : found) {
     try {
       return FoundCheckpoint{path, read_state(path)};
-    } catch (const std::exception& problem) {
-      report("the checkpoint " + path.string() + " is damaged (" + problem.what() +
-             ") and is passed over for the one before");
+    } catch (const json::exception& problem) {
+      pass_over(path, problem.what());
+    } catch (const Error& problem) {
+      if (problem.code() != "checkpoint-corrupt")
+        throw Error(problem.code(),
+                    "cannot go on from the checkpoint " + path.string() + ": " + problem.what());
+      pass_over(path, problem.what());
     }
   }
+  if (!found.empty())
+    throw Error("checkpoint-corrupt", "no checkpoint in " + checkpoints.string() +
+                                          " is whole; bring one back, or move that folder away to train "
+                                          "from the beginning");
   return std::nullopt;
+}
+
+void remove_unfinished(const fs::path& checkpoints) {
+  std::error_code error;
+  for (const fs::path& path : listed(checkpoints, ".step-")) fs::remove_all(path, error);
 }
 
 FoundCheckpoint read_checkpoint(const fs::path& path) {

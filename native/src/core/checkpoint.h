@@ -19,6 +19,7 @@ struct CheckpointState {
   std::string parallel;  // parallel_text() of the run
   int threads = 0;
   double loss = 0;
+  std::string data;  // Dataset::fingerprint(); empty in checkpoints of older engines
 };
 
 // Writes `checkpoints/step-000200` (model.safetensors, optimizer.safetensors, state.json): into a directory
@@ -32,9 +33,14 @@ struct FoundCheckpoint {
   CheckpointState state;
 };
 
-// The newest checkpoint whose files are whole; each one passed over is reported in words.
+// The newest checkpoint whose files are whole; each one passed over is reported in words. None where there
+// are none. Errors: "checkpoint-corrupt" (none is whole), "checkpoint-version", "read-failed".
 std::optional<FoundCheckpoint> newest_checkpoint(const std::filesystem::path& checkpoints,
                                                  const std::function<void(const std::string&)>& report);
+
+// Removes what a process that was killed while it wrote a checkpoint has left; it may be large, and is
+// hidden.
+void remove_unfinished(const std::filesystem::path& checkpoints);
 
 // One checkpoint's directory. Errors: "checkpoint-missing", "checkpoint-corrupt", "checkpoint-version".
 FoundCheckpoint read_checkpoint(const std::filesystem::path& path);

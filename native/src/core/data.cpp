@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "core/fasta.h"
+#include "core/file_io.h"
 #include "core/random.h"
 #include "core/token_file.h"
 #include "striped/error.h"
@@ -64,6 +65,12 @@ Dataset::Dataset(const PlanData& plan, std::int64_t vocab, std::int64_t length)
 Dataset::Dataset(std::vector<std::uint8_t> tokens, double case_weight, double held_out, std::int64_t length)
     : bytes_(std::move(tokens)), case_weight_(case_weight), length_(length) {
   split(held_out);
+}
+
+std::string Dataset::fingerprint() const {
+  std::uint32_t crc = crc32c(bytes_.data(), bytes_.size(), 0);
+  crc = crc32c(words_.data(), words_.size() * sizeof(words_[0]), crc);
+  return std::to_string(total()) + " tokens, checksum " + hexadecimal(crc);
 }
 
 void Dataset::read(const PlanData& plan, std::int64_t vocab) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "core/plan.h"
@@ -26,6 +27,8 @@ class Dataset {
 
   std::int64_t train_tokens() const { return train_tokens_; }
   std::int64_t held_out_tokens() const { return total() - train_tokens_; }
+  // Tells these tokens from others: how many, and their checksum.
+  std::string fingerprint() const;
   // nats a token, weighted like the loss.
   double composition_entropy() const;
 

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <string_view>
+#include <utility>
 
 #if defined(STRIPED_HAS_ZLIB)
 #include <zlib.h>
@@ -65,10 +67,24 @@ void read_gzip(const std::filesystem::path& path, const Consumer&) {
 }
 #endif
 
-bool is_gzip(const std::filesystem::path& path) {
+std::string first_bytes(const std::filesystem::path& path) {
   const File file = open_file(path);
-  unsigned char magic[2] = {0, 0};
-  return std::fread(magic, 1, 2, file.get()) == 2 && magic[0] == 0x1f && magic[1] == 0x8b;
+  std::string bytes(6, '\0');
+  bytes.resize(std::fread(bytes.data(), 1, bytes.size(), file.get()));
+  return bytes;
+}
+
+bool is_gzip(const std::filesystem::path& path) { return first_bytes(path).starts_with("\x1f\x8b"); }
+
+// Its bytes would be trained on as they are.
+void refuse_other_compression(const std::filesystem::path& path) {
+  using namespace std::string_view_literals;
+  const std::string bytes = first_bytes(path);
+  for (const auto& [magic, program] :
+       {std::pair{"\x28\xb5\x2f\xfd"sv, "zstd"}, {"BZh"sv, "bzip2"}, {"\xfd\x37zXZ\x00"sv, "xz"}})
+    if (bytes.starts_with(magic))
+      unreadable(path, std::string("it is compressed by ") + program +
+                           ", which is not unpacked here; unpack it, or compress it with gzip");
 }
 
 std::string spell(unsigned char byte) {
@@ -85,15 +101,15 @@ class Tokeniser {
 
   void consume(const unsigned char* bytes, std::size_t count) {
     for (std::size_t i = 0; i < count; ++i, ++offset_) {
-      if (offset_ == 0) fasta_ = bytes[i] == '>';
-      if (fasta_)
-        consume_fasta(bytes[i]);
+      if (!decided_ && is_lead(bytes[i]))
+        lead_ += static_cast<char>(bytes[i]);
       else
-        append(bytes[i]);
+        take(bytes[i]);
     }
   }
 
-  void finish() const {
+  void finish() {
+    if (!decided_) append_lead();
     if (offset_ == 0) throw Error("data-empty", "the data file " + file_.string() + " is empty");
     if (!found_)
       throw Error("data-no-bases", "the data file " + file_.string() +
@@ -101,6 +117,32 @@ class Tokeniser {
   }
 
  private:
+  // A byte order mark and blank lines may come before the first header.
+  bool is_lead(unsigned char byte) const {
+    if (lead_.size() < kMark.size() && kMark.starts_with(lead_) &&
+        byte == static_cast<unsigned char>(kMark[lead_.size()]))
+      return true;
+    return has_whole_mark() && (byte == '\n' || byte == '\r' || byte == ' ' || byte == '\t');
+  }
+  bool has_whole_mark() const { return lead_.empty() || lead_[0] != kMark[0] || lead_.starts_with(kMark); }
+
+  void take(unsigned char byte) {
+    if (!decided_) {
+      fasta_ = byte == '>' && has_whole_mark();
+      if (!fasta_) append_lead();
+      decided_ = true;
+    }
+    if (fasta_)
+      consume_fasta(byte);
+    else
+      append(byte);
+  }
+
+  // Of a file that is no FASTA, whose bytes are tokens as they are.
+  void append_lead() {
+    for (const char byte : lead_) append(static_cast<unsigned char>(byte));
+  }
+
   void consume_fasta(unsigned char byte) {
     if (byte == '\n' || byte == '\r') {
       line_start_ = true;
@@ -128,17 +170,21 @@ class Tokeniser {
     tokens_.push_back(byte);
   }
 
+  static constexpr std::string_view kMark = "\xEF\xBB\xBF";
+
   const std::filesystem::path& file_;
   const std::int64_t vocab_;
   std::vector<std::uint8_t>& tokens_;
   std::uint64_t offset_ = 0;
-  bool fasta_ = false, line_start_ = true, in_header_ = false, found_ = false;
+  std::string lead_;  // read before it was known what the file is
+  bool decided_ = false, fasta_ = false, line_start_ = true, in_header_ = false, found_ = false;
   bool separate_;  // a separator is due before the next token
 };
 
 }  // namespace
 
 void append_tokens(const std::filesystem::path& file, std::int64_t vocab, std::vector<std::uint8_t>& tokens) {
+  refuse_other_compression(file);
   Tokeniser tokeniser(file, vocab, tokens);
   const Consumer consume = [&](const unsigned char* bytes, std::size_t count) {
     tokeniser.consume(bytes, count);

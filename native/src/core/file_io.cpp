@@ -7,7 +7,6 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
-#include <sstream>
 #include <vector>
 
 #include "striped/error.h"
@@ -52,12 +51,24 @@ void OutputFile::close() {
   if (::close(descriptor) != 0) throw_io_error("write", path_, errno);
 }
 
-std::string read_text(const std::filesystem::path& file) {
+namespace {
+
+// take(data, bytes), block by block. Errors: "read-failed".
+template <class Take>
+void read_blocks(const std::filesystem::path& file, const Take& take) {
   std::ifstream in(file, std::ios::binary);
-  std::ostringstream text;
-  if (in) text << in.rdbuf();
-  if (!in) throw Error("read-failed", "cannot read " + file.string() + ": " + std::strerror(errno));
-  return text.str();
+  std::vector<char> block(std::size_t{1} << 20);
+  while (in && (in.read(block.data(), static_cast<std::streamsize>(block.size())) || in.gcount() > 0))
+    take(block.data(), static_cast<std::size_t>(in.gcount()));
+  if (!in.eof()) throw Error("read-failed", "cannot read " + file.string() + ": " + std::strerror(errno));
+}
+
+}  // namespace
+
+std::string read_text(const std::filesystem::path& file) {
+  std::string text;
+  read_blocks(file, [&](const char* data, std::size_t bytes) { text.append(data, bytes); });
+  return text;
 }
 
 void replace_file(const std::filesystem::path& file, std::string_view text, bool sync) {
@@ -123,12 +134,8 @@ std::uint32_t crc32c(const void* data, std::size_t bytes, std::uint32_t crc) {
 }
 
 std::uint32_t crc32c_of_file(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  if (!in) throw Error("read-failed", "cannot read " + file.string() + ": " + std::strerror(errno));
-  std::vector<char> block(std::size_t{1} << 20);
   std::uint32_t crc = 0;
-  while (in.read(block.data(), static_cast<std::streamsize>(block.size())) || in.gcount() > 0)
-    crc = crc32c(block.data(), static_cast<std::size_t>(in.gcount()), crc);
+  read_blocks(file, [&](const char* data, std::size_t bytes) { crc = crc32c(data, bytes, crc); });
   return crc;
 }
 

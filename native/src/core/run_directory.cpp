@@ -16,16 +16,19 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-// Kernel start time of this process: field 22 of /proc/self/stat, counted behind the command's name.
-std::int64_t process_start() {
-  std::ifstream in("/proc/self/stat");
+// Kernel start time of a process, 0 where there is none or it has ended: field 22 of its stat, counted behind
+// the command's name.
+std::int64_t process_start(std::int64_t pid) {
+  std::ifstream in("/proc/" + std::to_string(pid) + "/stat");
   std::string text((std::istreambuf_iterator<char>(in)), {});
   const std::size_t name_end = text.rfind(')');
   if (name_end == std::string::npos) return 0;
   std::istringstream fields(text.substr(name_end + 1));
   std::string field;
-  for (int i = 3; i <= 22 && fields >> field; ++i)
+  for (int i = 3; i <= 22 && fields >> field; ++i) {
+    if (i == 3 && (field == "Z" || field == "X")) return 0;
     if (i == 22) return std::stoll(field);
+  }
   return 0;
 }
 
@@ -35,15 +38,48 @@ std::string host_name() {
   return name;
 }
 
-// What a launcher may have put there before the engine starts.
-bool is_launchers(const fs::path& entry) {
+// Null where there is none that can be read.
+json status_in(const fs::path& run) {
+  std::ifstream in(run / "status.json");
+  const json status = json::parse(in, nullptr, false);
+  return status.is_object() ? status : json();
+}
+
+std::string text_of(const json& status, const char* key) {
+  return status.contains(key) && status[key].is_string() ? status[key].get<std::string>() : "";
+}
+
+std::int64_t number_of(const json& status, const char* key) {
+  return status.contains(key) && status[key].is_number_integer() ? status[key].get<std::int64_t>() : 0;
+}
+
+// What a launcher may have put there before the engine starts, and without a plan what a start has left that
+// failed before it had one.
+bool is_launchers(const fs::path& entry, bool has_plan) {
   const std::string name = entry.filename();
   if (name == "plan.json" || name.starts_with(".") || name.ends_with(".log") || name == "log.txt")
     return true;
+  if (name == "events.jsonl") return !has_plan;
   if (name != "status.json") return false;
-  std::ifstream in(entry);
-  const json status = json::parse(in, nullptr, false);
-  return status.is_object() && status.value("state", "") == "starting";
+  const std::string state = text_of(status_in(entry.parent_path()), "state");
+  return state == "starting" || (state == "failed" && !has_plan);
+}
+
+// Two engines in one directory would write over each other's events and checkpoints.
+void require_alone(const fs::path& run) {
+  const json status = status_in(run);
+  const std::string state = text_of(status, "state");
+  const std::int64_t pid = number_of(status, "pid"), start = number_of(status, "pidStart");
+  if (state != "starting" && state != "running" && state != "stopping") return;
+  if (pid <= 0 || pid == ::getpid() || start == 0 || text_of(status, "host") != host_name()) return;
+  if (process_start(pid) == start)
+    throw Error("run-alive", "process " + std::to_string(pid) + " is training the run in " + run.string() +
+                                 "; stop it first");
+}
+
+// Names of files, which messages quote, need not be UTF-8.
+std::string line_of(const json& value) {
+  return value.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
 void require_writable(const fs::path& path) {
@@ -92,11 +128,13 @@ RunDirectory::RunDirectory(fs::path path, bool resume) : path_(std::move(path)),
                                      "; choose another with --out");
   if (!resume)
     for (const auto& entry : fs::directory_iterator(path_))
-      if (!is_launchers(entry.path()))
+      if (!is_launchers(entry.path(), used))
         throw Error("run-exists", "the run directory " + path_.string() + " is not empty (it holds " +
                                       entry.path().filename().string() +
                                       "); choose a new one, or continue the run in it with --resume");
+  require_alone(path_);
   require_writable(path_);
+  if (!resume) fs::remove(path_ / "events.jsonl", error);
   events_ = std::make_unique<OutputFile>(path_ / "events.jsonl", true);
   log_ = std::make_unique<OutputFile>(path_ / "log.txt", true);
 }
@@ -106,19 +144,27 @@ void RunDirectory::write_plan(const json& plan) {
 }
 
 void RunDirectory::write_status(const RunStatus& status) {
-  const json text = {{"state", status.state},           {"pid", ::getpid()},        {"host", host_name()},
-                     {"pidStart", process_start()},     {"run", status.run},        {"model", status.model},
-                     {"backend", status.backend},       {"device", status.device},  {"step", status.step},
-                     {"steps", status.steps},           {"startedAt", started_at_}, {"updatedAt", utc_time()},
+  const json text = {{"state", status.state},
+                     {"pid", ::getpid()},
+                     {"host", host_name()},
+                     {"pidStart", process_start(::getpid())},
+                     {"run", status.run},
+                     {"model", status.model},
+                     {"backend", status.backend},
+                     {"device", status.device},
+                     {"step", status.step},
+                     {"steps", status.steps},
+                     {"startedAt", started_at_},
+                     {"updatedAt", utc_time()},
                      {"exitReason", status.exit_reason}};
+  const std::string line = line_of(text);
   const fs::path file = path_ / "status.json";
   try {
-    replace_file(file, text.dump() + "\n", false);
+    replace_file(file, line, false);
   } catch (const Error& error) {
     if (error.code() != "disk-full" || !fs::exists(file)) throw;
     const int descriptor = ::open(file.c_str(), O_WRONLY | O_CLOEXEC);
     if (descriptor < 0) throw;
-    const std::string line = text.dump() + "\n";
     const bool written =
         ::pwrite(descriptor, line.data(), line.size(), 0) == static_cast<ssize_t>(line.size()) &&
         ::ftruncate(descriptor, static_cast<off_t>(line.size())) == 0;
@@ -143,7 +189,7 @@ void RunDirectory::rewind_events(std::int64_t step) {
 
 void RunDirectory::append_event(json event) {
   event["time"] = unix_seconds();
-  events_->write(event.dump() + "\n");
+  events_->write(line_of(event));
 }
 
 void RunDirectory::log(const std::string& line) { log_->write(utc_time() + " " + line + "\n"); }

@@ -20,8 +20,9 @@ struct RunStatus {
 class RunDirectory {
  public:
   // Takes the directory, making it where needed. A new run wants it empty (a plan, a log and the status of a
-  // launcher that is starting this run may lie in it); a resumed one wants one that a run has used.
-  // Errors: "run-directory" (cannot be made or written), "run-exists", "run-missing".
+  // launcher that is starting this run may lie in it, or what a start that failed before it had a plan left);
+  // a resumed one wants one that a run has used. Errors: "run-directory" (cannot be made or written),
+  // "run-exists", "run-missing", "run-alive".
   RunDirectory(std::filesystem::path path, bool resume);
 
   const std::filesystem::path& path() const { return path_; }

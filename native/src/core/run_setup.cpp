@@ -1,6 +1,7 @@
 #include "core/run_setup.h"
 
 #include <cstdlib>
+#include <new>
 
 #include "core/random.h"
 #include "striped/error.h"
@@ -45,11 +46,37 @@ BackendChoice choose_for(const TrainOptions& options, const Plan& plan, const pa
   return choose_rank_backend(options.backend, plan.run.precision, options.threads, options.device, launch);
 }
 
+// Machines may have other files of the same names.
+void require_same_data(const std::string& fingerprint, const parallel::Launch& launch) {
+  const std::vector<std::string> all = launch.gather(fingerprint);
+  launch.together([&] {
+    for (int rank = 1; rank < launch.size(); ++rank)
+      if (all[static_cast<std::size_t>(rank)] != all[0])
+        throw Error("parallel-data", launch.name(rank) + " has other data (" +
+                                         all[static_cast<std::size_t>(rank)] + ") than " + launch.name(0) +
+                                         " (" + all[0] + "); bring the same files to all machines");
+  });
+}
+
 std::unique_ptr<Dataset> load_data(const Plan& plan, const parallel::Launch& launch) {
   std::unique_ptr<Dataset> data;
-  launch.together(
-      [&] { data = std::make_unique<Dataset>(plan.run.data, plan.model.vocab, plan.run.sequence); });
+  launch.together([&] {
+    try {
+      data = std::make_unique<Dataset>(plan.run.data, plan.model.vocab, plan.run.sequence);
+    } catch (const std::bad_alloc&) {
+      throw Error(
+          "data-too-large",
+          "the data does not fit in memory, where every rank of a machine keeps all of its tokens; use "
+          "less data, fewer ranks a machine, or a machine with more memory");
+    }
+  });
   return data;
+}
+
+std::string shared_fingerprint(const Dataset& data, const parallel::Launch& launch) {
+  std::string fingerprint = data.fingerprint();
+  require_same_data(fingerprint, launch);
+  return fingerprint;
 }
 
 // Groups, heads and channels stay whole, and every rank has as many.
@@ -181,6 +208,7 @@ parallel::Lifeline::Lost end_of(const LostRank& lost) {
 RunSetup::RunSetup(const TrainOptions& options, const parallel::Launch& launch)
     : plan(shared_plan(options, launch)),
       data(load_data(plan, launch)),
+      data_fingerprint(shared_fingerprint(*data, launch)),
       choice(choose_for(options, plan, launch)),
       backend(*choice.backend),
       ranks(make_ranks(plan.run.parallel, backend, launch)),

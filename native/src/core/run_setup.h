@@ -44,6 +44,7 @@ class RunSetup {
 
   Plan plan;
   std::unique_ptr<Dataset> data;
+  std::string data_fingerprint;  // Dataset::fingerprint(), the same on all ranks
   BackendChoice choice;
   TimingBackend backend;
   RankGroups ranks;

@@ -5,6 +5,10 @@
 #endif
 
 #include <algorithm>
+#include <string>
+#include <system_error>
+
+#include "striped/error.h"
 
 namespace striped {
 namespace {
@@ -30,6 +34,8 @@ bool spin(Ready ready) {
   return false;
 }
 
+}  // namespace
+
 int usable_threads() {
 #if defined(__linux__)
   cpu_set_t set;
@@ -38,14 +44,22 @@ int usable_threads() {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-}  // namespace
-
 ThreadPool::ThreadPool(int threads) {
   const int total = threads > 0 ? threads : usable_threads();
-  for (int worker = 1; worker < total; ++worker) workers_.emplace_back([this, worker] { loop(worker); });
+  try {
+    for (int worker = 1; worker < total; ++worker) workers_.emplace_back([this, worker] { loop(worker); });
+  } catch (const std::system_error& error) {
+    const int started = this->threads();
+    end();
+    throw Error("threads", "only " + std::to_string(started) + " of " + std::to_string(total) +
+                               " threads could be started (" + error.what() +
+                               "); ask for fewer with --threads");
+  }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { end(); }
+
+void ThreadPool::end() {
   stop_.store(true);
   epoch_.fetch_add(1);
   epoch_.notify_all();

@@ -10,9 +10,12 @@
 
 namespace striped {
 
+// As many as this process may run on.
+int usable_threads();
+
 class ThreadPool {
  public:
-  // threads 0: as many as the process may use.
+  // threads 0: as many as the process may use. Errors: "threads" (the system starts no more).
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -46,6 +49,7 @@ class ThreadPool {
   }
 
  private:
+  void end();
   using Function = void (*)(void*, std::int64_t, int);
   void start(std::int64_t count, void* context, Function function);
   void work(int worker);

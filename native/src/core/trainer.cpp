@@ -9,6 +9,7 @@
 #include "core/filter_report.h"
 #include "core/flops.h"
 #include "core/schedule.h"
+#include "parallel/activity.h"
 #include "striped/error.h"
 
 namespace striped {
@@ -73,8 +74,10 @@ void Trainer::start_or_resume() {
   const bool branches = !options_.resume && !options_.from.empty();
   std::optional<FoundCheckpoint> found;
   launch_.together([&] {
-    if (options_.resume && launch_.first())
+    if (options_.resume && launch_.first()) {
+      remove_unfinished(record_.checkpoints());
       found = newest_checkpoint(record_.checkpoints(), [this](const std::string& text) { notice(text); });
+    }
     if (found) require_same_training(*found);
     if (branches && launch_.first()) {
       found = read_checkpoint(options_.from);
@@ -104,6 +107,11 @@ void Trainer::require_same_training(const FoundCheckpoint& found) const {
                 "the checkpoint " + found.path.string() +
                     " was trained under another plan (model, data, optimiser, batch or seed "
                     "differ); resume with the plan.json of its run directory, or start a new run");
+  const std::string& data = found.state.data;
+  if (!data.empty() && data != run_->data_fingerprint)
+    throw Error("resume-data", "the data of this run has changed: the checkpoint " + found.path.string() +
+                                   " was trained on " + data + ", now there are " + run_->data_fingerprint +
+                                   "; bring the files back, or start a new run from the checkpoint (--from)");
 }
 
 void Trainer::resume_from(const FoundCheckpoint& found) {
@@ -236,6 +244,7 @@ double Trainer::evaluate() const {
   run.model.clear_loss();
   // Every data rank takes every so-manieth micro-batch; those beyond the last one weigh nothing.
   for (std::int64_t first = 0; first < windows; first += together * data.count) {
+    parallel::activity().go_on();
     const SampleBatch batch = run.data->held_out(first + together * data.index, together);
     run.model.evaluate(run.store, rows.take(batch));
     weight += batch.total_weight;
@@ -265,7 +274,8 @@ void Trainer::checkpoint(std::int64_t step) {
       run_->choice.precision,
       parallel_text(run_->plan.run.parallel),
       run_->choice.threads,
-      loss_};
+      loss_,
+      run_->data_fingerprint};
   const std::string name = write_checkpoint(record_.checkpoints(), state, run_->store, run_->tensors);
   checkpoint_step_ = step;
   record_.event({{"type", "checkpoint"}, {"step", step}, {"path", "checkpoints/" + name}});

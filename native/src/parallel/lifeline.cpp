@@ -189,7 +189,7 @@ void Lifeline::look_for_hangs() {
   for (std::size_t rank = 0; rank < members_.size(); ++rank)
     if (all_wait ? members_[rank].steps == least : !members_[rank].waits)
       hung += (hung.empty() ? "" : ", ") + names_[rank];
-  lose("rank-hung", hung + (all_wait ? " has" : " hangs: no rank has") + " not gone on for " +
+  lose("rank-hung", hung + (all_wait ? " has not gone on for " : " hangs: no rank has gone on for ") +
                         seconds_text(since(latest->went_on)));
 }
 
