@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { LayoutFileError, type Diagnosis } from '../../language/index.js';
 import { openLayout } from './layout-files.js';
 import { EXIT, formatFinding, print, printJson, tell, type Finding } from './output.js';
 
@@ -19,14 +20,32 @@ function summary(file: string, findings: Finding[], models: string[], runs: stri
   return `${file}: ${counted(errors, 'error')}, ${counted(warnings, 'warning')} (${content})`;
 }
 
+/** A file that cannot be read is a finding like any other: the others are checked all the same. */
+async function layoutOf(file: string) {
+  try {
+    return { file, ...(await openLayout(file)) };
+  } catch (error) {
+    if (!(error instanceof LayoutFileError)) throw error;
+    const { message, code } = error;
+    const start = { line: 1, column: 1, endLine: 1, endColumn: 1 };
+    const finding: Diagnosis = { file, ...start, severity: 'error', message, code };
+    return { file, models: [], runs: [], findings: [finding] };
+  }
+}
+
 async function check(files: string[], options: Options): Promise<void> {
   const results = [];
+  const told = new Set<string>();
   for (const file of files) {
-    const layout = await openLayout(file);
+    const layout = await layoutOf(file);
     const { models, runs, findings } = layout;
-    results.push({ file, models, runs, findings });
+    results.push(layout);
     if (options.json) continue;
-    for (const finding of findings) tell(formatFinding(finding));
+    // Several files may rest on the same broken one.
+    for (const text of findings.map(formatFinding)) {
+      if (!told.has(text)) tell(text);
+      told.add(text);
+    }
     print(summary(file, findings, models, runs));
   }
   if (options.json) printJson({ files: results });

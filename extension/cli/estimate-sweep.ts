@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from 'commander';
 import { deviceOf, refusal, withDegrees } from '../../language/estimate/index.js';
+import { defaultZero } from '../../language/layout/resolve-run.js';
 import type { Plan, PlanModel } from '../../language/plan/plan.js';
 import { size } from './values.js';
 
@@ -11,7 +12,7 @@ export type Sweep =
 
 /** `sequence=8K..1M`: both ends and every doubling between them. `model=A,B`: models of the file. */
 function sweep(text: string): Sweep {
-  const models = /^model=([\w,]+)$/.exec(text);
+  const models = /^model=([\w,-]+)$/.exec(text);
   if (models) return { parameter: 'model', values: models[1]!.split(',').filter((name) => name !== '') };
   const match = /^([a-z-]+)=([^.]+)\.\.([^.]+)$/.exec(text);
   const parameter = NUMBERS.find((each) => each === match?.[1]);
@@ -52,7 +53,7 @@ export function pointsOf(dimensions: Sweep[]): Point[] {
 /** A plan with another shape of micro-batch; the batch in tokens follows. */
 export function reshaped(
   plan: Plan,
-  change: Partial<Pick<Plan['run'], 'sequence' | 'microBatch' | 'precision' | 'parallel'>>,
+  change: Partial<Pick<Plan['run'], 'sequence' | 'microBatch' | 'accumulation' | 'precision' | 'parallel'>>,
 ): Plan {
   const run = { ...plan.run, ...change };
   const globalBatchTokens = run.sequence * run.microBatch * run.accumulation * run.parallel.data;
@@ -60,8 +61,9 @@ export function reshaped(
 }
 
 /**
- * The plan at a point, `models` being those of the points that name one: tensor and context degrees take devices from data parallelism where the run has a cluster, and
- * more devices where it has none. A string says why the point is refused.
+ * The plan at a point, `models` being those of the points that name one: tensor and context degrees take devices from
+ * data parallelism where the run has a cluster, at the same batch, and more devices where it has none. The ZeRO level
+ * is the default of the new degrees where the run has that of its own. A string says why the point is refused.
  */
 export function atPoint(
   given: Plan,
@@ -78,12 +80,22 @@ export function atPoint(
     return `${devices} devices do not divide by tensor ${tensor} x context ${context}`;
   }
   const data = cluster ? devices / tensor / context : parallel.data;
-  const sequence = point.tensor === undefined ? parallel.sequence : tensor > 1;
+  const microBatch = point['micro-batch'] ?? plan.run.microBatch;
+  const perStep = plan.run.accumulation * parallel.data;
+  if (perStep % data !== 0) {
+    return `a batch of ${perStep * microBatch} sequences does not divide by ${data} data ranks x micro-batch ${microBatch}`;
+  }
   const sized = {
     sequence: point.sequence ?? plan.run.sequence,
-    microBatch: point['micro-batch'] ?? plan.run.microBatch,
+    microBatch,
+    accumulation: perStep / data,
   };
-  const degrees = { tensor, context, data, sequence };
+  // A run without tensor ranks does not say whether they share out the norms; one would have them do so.
+  const shares = parallel.tensor === 1 || parallel.sequence;
+  const sequence = tensor === parallel.tensor ? parallel.sequence : tensor > 1 && shares;
+  const resized = { ...parallel, tensor, context, data, sequence };
+  const isDefault = parallel.zero === defaultZero(parallel);
+  const degrees = { ...resized, zero: isDefault ? defaultZero(resized) : parallel.zero };
   const spread = withDegrees(deviceOf(plan, {}), { ...plan, run: { ...plan.run, ...sized } }, degrees);
   const next = reshaped(plan, { ...sized, parallel: spread });
   return refusal(next) ?? next;

@@ -14,7 +14,7 @@ import type { Plan, PlanModel, Precision } from '../../language/plan/plan.js';
 import { comparisonText, compareRun } from './estimate-against.js';
 import { atPoint, pointsOf, reshaped, sweeps, type Sweep } from './estimate-sweep.js';
 import { budgetText, estimateText, generationText, sweepText } from './estimate-table.js';
-import { compileRun, planOfModel } from './layout-files.js';
+import { compileRun, INFEASIBLE, planOfModel } from './layout-files.js';
 import { fileError } from '../runs/errors.js';
 import { CommandError, print, printJson, tell, usageError } from './output.js';
 import { shortPath } from './paths.js';
@@ -44,7 +44,7 @@ async function planOf(file: string, options: Options): Promise<Plan> {
   }
   const plan =
     options.model === undefined
-      ? await compileRun(file, options.run)
+      ? await compileRun(file, options.run, INFEASIBLE)
       : await planOfModel(file, options.model, options.sequence, options.hardware);
   return reshaped(plan, {
     ...(options.sequence === undefined ? {} : { sequence: options.sequence }),

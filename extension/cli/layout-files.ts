@@ -11,9 +11,11 @@ import {
   runNames,
   type CompileOutcome,
 } from '../../language/index.js';
+import type { FindingCode } from '../../language/layout/finding.js';
 import type { Plan } from '../../language/plan/plan.js';
+import { planOfRun } from '../../language/server/compile.js';
 import type { PreviewModel } from '../../language/server/protocol.js';
-import { FindingsError, usageError, type Finding } from './output.js';
+import { FindingsError, formatFinding, tell, usageError, type Finding } from './output.js';
 import { shortPath } from './paths.js';
 
 function shown(findings: Finding[]): Finding[] {
@@ -25,14 +27,26 @@ async function open(file: string) {
   return { host, document: await loadFile(host, resolve(file)) };
 }
 
-/** What a layout file defines and what is wrong with it. Throws LayoutFileError. */
+/**
+ * What a layout file defines and what is wrong with it, errors of imported files that its models and runs rest on
+ * included. Throws LayoutFileError.
+ */
 export async function openLayout(file: string) {
-  const { document } = await open(file);
-  return {
-    models: modelNames(document),
-    runs: runNames(document),
-    findings: shown(diagnose(document)),
-  };
+  const { host, document } = await open(file);
+  const models = modelNames(document);
+  const runs = runNames(document);
+  const inTheWay = [
+    ...runs.map((name) => compileRunOf(host, document, name)),
+    ...models.map((name) => compileModelNamed(host, document, name)),
+  ].flatMap(({ errors }) => errors);
+  const findings = diagnose(document);
+  const known = new Set(findings.map(formatFinding));
+  for (const error of inTheWay) {
+    const text = formatFinding(error);
+    if (!known.has(text)) findings.push(error);
+    known.add(text);
+  }
+  return { models, runs, findings: shown(findings) };
 }
 
 /** The one that was asked for, else the only one there is. */
@@ -48,14 +62,38 @@ function planOrFindings({ plan, errors }: CompileOutcome): Plan {
   throw new FindingsError(shown(errors));
 }
 
-/** The plan of a run, by default of the only one. Throws FindingsError with what stands in its way. */
-export async function compileRun(file: string, name?: string): Promise<Plan> {
+/** Errors of a run that can be costed all the same: its devices cannot hold or compute it. */
+export const INFEASIBLE: ReadonlySet<FindingCode> = new Set(['striped/memory', 'striped/unsupported']);
+
+/** Errors that other degrees on the same devices may mend. */
+export const BADLY_SPREAD: ReadonlySet<FindingCode> = new Set([
+  ...INFEASIBLE,
+  'striped/parallel',
+  'striped/batch',
+  'striped/nodes',
+]);
+
+/**
+ * The plan of a run, by default of the only one. Throws FindingsError with what stands in its way; errors with codes in
+ * `tolerated` alone do not, and are told.
+ */
+export async function compileRun(
+  file: string,
+  name?: string,
+  tolerated: ReadonlySet<string> = new Set(),
+): Promise<Plan> {
   const { host, document } = await open(file);
   const known = runNames(document);
   if (known.length === 0 && diagnose(document).some(({ severity }) => severity === 'error')) {
     throw new FindingsError(shown(diagnose(document)));
   }
-  return planOrFindings(compileRunOf(host, document, chosen('run', name, known, file)));
+  const run = chosen('run', name, known, file);
+  const outcome = compileRunOf(host, document, run);
+  const isTolerable = outcome.errors.every(({ code }) => tolerated.has(code));
+  const plan = isTolerable ? planOfRun(host.striped, document, run) : undefined;
+  if (!plan) throw new FindingsError(shown(outcome.errors));
+  for (const finding of shown(outcome.errors)) tell(formatFinding(finding));
+  return plan;
 }
 
 /** A plan for costing a model outside of any run. */

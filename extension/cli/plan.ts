@@ -8,7 +8,7 @@ import {
 } from '../../language/estimate/index.js';
 import type { Plan } from '../../language/plan/plan.js';
 import { formatBytes, formatMs } from '../../webview/common/format.js';
-import { compileRun } from './layout-files.js';
+import { BADLY_SPREAD, compileRun } from './layout-files.js';
 import { EXIT, print, printJson, table, usageError } from './output.js';
 
 interface Options {
@@ -74,7 +74,7 @@ async function search(file: string, options: Options): Promise<void> {
   if (options.hardware !== undefined && !hardwareById(options.hardware)) {
     throw usageError(`unknown hardware '${options.hardware}'`);
   }
-  const plan = await compileRun(file, options.run);
+  const plan = await compileRun(file, options.run, BADLY_SPREAD);
   const result = searchPlans(plan, {
     ...(options.hardware === undefined ? {} : { hardware: options.hardware }),
     ...(options.engine === undefined ? {} : { engine: options.engine }),

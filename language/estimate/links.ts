@@ -36,9 +36,14 @@ export function knownLinks(): string[] {
   return Object.keys(KNOWN_LINKS);
 }
 
+/** Where a link of the kind goes. */
+export function scopeOfLink(kind: string): LinkProfile['scope'] | undefined {
+  return KNOWN_LINKS[kind]?.scope;
+}
+
 /** The link, where what goes from node to node reaches no more than so much. */
 export function limitedBetweenNodes(link: Link, bytesPerSecond: number): Link {
-  if (KNOWN_LINKS[link.kind]?.scope !== 'cluster') return link;
+  if (scopeOfLink(link.kind) !== 'cluster') return link;
   return { ...link, efficiency: Math.min(link.efficiency, bytesPerSecond / link.bytesPerSecond) };
 }
 
@@ -56,7 +61,7 @@ export function linkFor(
   profile: HardwareProfile,
   scope: LinkProfile['scope'],
 ): Link | undefined {
-  const written = cluster?.links.find((link) => KNOWN_LINKS[link.kind]?.scope === scope);
+  const written = cluster?.links.find((link) => scopeOfLink(link.kind) === scope);
   const usual = profile.links.find((link) => link.scope === scope);
   if (written && (written.gbps !== null || written.kind !== usual?.kind)) {
     const bytesPerSecond =

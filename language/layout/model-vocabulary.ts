@@ -1,3 +1,4 @@
+import type { PlanGatedMlp } from '../plan/plan.js';
 import {
   flag,
   LIMITS,
@@ -43,6 +44,13 @@ const MR_FILTER = setting(
   }),
   '128',
 );
+
+/** Gated MLPs, by their activation; they take the same arguments. */
+export const GATED_MLPS: Readonly<Record<string, PlanGatedMlp['activation']>> = {
+  swiglu: 'silu',
+  geglu: 'gelu',
+  bilinear: 'identity',
+};
 
 const gated = (callee: string, activation: string): CallSpec => ({
   kind: 'call',

@@ -11,14 +11,17 @@ export interface ParsedNumber {
 
 /** Reads `8K`, `1e-4`, `8_192`, `10%`. `kilo` is what K stands for: 1024 for sizes, 1000 for counts. */
 export function parseNumber(literal: string, kilo: 1000 | 1024): ParsedNumber {
-  const match = /^([+-]?[0-9][0-9_]*(?:\.[0-9_]+)?(?:[eE][+-]?[0-9]+)?)(.*)$/.exec(literal);
-  const digits = Number((match?.[1] ?? '').replaceAll('_', '') || NaN);
-  const suffix = match?.[2] ?? '';
-  if (suffix === '') return { value: digits, suffix, known: true };
-  if (suffix === '%') return { value: digits / 100, suffix, known: true };
+  const match = /^([+-]?[0-9][0-9_]*(?:\.[0-9_]+)?)(?:[eE]([+-]?[0-9]+))?(.*)$/.exec(literal);
+  const [, digits = '', exponent = '0', suffix = ''] = match ?? [];
+  // Powers of ten go into the exponent: `64.4K` is 64400, and 64.4 × 1000 a little more.
+  const scaled = (power: number) =>
+    Number(digits ? `${digits.replaceAll('_', '')}e${BigInt(exponent) + BigInt(power)}` : NaN);
+  if (suffix === '') return { value: scaled(0), suffix, known: true };
+  if (suffix === '%') return { value: scaled(-2), suffix, known: true };
   const power = SUFFIXES[suffix];
-  if (power === undefined) return { value: digits, suffix, known: false };
-  return { value: digits * kilo ** power, suffix, known: true };
+  if (power === undefined) return { value: scaled(0), suffix, known: false };
+  const value = kilo === 1000 ? scaled(3 * power) : scaled(0) * kilo ** power;
+  return { value, suffix, known: true };
 }
 
 const GROUPED = new Intl.NumberFormat('en-US', { maximumFractionDigits: 6 });
@@ -30,13 +33,22 @@ export function grouped(value: number): string {
 
 /** Short form for hints: `8K` where 1024 divides exactly, else grouped digits. */
 export function lengthText(value: number): string {
+  return inKilos(value) ?? grouped(value);
+}
+
+/** As `lengthText`, but as it is written in a file: without commas. */
+export function lengthLiteral(value: number): string {
+  return inKilos(value) ?? String(value);
+}
+
+function inKilos(value: number): string | undefined {
   for (const [suffix, unit] of [
     ['M', 1024 ** 2],
     ['K', 1024],
   ] as const) {
     if (value >= unit && value % unit === 0) return `${value / unit}${suffix}`;
   }
-  return grouped(value);
+  return undefined;
 }
 
 /** `6.5B`, `42.3M`, `918K`: decimal, three digits; `1.10e24` where no letter is left. */

@@ -9,6 +9,7 @@ import type {
   PlanMixer,
 } from '../plan/plan.js';
 import type { Assumption, ResolvedBlock } from './layout.js';
+import { GATED_MLPS } from './model-vocabulary.js';
 import {
   argumentReads,
   callOf,
@@ -45,12 +46,6 @@ export const DECAY_PRESETS: Record<string, { from: number; to: number }> = {
   strong: { from: 0, to: 2 },
   normal: { from: -1, to: 2 },
   weak: { from: -2, to: 2 },
-};
-
-const ACTIVATIONS: Record<string, PlanGatedMlp['activation']> = {
-  swiglu: 'silu',
-  geglu: 'gelu',
-  bilinear: 'identity',
 };
 
 /** Values as they are looked up, noting each that nobody wrote. */
@@ -174,7 +169,7 @@ function resolveFfn(reads: SettingReads, lookup: Lookup, model: ModelContext): P
   const call = callOf(reads, 'ffn');
   if (call?.callee === 'SE') return { kind: 'hyena', mixer: resolveFfnHyena(argumentReads(call), model) };
   const written = wordOf(lookup.reads, 'activation') as PlanGatedMlp['activation'] | undefined;
-  const activation = written ?? ACTIVATIONS[call?.callee ?? 'swiglu'] ?? 'silu';
+  const activation = written ?? GATED_MLPS[call?.callee ?? 'swiglu'] ?? 'silu';
   const inner = numberOf(argumentReads(call), 'inner') ?? defaultInner(model.width);
   return { kind: 'gated', activation, inner };
 }

@@ -145,6 +145,11 @@ function batchTokens(settings: SettingReads, sequence: number): number | undefin
   return reading.unit === 'sequences' ? reading.value * sequence : reading.value;
 }
 
+/** The ZeRO level of a run that says none: the first where there is somebody to share with. */
+export function defaultZero({ context, data }: Pick<PlanParallel, 'context' | 'data'>): PlanParallel['zero'] {
+  return data * context > 1 ? 1 : 0;
+}
+
 function resolveParallel(settings: SettingReads, devices: number | undefined): PlanParallel {
   const tensor = numberOf(settings, 'tensor') ?? 1;
   const context = numberOf(settings, 'context') ?? 1;
@@ -155,7 +160,7 @@ function resolveParallel(settings: SettingReads, devices: number | undefined): P
     context,
     data,
     sequence: flagOf(settings, 'sequence') ?? false,
-    zero: (numberOf(settings, 'zero') ?? (data * context > 1 ? 1 : 0)) as PlanParallel['zero'],
+    zero: (numberOf(settings, 'zero') as PlanParallel['zero'] | undefined) ?? defaultZero({ context, data }),
   };
 }
 

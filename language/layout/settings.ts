@@ -3,7 +3,7 @@ import type { Argument, Setting } from '../generated/ast.js';
 import type { Finding } from './finding.js';
 import { removed } from './fixes.js';
 import { CLUSTER_SETTINGS, PARALLEL_SETTINGS, RUN_SETTINGS } from './run-vocabulary.js';
-import { MODEL_SETTINGS, OPERATOR_SETTINGS } from './model-vocabulary.js';
+import { GATED_MLPS, MODEL_SETTINGS, OPERATOR_SETTINGS } from './model-vocabulary.js';
 import { nearest, suggestion } from './suggest.js';
 import {
   NO_BINDINGS,
@@ -178,13 +178,18 @@ function mergedRead(stronger: SettingRead, weaker: SettingRead | undefined): Set
   const [over] = stronger.readings;
   const [under] = weaker?.readings ?? [];
   if (!over || !under || over.kind === 'word' || under.kind === 'word') return stronger;
-  if (over.kind === 'call' && under.kind === 'call' && over.callee === under.callee) {
+  if (over.kind === 'call' && under.kind === 'call' && takesSame(over.callee, under.callee)) {
     return { ...stronger, readings: [{ ...over, arguments: mergedArguments(over, under) }] };
   }
   if (over.kind === 'tuple' && under.kind === 'tuple') {
     return { ...stronger, readings: [{ ...over, arguments: mergedArguments(over, under) }] };
   }
   return stronger;
+}
+
+/** Whether arguments of one mean the same of the other: gated MLPs differ in their activation alone. */
+function takesSame(callee: string, other: string): boolean {
+  return callee === other || (callee in GATED_MLPS && other in GATED_MLPS);
 }
 
 function mergedArguments(over: WithArguments, under: WithArguments): ReadArguments {

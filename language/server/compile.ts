@@ -1,6 +1,15 @@
 import { AstUtils, type AstNode, type LangiumDocument } from 'langium';
 import { DiagnosticSeverity, type Diagnostic } from 'vscode-languageserver-types';
-import { isFile, isModel, isRun, isStripe, type Definition, type Model, type Run } from '../generated/ast.js';
+import {
+  isFile,
+  isModel,
+  isRun,
+  isStripe,
+  isStripeUse,
+  type Definition,
+  type Model,
+  type Run,
+} from '../generated/ast.js';
 import { lineage } from '../layout/inheritance.js';
 import { runClusterUse, runModelUse } from '../layout/resolve-run.js';
 import { compilePlan, previewPlan } from '../plan/compile.js';
@@ -38,7 +47,7 @@ const START = { start: { line: 0, character: 0 }, end: { line: 0, character: 0 }
 
 /** Compiles a run of a built document. Errors in definitions that the run does not use do not stand in its way. */
 export function compileRun(services: StripedServices, document: LangiumDocument, name: string): Compiled {
-  const run = runsOf(document).find((candidate) => candidate.name === name);
+  const run = runNamed(document, name);
   if (!run) {
     const known = runsOf(document).map((candidate) => candidate.name);
     const message = `There is no run \`${name}\` in this file.${known.length ? ` Its runs: ${known.join(', ')}.` : ' It has no runs.'}`;
@@ -48,15 +57,37 @@ export function compileRun(services: StripedServices, document: LangiumDocument,
   }
   const model = runModelUse(run)?.model?.ref;
   const cluster = runClusterUse(run)?.cluster?.ref;
-  const errors = errorsAmong(services, [run, ...(model ? lineage(model) : []), cluster]);
-  const layout = services.layout.Layouts.modelOfRun(run);
+  const errors = errorsAmong(services, [run, ...(model ? restsOn(model) : []), cluster]);
   if (errors.length > 0) return { errors };
-  if (!layout) {
+  const plan = planOfRun(services, document, name);
+  if (!plan) {
     const message = `The model of the run \`${name}\` is not complete.`;
     const range = run.$cstNode?.range ?? START;
     return { errors: [{ message, code: 'striped/missing', range, uri: document.uri.toString() }] };
   }
-  return { plan: compilePlan(layout, services.layout.Layouts.ofRun(run), document.uri), errors };
+  return { plan, errors };
+}
+
+function runNamed(document: LangiumDocument, name: string): Run | undefined {
+  return runsOf(document).find((candidate) => candidate.name === name);
+}
+
+/**
+ * The plan of a run whatever is wrong with it, so that one which does not fit can be costed; undefined while its
+ * model is incomplete. Its batch is the one that was asked for, also where that is no multiple of the micro-batches.
+ */
+export function planOfRun(
+  services: StripedServices,
+  document: LangiumDocument,
+  name: string,
+): Plan | undefined {
+  const run = runNamed(document, name);
+  const model = run && services.layout.Layouts.modelOfRun(run);
+  if (!model) return undefined;
+  const layout = services.layout.Layouts.ofRun(run);
+  const plan = compilePlan(model, layout, document.uri);
+  const globalBatchTokens = layout.requestedBatch ?? plan.run.globalBatchTokens;
+  return { ...plan, run: { ...plan.run, globalBatchTokens } };
 }
 
 export interface ModelPlanOptions {
@@ -72,17 +103,29 @@ export function compileModel(
   model: Model,
   options: ModelPlanOptions,
 ): Compiled {
-  const errors = errorsAmong(services, lineage(model));
+  const errors = errorsAmong(services, restsOn(model));
   const layout = services.layout.Layouts.ofModel(model);
   if (errors.length > 0 || !layout) return { errors };
   return { plan: previewPlan(layout, document.uri, options), errors };
+}
+
+/** A model, those it extends, and the stripes in their layouts, which may come from other files. */
+function restsOn(model: Model): AstNode[] {
+  const found = new Set<AstNode>(lineage(model));
+  // What is added is looked into in turn.
+  for (const node of found) {
+    for (const item of AstUtils.streamAllContents(node)) {
+      if (isStripeUse(item) && item.stripe?.ref) found.add(item.stripe.ref);
+    }
+  }
+  return [...found];
 }
 
 /** Errors of the documents that hold `used`, but not those inside other definitions. */
 function errorsAmong(services: StripedServices, used: readonly (AstNode | undefined)[]): CompileError[] {
   const documents = new Set(used.flatMap((node) => (node ? [AstUtils.getDocument(node)] : [])));
   return [...documents].flatMap((document) => {
-    const unused = definitionsOf(document).filter((node) => !used.includes(node) && !isStripe(node));
+    const unused = definitionsOf(document).filter((node) => !isStripe(node) && !used.some(alike(node)));
     return (document.diagnostics ?? [])
       .filter((diagnostic) => diagnostic.severity === DiagnosticSeverity.Error)
       .filter((diagnostic) => !unused.some((node) => contains(node, diagnostic)))
@@ -93,6 +136,12 @@ function errorsAmong(services: StripedServices, used: readonly (AstNode | undefi
         uri: document.uri.toString(),
       }));
   });
+}
+
+/** Itself, or one of the same kind and name in the file: which of the two was meant cannot be told. */
+function alike({ $type, $container, name }: Definition): (other: AstNode | undefined) => boolean {
+  return (other) =>
+    other?.$container === $container && other.$type === $type && (other as Definition).name === name;
 }
 
 function contains(node: AstNode, diagnostic: Diagnostic): boolean {

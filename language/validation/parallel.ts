@@ -1,6 +1,6 @@
 /** Parallel degrees against devices, heads, groups and lengths; clusters. */
 import type { AstNode } from 'langium';
-import { linkFor } from '../estimate/links.js';
+import { linkFor, scopeOfLink } from '../estimate/links.js';
 import { hardwareById, hardwareProfiles } from '../estimate/hardware.js';
 import {
   divisionsOf,
@@ -9,7 +9,7 @@ import {
   type Division,
   type SequenceFlaw,
 } from '../estimate/legal.js';
-import type { Cluster } from '../generated/ast.js';
+import { isCall, isSetting, type Call, type Cluster } from '../generated/ast.js';
 import type { Finding, Fix } from '../layout/finding.js';
 import { removed, revalued } from '../layout/fixes.js';
 import type { ModelLayout } from '../layout/layout.js';
@@ -17,7 +17,9 @@ import { grouped, parseNumber } from '../layout/numbers.js';
 import { clusterNode, type ClusterLayout } from '../layout/resolve-cluster.js';
 import { distinctBlocks } from '../layout/resolve-model.js';
 import { parallelSection, type RunLayout } from '../layout/resolve-run.js';
+import { settingSpec } from '../layout/settings.js';
 import { nearest, suggestion } from '../layout/suggest.js';
+import { namesOf } from '../layout/values.js';
 import { mixersOf } from '../plan/spread.js';
 
 export function checkCluster(cluster: Cluster): Finding[] {
@@ -64,6 +66,36 @@ export function checkCluster(cluster: Cluster): Finding[] {
         property: 'count',
       });
     }
+  }
+  return [...findings, ...checkLinks(cluster)];
+}
+
+const LINK_SCOPES = { node: 'within a node', cluster: 'between nodes' } as const;
+
+/** Traffic of a scope is counted over the first link that goes there. */
+function checkLinks(cluster: Cluster): Finding[] {
+  const written = cluster.items.filter(isSetting).find(({ key }) => key === 'link');
+  const kinds = namesOf(settingSpec('cluster', 'link')!.accepts);
+  const first = new Map<string, Call>();
+  const findings: Finding[] = [];
+  for (const link of written?.values.filter(isCall) ?? []) {
+    const scope = kinds.includes(link.callee) && scopeOfLink(link.callee);
+    if (!scope) continue;
+    const used = first.get(scope);
+    if (!used) {
+      first.set(scope, link);
+      continue;
+    }
+    const other = scope === 'node' ? 'cluster' : 'node';
+    const others = kinds.filter((kind) => scopeOfLink(kind) === other).join(', ');
+    findings.push({
+      severity: 'warning',
+      code: 'striped/duplicate',
+      message: `This is a second link ${LINK_SCOPES[scope]}; only the first, \`${used.callee}\`, counts. These go ${LINK_SCOPES[other]}: ${others}.`,
+      node: link,
+      related: [{ node: used, message: 'The first.' }],
+      fixes: removed(link, 'Remove this one'),
+    });
   }
   return findings;
 }

@@ -4,7 +4,7 @@ import { isModel, type Run } from '../generated/ast.js';
 import type { Finding } from '../layout/finding.js';
 import type { ModelLayout } from '../layout/layout.js';
 import { added, removed, replaced, revalued } from '../layout/fixes.js';
-import { countText, grouped, lengthText } from '../layout/numbers.js';
+import { countText, grouped, lengthLiteral } from '../layout/numbers.js';
 import { distinctBlocks } from '../layout/resolve-model.js';
 import { runModelUse, type RunLayout } from '../layout/resolve-run.js';
 import { argumentReads, callOf } from '../layout/settings.js';
@@ -76,7 +76,7 @@ export function checkBatch(layout: RunLayout): Finding[] {
   const reading = written?.readings[0];
   if (!written || reading?.kind !== 'number') return [];
   if (reading.unit === undefined) {
-    const meant = [`${reading.value} sequences`, `${lengthText(reading.value)} tokens`];
+    const meant = [`${reading.value} sequences`, `${lengthLiteral(reading.value)} tokens`];
     return [
       {
         severity: 'error',
@@ -95,7 +95,7 @@ export function checkBatch(layout: RunLayout): Finding[] {
   const legal = [Math.floor(tokens / share), Math.floor(tokens / share) + 1].filter((count) => count >= 1);
   const texts = legal.map(
     (count) =>
-      `${reading.unit === 'tokens' ? lengthText(share * count) : (share * count) / unit} ${reading.unit}`,
+      `${reading.unit === 'tokens' ? lengthLiteral(share * count) : (share * count) / unit} ${reading.unit}`,
   );
   return [
     {

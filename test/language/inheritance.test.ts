@@ -45,6 +45,22 @@ describe('inheritance', () => {
     assert.deepEqual(ffn, { kind: 'gated', activation: 'gelu', inner: 96 });
   });
 
+  it('takes over the inner width of a gated MLP by another activation, but nothing of another feed-forward', async () => {
+    const text = `${BASE}
+      model Other extends Base { ffn geglu }
+      model Blocks extends Base { layout SE(ffn: swiglu) LI(ffn: SE) }
+      model Hyena extends Base { ffn SE(filter: 4) }
+      model Back extends Hyena { ffn swiglu }`;
+    const ffns = async (name: string) =>
+      (await layoutNamed(name, text)).blocks.map(({ resolved: { ffn } }) =>
+        ffn.kind === 'gated' ? `${ffn.activation} ${ffn.inner}` : ffn.kind,
+      );
+    assert.equal((await ffns('Other')).at(-1), 'gelu 96');
+    assert.deepEqual(await ffns('Blocks'), ['silu 96', 'hyena']);
+    assert.equal((await ffns('Back')).at(-1), 'silu 192');
+    assert.deepEqual(await faults(text), []);
+  });
+
   it('puts a stripe in the place of the inherited one of its name, layout and all', async () => {
     const text = `${BASE} model Ablation extends Base { stripe trio = SE SE LI }`;
     assert.equal(operators(await layoutNamed('Ablation', text)), 'SE SE LI MHA SE SE LI MHA');

@@ -63,6 +63,28 @@ describe('parsing', () => {
     assert.deepEqual(await codes(text), []);
   });
 
+  it('lets comments stand before a brace', async () => {
+    const text = `model M // a model
+      /* of two blocks */ { width 16 vocab 256 heads 1 layout SE LI SE // short {
+      { filter 5 } LI /** few { **//***/{ order 4 } }
+      run r /**/ { model M data bytes("a") parallel /* hm */ { tensor 1 } }`;
+    assert.deepEqual(await codes(text), []);
+    const blocks = 'model M { width 16 vocab 256 layout SE LI // { order 4 }\nSE /* { filter 5 } */ LI }';
+    assert.deepEqual(await codes(blocks), []);
+  });
+
+  it('reads long runs of comments in a moment', async function () {
+    this.timeout(60_000);
+    for (const comment of ['/* c */ ', '/*** / *** /*/', '// some // more /* of\n', '// ']) {
+      for (const end of ['{ order 4 } }', '/* open', '']) {
+        const before = process.cpuUsage();
+        await check(model(`layout SE LI LI ${comment.repeat(20_000)}${end}`));
+        const { user, system } = process.cpuUsage(before);
+        assert.ok(user + system < 5e6, `${comment}: ${(user + system) / 1e6} s`);
+      }
+    }
+  });
+
   it('lets keywords that only mean something as keys be names', async () => {
     const text = `model data { width 16 vocab 256 heads 1 layout MHA }
       run steps { model data data bytes("a") }`;
@@ -114,6 +136,12 @@ describe('numbers', () => {
     ['10%', 1000, 0.1],
     ['1.5K', 1024, 1536],
     ['2G', 1024, 2147483648],
+    ['64.4K', 1000, 64400],
+    ['8.7T', 1000, 8_700_000_000_000],
+    ['6_4.4e-1K', 1000, 6440],
+    ['0.7%', 1000, 0.007],
+    ['0.1K', 1024, 102.4],
+    ['1e-99999999999999999999999K', 1000, 0],
   ];
   for (const [literal, kilo, value] of cases) {
     it(`${literal} is ${value}`, () => {

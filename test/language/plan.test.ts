@@ -29,6 +29,9 @@ async function runOf(body: string, head = ''): Promise<PlanRun> {
   return plan!.run;
 }
 
+const M = model('layout SE MR LI MHA');
+const LAB = 'cluster lab { node gpu h100-sxm x 8 }';
+
 describe('plans', () => {
   for (const [file, run] of [
     ['genome.striped', 'demo'],
@@ -73,6 +76,42 @@ describe('plans', () => {
       hardware: 'h100-sxm',
       cluster: null,
     });
+  });
+
+  it('are not made of a definition of which there are two', async () => {
+    const r = 'run r { model M data bytes("a") }';
+    for (const text of [
+      `${M} ${r} ${r}`,
+      `${M} ${M} ${r}`,
+      `${LAB} ${LAB} ${M} run r { model M on lab data bytes("a") }`,
+    ]) {
+      const { plan, errors } = await compile(text);
+      assert.equal(plan, undefined);
+      assert.deepEqual(
+        errors.map(({ code }) => code),
+        ['striped/duplicate'],
+      );
+    }
+    const other = await compile(`${M} ${r} ${r.replace('run r', 'run s')} ${r.replace('run r', 'run s')}`);
+    assert.deepEqual(other.errors, []);
+    // One of another file is hidden, and no second one.
+    const host = memoryHost();
+    await check(`${model('layout XX')} ${LAB}`, host, 'lab.striped');
+    const hiding = `import "lab.striped" ${M} run r { model M on lab data bytes("a") }`;
+    assert.deepEqual((await compile(hiding, 'r', host)).errors, []);
+  });
+
+  it('are not made of imported stripes with errors', async () => {
+    const host = memoryHost();
+    await check('stripe s = SE (MR LI', host, 'stripes.striped');
+    await check('import "stripes.striped" stripe t = s x 2', host, 'more.striped');
+    const text = `import "more.striped" ${model('layout t MHA')} run r { model M data bytes("a") }`;
+    const { plan, errors } = await compile(text, 'r', host);
+    assert.equal(plan, undefined);
+    assert.deepEqual(
+      errors.map(({ file, code }) => [file, code]),
+      [['/cases/stripes.striped', 'striped/syntax']],
+    );
   });
 
   it('accumulate micro-batches to the batch', async () => {

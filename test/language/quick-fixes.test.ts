@@ -115,6 +115,22 @@ const CASES: Record<string, Case> = {
       ['batch 16K', 'batch 16K tokens'],
     ],
   },
+  'a batch of what, in no round number': {
+    text: R('hardware cpu sequence 1000 batch 3000'),
+    code: 'striped/unit',
+    mends: [
+      ['batch 3000', 'batch 3000 sequences'],
+      ['batch 3000', 'batch 3000 tokens'],
+    ],
+  },
+  'a batch that does not come out even': {
+    text: R('hardware cpu sequence 1000 batch 2500 tokens'),
+    code: 'striped/batch',
+    mends: [
+      ['batch 2500', 'batch 2000'],
+      ['batch 2500', 'batch 3000'],
+    ],
+  },
   'another unit': {
     text: M('layout LI', 'width 8KiB vocab 256'),
     code: 'striped/unit',
@@ -150,6 +166,11 @@ const CASES: Record<string, Case> = {
     text: C('node gpu h100-sxm x 8 node gpu cpu', ''),
     code: 'striped/duplicate',
     mends: [[' node gpu cpu', '']],
+  },
+  'a second link within nodes': {
+    text: C('node gpu h100-sxm x 8 nodes 2 link nvlink4, nvlink4(10)', ''),
+    code: 'striped/duplicate',
+    mends: [[', nvlink4(10)', '']],
   },
   'recompute twice': {
     text: R('recompute none parallel { recompute blocks }'),

@@ -675,6 +675,18 @@ describe('checks', () => {
     assert.match((await only(text, 'striped/nodes')).message, /over nodes of 2 devices.*nvlink/);
   });
 
+  it('says which of two links of one kind is not used, and what goes elsewhere', async () => {
+    const cluster = (links: string) => `cluster c { node gpu h100-sxm x 8 nodes 2 link ${links} }`;
+    const inside = await only(cluster('nvlink4, pcie5(10)'), 'striped/duplicate');
+    assert.equal(inside.text, 'pcie5(10)');
+    assert.equal(inside.severity, 2);
+    assert.match(inside.message, /within a node.*`nvlink4`.*between nodes: infiniband, ethernet/);
+    const between = await only(cluster('infiniband, pcie5, ethernet'), 'striped/duplicate');
+    assert.equal(between.text, 'ethernet');
+    assert.match(between.message, /between nodes.*`infiniband`.*within a node: nvlink3/);
+    assert.deepEqual(await codes(cluster('infiniband(200), nvlink4')), []);
+  });
+
   it('follows stripes around a circle', async () => {
     const document = await check(model('stripe a = SE b stripe b = LI (a x 2) layout a MHA'));
     const messages = (document.diagnostics ?? []).map(messageOf);

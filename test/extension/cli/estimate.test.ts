@@ -16,6 +16,14 @@ run large {
   steps 20
 }
 model AllAttention extends Small { layout MHA MHA MHA MHA }
+model Huge extends Small { width 8192  heads 64  layout (SE MHA) x 20 }
+run huge { model Huge  on lab  sequence 64K  data bytes("data.txt") }
+run uneven {
+  model Small   on lab
+  sequence 8K   batch 24 sequences
+  parallel { tensor 3 }
+  data bytes("data.txt")
+}
 run split {
   model Small   on lab
   sequence 8K   batch 64 sequences   micro-batch 1
@@ -146,6 +154,30 @@ describe('striped estimate and plan', () => {
     assert.match(stdout, /^ +tensor \(nvlink4\) +all-gather \+ reduce-scatter +\S+ \S+ +\S+ \S+ *$/m);
   });
 
+  it('estimates what does not fit, and tells that it does not', async () => {
+    const huge = ['cluster.striped', '--run', 'huge'];
+    const { code, stdout, stderr } = await run('estimate', ...huge);
+    assert.equal(code, 0);
+    assert.match(stderr, /^cluster\.striped:\d+:\d+: error: .* \[striped\/memory\]\n$/);
+    assert.match(stdout, /^memory of a device \(.*: does not fit\)$/m);
+    assert.equal((await run('estimate', ...huge, '--sequence', '1K', '--hardware', 'h200-sxm')).code, 0);
+    assert.equal((await run('estimate', ...huge, '--sweep', 'tensor=1..8')).code, 0);
+    const compiled = await run('compile', ...huge);
+    assert.deepEqual([compiled.code, compiled.stdout, compiled.stderr], [1, '', stderr]);
+  }).timeout(60_000);
+
+  it('plans a run that does not run as written, at the batch that was asked for', async () => {
+    const uneven = ['cluster.striped', '--run', 'uneven'];
+    const { code, stdout, stderr } = await run('plan', ...uneven, '--json');
+    assert.equal(code, 0);
+    assert.match(stderr, /\[striped\/parallel\]$/m);
+    assert.match(stderr, /\[striped\/batch\]$/m);
+    const { best } = JSON.parse(stdout) as SearchResult;
+    assert.equal(best!.microBatch * best!.accumulation * best!.parallel.data, 24);
+    const estimated = await run('estimate', ...uneven);
+    assert.deepEqual([estimated.code, estimated.stdout], [1, '']);
+  }).timeout(60_000);
+
   for (const [what, extra] of Object.entries({
     'a picture of nothing': ['--plot', 'x.svg'],
     'a price of nothing': ['--price', '2'],
@@ -201,6 +233,15 @@ describe('striped estimate and plan', () => {
     assert.match(early.stderr, /^error: the run in \. has no step to compare with yet\n$/);
     assert.equal((await run('estimate')).code, 2);
   }).timeout(60_000);
+
+  it('says which file is no plan to compare with', async () => {
+    for (const text of ['{', '{}']) {
+      sandbox.write('plan.json', text);
+      const { code, stderr } = await run('estimate', '--against', '.');
+      assert.equal(code, 1);
+      assert.match(stderr, /^error: plan\.json\b.*\bis not .* \[plan\/format\]\n$/);
+    }
+  });
 
   it('finds the best plan on a cluster and says why the next one lost', async () => {
     const args = ['plan', 'cluster.striped', '--run', 'large'];

@@ -88,10 +88,45 @@ describe('striped on layout files', () => {
       assert.match(stderr, /^syntax\.striped:2:9: error: .* \[striped\/syntax\]$/m);
     });
 
-    it('says what is wrong with a file that is not there', async () => {
-      const { code, stderr } = await sandbox.run(['check', 'absent.striped']);
+    it('says what is wrong with a file that is not there, and goes on with the others', async () => {
+      const files = ['absent.striped', 'bad.striped', 'good.striped'];
+      const { code, stdout, stderr } = await sandbox.run(['check', ...files]);
       assert.equal(code, 1);
-      assert.match(stderr, /^error: .*absent\.striped.* \[striped\/file\]\n$/);
+      assert.match(
+        stderr,
+        /^absent\.striped:1:1: error: .*absent\.striped.* \[striped\/file\]\nbad\.striped:4/,
+      );
+      assert.match(stdout, /^absent\.striped: 1 error, .*\nbad\.striped: 1 error, .*\ngood\.striped: ok /);
+      const json = await sandbox.run(['check', '--json', ...files]);
+      assert.deepEqual([json.code, json.stderr], [1, '']);
+      const report = JSON.parse(json.stdout) as { files: { findings: { code: string }[] }[] };
+      assert.equal(report.files[0]!.findings[0]!.code, 'striped/file');
+      assert.equal(report.files[1]!.findings.length, 1);
+      assert.deepEqual(report.files[2]!.findings, []);
+    });
+
+    it('reports errors of other files that runs and models rest on, each once', async () => {
+      sandbox.write(
+        'base.striped',
+        'model Bad { width 512 heads 7 vocab 256 layout MHA LI }\nmodel Unused { width 512 heads 9 vocab 256 layout MHA }',
+      );
+      const use = 'import "base.striped"\nrun r { model Bad data bytes("data.txt") hardware cpu }\n';
+      sandbox.write('user.striped', use + use.split('\n')[1]!.replace('run r', 'run s'));
+      const { code, stdout, stderr } = await sandbox.run(['check', 'user.striped']);
+      assert.equal(code, 1);
+      assert.match(stderr, /^base\.striped:1:23: error: .* \[striped\/heads\]\n$/);
+      assert.equal(stdout, 'user.striped: 1 error, 0 warnings (0 models, 2 runs)\n');
+      const json = await sandbox.run(['check', '--json', 'user.striped']);
+      assert.equal(json.code, 1);
+      const { files } = JSON.parse(json.stdout) as {
+        files: { findings: { file: string; code: string }[] }[];
+      };
+      assert.deepEqual(
+        files[0]!.findings.map(({ file, code }) => [file, code]),
+        [['base.striped', 'striped/heads']],
+      );
+      const both = await sandbox.run(['check', 'user.striped', 'base.striped']);
+      assert.equal(both.stderr.match(/7 heads/g)!.length, 1);
     });
   });
 
@@ -130,6 +165,18 @@ describe('striped on layout files', () => {
       const { code, stdout, stderr } = await sandbox.run(['compile', 'bad.striped']);
       assert.deepEqual([code, stdout], [1, '']);
       assert.match(stderr, /^bad\.striped:4:\d+: error: /);
+    });
+
+    it('refuses a run or a model of which there are two', async () => {
+      const [model, run] = LAYOUT.split('\n\n') as [string, string];
+      sandbox.write('models.striped', `${LAYOUT}\n${model}`);
+      sandbox.write('runs.striped', `${LAYOUT}\n${run}`);
+      for (const [file, name] of Object.entries({ models: 'model `Small`', runs: 'run `tiny`' })) {
+        const args = ['compile', `${file}.striped`, '--run', 'tiny'];
+        const { code, stdout, stderr } = await sandbox.run(args);
+        assert.deepEqual([code, stdout], [1, '']);
+        assert.match(stderr, new RegExp(`already is a ${name}\\. \\[striped/duplicate\\]\n$`));
+      }
     });
 
     it('says where it cannot write', async () => {
