@@ -8,10 +8,9 @@ import {
   type ComparedPart,
   type EstimateOptions,
 } from '../../language/estimate/index.js';
-import type { Plan } from '../../language/plan/plan.js';
 import { formatBytes, formatMs } from '../../webview/common/format.js';
 import { fileError } from '../runs/errors.js';
-import { readPlan, RunError } from '../runs/index.js';
+import { readPlan } from '../runs/index.js';
 import type { RunEvent } from '../runs/run-directory.js';
 import { CommandError, table } from './output.js';
 
@@ -36,17 +35,6 @@ async function read(directory: string, name: string): Promise<string> {
   });
 }
 
-/** Of several runs that are compared one must know which has no plan. */
-async function planIn(directory: string): Promise<Plan> {
-  const file = join(directory, 'plan.json');
-  try {
-    return await readPlan(file);
-  } catch (error) {
-    if (!(error instanceof RunError) || error.message.includes(file)) throw error;
-    throw new RunError(error.code, `${file}: ${error.message}`);
-  }
-}
-
 /** Events of a log; its last line may still be being written. */
 function eventsOf(log: string): RunEvent[] {
   return log.split('\n').flatMap((line) => {
@@ -60,7 +48,7 @@ function eventsOf(log: string): RunEvent[] {
 
 /** Compares a run directory with the estimate of its plan. Throws where the run has no step yet. */
 export async function compareRun(directory: string, on: EstimateOptions): Promise<Comparison> {
-  const plan = await planIn(directory);
+  const plan = await readPlan(join(directory, 'plan.json'));
   const events = eventsOf(await read(directory, 'events.jsonl'));
   const all = events.flatMap((event) => (event.type === 'step' ? [event] : []));
   const steps = all.length > WARM_UP ? all.slice(WARM_UP) : all;

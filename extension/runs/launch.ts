@@ -113,7 +113,8 @@ export async function readPlan(file: string): Promise<Plan> {
     checkPlan(plan);
     return plan;
   } catch (error) {
-    if (error instanceof RunError) throw error;
+    // Of several plans that are read one must know which is none.
+    if (error instanceof RunError) throw new RunError(error.code, `${file}: ${error.message}`);
     throw new RunError('plan/format', `${file} is not JSON; compile the layout again`);
   }
 }

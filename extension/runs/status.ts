@@ -39,7 +39,9 @@ export async function readStatus(directory: string): Promise<ObservedStatus | nu
 export async function readStatusFile(directory: string): Promise<ObservedStatus | null> {
   try {
     const value: unknown = JSON.parse(await readFile(path.join(directory, RUN_FILES.status), 'utf8'));
-    const isStatus = typeof value === 'object' && value !== null && 'state' in value && 'pid' in value;
+    if (typeof value !== 'object' || value === null) return null;
+    const { state, pid, startedAt } = value as Partial<ObservedStatus>;
+    const isStatus = typeof state === 'string' && typeof pid === 'number' && typeof startedAt === 'string';
     return isStatus ? (value as ObservedStatus) : null;
   } catch (error) {
     if (error instanceof SyntaxError || systemCode(error)) return null;

@@ -135,6 +135,16 @@ describe('run store', () => {
     );
   });
 
+  it('takes a status that says half of what one says for none, and lists the others', async () => {
+    const good = await run('good', { state: 'completed' });
+    const bad = await run('bad', null);
+    await writeFile(path.join(bad, 'status.json'), '{"state":"completed","pid":1,"startedAt":7}');
+    await addToIndex(good, bad);
+    const listed = await listRuns();
+    assert.deepEqual(listed.map(({ directory }) => directory).sort(), [bad, good]);
+    assert.equal(listed.find(({ directory }) => directory === bad)?.status ?? null, null);
+  });
+
   it('shows a run that never got a status as failed, and refuses what is no run', async () => {
     const directory = await run('bare', null);
     assert.equal((await readRun(directory))?.state, 'failed');
