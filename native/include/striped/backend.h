@@ -220,6 +220,8 @@ class Backend {
   virtual bool can_record() const { return false; }
   virtual bool begin_recording() { return false; }
   virtual void end_recording() {}
+  // Ends one in which a call failed; nothing of it stays.
+  virtual void drop_recording() noexcept {}
   virtual void replay() {}
 
   // For measuring. Seconds that `work`'s calls take on the device, from the end of everything before them.

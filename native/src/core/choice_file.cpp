@@ -1,5 +1,9 @@
 #include "core/choice_file.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <system_error>
@@ -8,6 +12,27 @@
 #include "striped/error.h"
 
 namespace striped {
+
+namespace {
+
+// Ranks that start on a new device choose at the same time. Without the lock, where it cannot be had.
+class FileLock {
+ public:
+  explicit FileLock(const std::filesystem::path& file)
+      : descriptor_(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)) {
+    if (descriptor_ >= 0) ::flock(descriptor_, LOCK_EX);
+  }
+  ~FileLock() {
+    if (descriptor_ >= 0) ::close(descriptor_);
+  }
+  FileLock(const FileLock&) = delete;
+  FileLock& operator=(const FileLock&) = delete;
+
+ private:
+  int descriptor_;
+};
+
+}  // namespace
 
 ChoiceFile::ChoiceFile(std::filesystem::path file) : file_(std::move(file)), choices_(read()) {}
 
@@ -35,9 +60,10 @@ void ChoiceFile::add(const std::string& name, const std::string& choice) {
   const std::lock_guard lock(mutex_);
   choices_.insert_or_assign(name, choice);
   if (file_.empty()) return;
-  choices_.merge(read());  // what other processes have added since
   std::error_code ignored;
   std::filesystem::create_directories(file_.parent_path(), ignored);
+  const FileLock among_processes(file_.string() + ".lock");
+  choices_.merge(read());  // what others have added since
   try {
     replace_file(file_, nlohmann::json(choices_).dump(1) + "\n", false);
   } catch (const Error&) {

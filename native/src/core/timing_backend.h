@@ -59,6 +59,7 @@ class TimingBackend final : public Backend {
   bool can_record() const override { return real_.can_record(); }
   bool begin_recording() override { return real_.begin_recording(); }
   void end_recording() override { real_.end_recording(); }
+  void drop_recording() noexcept override { real_.drop_recording(); }
   void replay() override { real_.replay(); }
   void upload(void* device, const void* host, std::size_t bytes) override {
     timed({"transfer", "upload"}, [&] { real_.upload(device, host, bytes); });

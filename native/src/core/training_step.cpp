@@ -1,6 +1,7 @@
 #include "core/training_step.h"
 
 #include <cstdlib>
+#include <utility>
 
 #include "core/schedule.h"
 #include "parallel/activity.h"
@@ -101,6 +102,7 @@ void TrainingStep::run_or_replay(const Work& work) {
       if (!recorded_) return;
       backend_.end_recording();
     } catch (const Error& error) {
+      if (std::exchange(recorded_, false)) backend_.drop_recording();
       throw Error(error.code(), std::string("the training step could not be recorded: ") + error.what() +
                                     " To train without recording, set STRIPED_CUDA_GRAPH=0.");
     }

@@ -237,7 +237,9 @@ FusedAttention::FusedAttention(const cudnn::Session& session, const FusedShape& 
     part_batch_ = 1;
     part_kv_heads_ = kv_heads_together(s, 1, deterministic_limit);
   }
-  if (part_kv_heads_ > 0) {
+  // The graph takes arrays to begin at multiples of 16 bytes, also the statistics of a part.
+  const bool is_whole = part_batch_ == s.batch && part_kv_heads_ == s.kv_heads;
+  if (part_kv_heads_ > 0 && (is_whole || s.queries % 4 == 0)) {
     try {
       backward_ = std::make_unique<Backward>(
           Backward::build(session, s, Geometry(s, part_batch_, part_kv_heads_), true));

@@ -146,10 +146,13 @@ class CudaBackend final : public Backend {
 #endif
     return pointer;
   }
+  // Called by destructors, also while an error of the device is on its way to the user: it throws nothing.
   void release(void* pointer) override {
-    enter();
+    ++context_.calls;
     gemm_->forget_all();
-    check(cudaFree(pointer), "cudaFree");
+    cudaSetDevice(context_.device);
+    cudaFree(pointer);
+    cudaGetLastError();
   }
   void upload(void* device, const void* host, std::size_t bytes) override {
     enter();
@@ -316,6 +319,12 @@ class CudaBackend final : public Backend {
     const cudaError_t status = cudaGraphInstantiate(&recording_, graph, 0);
     cudaGraphDestroy(graph);
     check(status, "end_recording");
+  }
+  void drop_recording() noexcept override {
+    cudaGraph_t graph = nullptr;
+    cudaStreamEndCapture(context_.stream, &graph);
+    if (graph != nullptr) cudaGraphDestroy(graph);
+    cudaGetLastError();
   }
   void replay() override {
     enter();
