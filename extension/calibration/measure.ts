@@ -91,6 +91,8 @@ async function run(words: string[], { runner, told, signal }: BenchOptions) {
   const ended = new Promise<number | null>((resolve, reject) => {
     child.once('error', reject).once('close', resolve);
   });
+  // It is waited for later than it may fail.
+  ended.catch(() => undefined);
   let head: BenchHead | undefined;
   const rows: BenchRow[] = [];
   for await (const line of createInterface({ input: child.stdout })) {
@@ -101,7 +103,11 @@ async function run(words: string[], { runner, told, signal }: BenchOptions) {
       told(row);
     }
   }
-  const code = await ended;
+  const code = await ended.catch((error: Error) => {
+    if (signal?.aborted) throw error;
+    said += error.message;
+    return null;
+  });
   if (code === 0 && head) return { head, rows };
   const failure = runnerFailure(said, code);
   throw new BenchError(failure.message, failure.code ?? 'run/engine');

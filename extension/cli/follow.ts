@@ -10,7 +10,7 @@ import {
   type RunHandle,
 } from '../runs/index.js';
 import { formatCount } from '../../webview/common/format.js';
-import { CommandError, print, printJson, tell } from './output.js';
+import { CommandError, lossText, print, printJson, tell } from './output.js';
 import { shortPath } from './paths.js';
 import { Progress } from './progress.js';
 
@@ -56,7 +56,7 @@ function show(event: RunEvent, progress: Progress): void {
       progress.step(event);
       break;
     case 'evaluation':
-      progress.say(`step ${event.step}: held-out loss ${event.heldOutLoss.toFixed(4)}`);
+      progress.say(`step ${event.step}: held-out loss ${lossText(event.heldOutLoss)}`);
       break;
     default:
       break;
@@ -78,7 +78,7 @@ function conclusion(directory: string, state: string, seen: Seen): string {
   if (evaluation && start) {
     const gain = start.compositionEntropy - evaluation.heldOutLoss;
     lines.push(
-      `  held-out loss        ${evaluation.heldOutLoss.toFixed(4)} nats a token`,
+      `  held-out loss        ${lossText(evaluation.heldOutLoss)} nats a token`,
       `  composition entropy  ${start.compositionEntropy.toFixed(4)} nats a token (what token frequencies alone reach)`,
       gain > 0
         ? `  the model is ${gain.toFixed(4)} nats a token better than frequencies alone`

@@ -33,6 +33,11 @@ export class FindingsError extends Error {
   }
 }
 
+/** A loss with four decimals; what is no finite number is null in JSON. */
+export function lossText(loss: number | null): string {
+  return loss === null ? 'not finite' : loss.toFixed(4);
+}
+
 export function print(text = ''): void {
   process.stdout.write(`${text}\n`);
 }

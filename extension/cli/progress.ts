@@ -1,5 +1,6 @@
 import type { StepEvent } from '../runs/run-directory.js';
 import { formatCount, formatDuration } from '../../webview/common/format.js';
+import { lossText } from './output.js';
 
 const BAR_WIDTH = { least: 8, most: 30 };
 /** Plain output says something at least this often, seconds of the run's own clock. */
@@ -56,7 +57,7 @@ export class Progress {
   private facts(event: StepEvent): string {
     const left = (this.steps - event.step) * (this.stepSeconds ?? 0);
     return [
-      `loss ${event.loss.toFixed(4)}`,
+      `loss ${lossText(event.loss)}`,
       `${formatCount(event.tokensPerSecond)} tokens/s`,
       event.step < this.steps ? `${formatDuration(left)} left` : '',
     ]

@@ -16,7 +16,7 @@ import {
 } from '../runs/index.js';
 import { RUN_FILES } from '../runs/run-directory.js';
 import { formatBytes, formatCount } from '../../webview/common/format.js';
-import { print, printJson, table } from './output.js';
+import { lossText, print, printJson, table } from './output.js';
 import { findRun } from './find-run.js';
 import { shortPath } from './paths.js';
 import { addControlCommands } from './runs-control.js';
@@ -38,8 +38,8 @@ function row(run: RunInfo): string[] {
     run.model,
     run.state,
     `${step?.step ?? status?.step ?? 0}/${status?.steps ?? '?'}`,
-    step ? step.loss.toFixed(4) : '',
-    evaluation ? evaluation.heldOutLoss.toFixed(4) : '',
+    step ? lossText(step.loss) : '',
+    evaluation ? lossText(evaluation.heldOutLoss) : '',
     run.remote?.target ?? LOCAL,
     status?.startedAt.slice(0, 16).replace('T', ' ') ?? '',
     shortPath(run.directory),
@@ -82,12 +82,13 @@ function details(run: RunInfo): string[][] {
   }
   if (start) rows.push(['parameters', formatCount(start.parameters)]);
   if (step) {
-    rows.push(['loss', step.loss.toFixed(4)], ['tokens/s', formatCount(step.tokensPerSecond)]);
+    rows.push(['loss', lossText(step.loss)], ['tokens/s', formatCount(step.tokensPerSecond)]);
     rows.push(['memory', formatBytes(step.memoryBytes)]);
   }
   if (evaluation)
-    rows.push(['held-out loss', `${evaluation.heldOutLoss.toFixed(4)} at step ${evaluation.step}`]);
-  if (start) rows.push(['composition entropy', start.compositionEntropy.toFixed(4)]);
+    rows.push(['held-out loss', `${lossText(evaluation.heldOutLoss)} at step ${evaluation.step}`]);
+  if (start && start.heldOutTokens > 0)
+    rows.push(['composition entropy', start.compositionEntropy.toFixed(4)]);
   return rows;
 }
 

@@ -202,8 +202,9 @@ async function start(
   options: EngineOptions & { ranks: number; mark: string; from?: string },
   resume: boolean,
 ): Promise<RunHandle> {
+  // Without a writable index the run is not listed from elsewhere; it trains all the same.
+  await addToIndex(directory).catch(() => undefined);
   const engineProcess = await spawnEngine(engine, directory, { ...options, resume });
-  await addToIndex(directory);
   return {
     directory,
     pid: engineProcess.pid,

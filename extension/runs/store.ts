@@ -85,7 +85,8 @@ export async function readRun(directory: string): Promise<RunInfo | null> {
     readEnds(directory),
     readRemote(directory),
   ]);
-  const named = status ?? (await readPlanNames(directory));
+  // An engine of before that failed while it read the plan left a status without names.
+  const named = status?.run ? status : ((await readPlanNames(directory)) ?? status);
   if (!named) return null;
   return {
     directory,

@@ -1,5 +1,5 @@
 import { watch, type FSWatcher } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { open, type FileHandle } from 'node:fs/promises';
 import * as path from 'node:path';
 import { systemCode } from './errors.js';
 import { RUN_FILES, type RunEvent } from './run-directory.js';
@@ -8,6 +8,8 @@ import { isFinished, readStatus } from './status.js';
 const CHUNK_BYTES = 1 << 18;
 const POLL_MS = 250;
 const NEWLINE = 0x0a;
+/** How much of what was read last has to be there still: a file may be cut, and grow past that place, between two looks. */
+const OVERLAP = 256;
 
 /** What one read of a growing file brought. */
 export interface TailRead {
@@ -27,6 +29,8 @@ export class LineTail {
   private offset = 0;
   private inode = 0;
   private partial: Buffer = Buffer.alloc(0);
+  /** The bytes before the offset. */
+  private behind: Buffer = Buffer.alloc(0);
 
   constructor(private readonly file: string) {}
 
@@ -41,8 +45,9 @@ export class LineTail {
     if (!handle) return { lines: [], reset: this.restart(), offset: 0, size: 0 };
     try {
       const stat = await handle.stat();
-      const reset =
-        stat.size < this.offset || (this.inode !== 0 && stat.ino !== this.inode) ? this.restart() : false;
+      const isOther = this.inode !== 0 && stat.ino !== this.inode;
+      const isSame = !isOther && stat.size >= this.offset && (await this.isBehind(handle));
+      const reset = isSame ? false : this.restart();
       this.inode = stat.ino;
       const lines: string[] = [];
       const end = Math.min(stat.size, this.offset + atMost);
@@ -51,6 +56,7 @@ export class LineTail {
         const { bytesRead } = await handle.read(chunk, 0, chunk.length, this.offset);
         if (bytesRead === 0) break;
         this.offset += bytesRead;
+        this.behind = Buffer.concat([this.behind, chunk.subarray(0, bytesRead)]).subarray(-OVERLAP);
         this.split(chunk.subarray(0, bytesRead), lines);
       }
       return { lines, reset, offset: this.offset, size: stat.size };
@@ -59,11 +65,18 @@ export class LineTail {
     }
   }
 
+  private async isBehind(handle: FileHandle): Promise<boolean> {
+    const { length } = this.behind;
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, this.offset - length);
+    return buffer.subarray(0, bytesRead).equals(this.behind);
+  }
+
   private restart(): boolean {
     const had = this.offset > 0;
     this.offset = 0;
     this.inode = 0;
     this.partial = Buffer.alloc(0);
+    this.behind = Buffer.alloc(0);
     return had;
   }
 

@@ -218,6 +218,15 @@ describe('native training, as processes', function () {
     assert.equal(branched.code, 0, branched.stderr);
   });
 
+  it('keeps its name and its steps when a resume fails before it has read the data', async () => {
+    await train(plan, scratch.file('run'), '--steps', '10');
+    scratch.move(scratch.file('genome.fa'), 'gone.fa');
+    const resumed = await train(plan, scratch.file('run'), '--resume', '--steps', '12');
+    assert.equal(resumed.code, 1);
+    const { state, run, model, step, steps } = statusOf(scratch.file('run'));
+    assert.deepEqual([state, run, model, step, steps], ['failed', 'tiny', 'Tiny', 10, 10]);
+  });
+
   it('refuses to start over where no checkpoint is whole', async () => {
     await train(plan, scratch.file('run'), '--steps', '10');
     writeFileSync(scratch.file('run', 'checkpoints', 'step-000010', 'state.json'), '{');

@@ -139,6 +139,16 @@ RunDirectory::RunDirectory(fs::path path, bool resume) : path_(std::move(path)),
   log_ = std::make_unique<OutputFile>(path_ / "log.txt", true);
 }
 
+RunStatus RunDirectory::said() const {
+  const json status = status_in(path_);
+  RunStatus said;
+  said.run = text_of(status, "run");
+  said.model = text_of(status, "model");
+  said.step = number_of(status, "step");
+  said.steps = number_of(status, "steps");
+  return said;
+}
+
 void RunDirectory::write_plan(const json& plan) {
   replace_file(path_ / "plan.json", plan.dump(2) + "\n", true);
 }

@@ -28,6 +28,8 @@ class RunDirectory {
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
 
+  // What a launcher, or the run so far, has said of the run; empty where there is nothing.
+  RunStatus said() const;
   void write_plan(const nlohmann::json& plan);
   // Atomic. On a full disk the old file is overwritten in place, so that the last word gets out.
   void write_status(const RunStatus& status);

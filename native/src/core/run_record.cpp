@@ -1,5 +1,7 @@
 #include "core/run_record.h"
 
+#include <algorithm>
+
 namespace striped {
 namespace {
 
@@ -53,7 +55,7 @@ void RunRecord::fail(std::int64_t step, const std::string& reason) noexcept {
   };
   const std::lock_guard lock(mutex_);
   if (failed_) return;
-  status_.step = step;
+  status_.step = std::max(status_.step, step);
   attempt([&] { state("failed", reason); });
   attempt([&] { event({{"type", "end"}, {"step", step}, {"state", "failed"}, {"reason", reason}}); });
   attempt([&] { log("failed: " + reason); });

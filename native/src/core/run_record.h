@@ -17,7 +17,10 @@ class RunRecord {
  public:
   // Takes the run directory if it `tells`. Errors of RunDirectory; nothing of the run is touched then.
   RunRecord(const std::filesystem::path& path, bool resume, bool tells) {
-    if (tells) directory_.emplace(path, resume);
+    if (!tells) return;
+    directory_.emplace(path, resume);
+    // Stands until the plan is read, and where it never is.
+    status_ = directory_->said();
   }
 
   std::filesystem::path checkpoints() const {

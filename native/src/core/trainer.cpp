@@ -257,7 +257,11 @@ double Trainer::evaluate() const {
 
 void Trainer::evaluate_and_tell(std::int64_t step) {
   held_out_loss_ = evaluate();
-  if (std::isnan(held_out_loss_)) return;
+  if (!std::isfinite(held_out_loss_)) {
+    if (run_->data->held_out_windows() > 0)
+      record_.log("the held-out loss is not finite at step " + std::to_string(step));
+    return;
+  }
   record_.event({{"type", "evaluation"},
                  {"step", step},
                  {"heldOutLoss", held_out_loss_},

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { existsSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { RunEvent } from '../../../extension/runs/run-directory.js';
 import { outcome } from '../../support/outcome.js';
@@ -145,6 +145,15 @@ describe('striped on runs', () => {
     } finally {
       await sandbox.run(['runs', 'stop', 'out']);
     }
+  });
+
+  it('lists runs of which one says a loss that is not finite', async () => {
+    await sandbox.run(train);
+    const event = { type: 'evaluation', step: 20, time: 1, heldOutLoss: null, tokens: 1 };
+    appendFileSync(join(sandbox.folder, 'out', 'events.jsonl'), `${JSON.stringify(event)}\n`);
+    const { code, stdout, stderr } = await sandbox.run(['runs', 'list']);
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /^tiny .* not finite /m);
   });
 
   it('shows the events of a run', async () => {

@@ -67,6 +67,21 @@ describe('launching runs', () => {
     await assert.rejects(stopRun(handle.directory), refused('run/ended', /stopped/));
   });
 
+  it('trains where the index of runs cannot be written', async () => {
+    // Below a file nothing can be made, also by root.
+    process.env.STRIPED_STATE = '/dev/null/state';
+    const installation = await fakeInstallation(root, OBEDIENT);
+    const { directory, ended } = await launchRun({
+      plan: planOf(layout),
+      installation,
+      steps: 7,
+      backend: 'cpu',
+    });
+    await running(directory);
+    await stopRun(directory);
+    assert.equal(await ended, 0);
+  });
+
   it('gives two launches in one second directories of their own', async () => {
     const installation = await fakeInstallation(root, 'say completed');
     const options = { plan: planOf(layout), installation };

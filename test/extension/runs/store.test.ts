@@ -135,6 +135,14 @@ describe('run store', () => {
     );
   });
 
+  it('names a run whose status does not by its plan', async () => {
+    const directory = await run('nameless', { state: 'failed', run: '', model: '' });
+    const named = await readRun(directory);
+    assert.ok(named);
+    assert.notEqual(named.run, '');
+    assert.notEqual(named.model, '');
+  });
+
   it('takes a status that says half of what one says for none, and lists the others', async () => {
     const good = await run('good', { state: 'completed' });
     const bad = await run('bad', null);

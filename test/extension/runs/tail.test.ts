@@ -44,6 +44,22 @@ describe('tail of a run', () => {
     assert.deepEqual(await tail.read(), { lines: ['one'], reset: true, offset: 4, size: 4 });
   });
 
+  it('starts over when the file was cut and has grown past that place', async () => {
+    const tail = new LineTail(events);
+    await writeFile(events, 'one\ntwo\nthree\n');
+    await tail.read();
+    await truncate(events, 4);
+    await appendFile(events, 'other\nlines\n');
+    assert.deepEqual(await tail.read(), {
+      lines: ['one', 'other', 'lines'],
+      reset: true,
+      offset: 16,
+      size: 16,
+    });
+    await appendFile(events, 'more\n');
+    assert.deepEqual((await tail.read()).lines, ['more']);
+  });
+
   it('starts over when the file was replaced by a longer one', async () => {
     const tail = new LineTail(events);
     await writeFile(events, 'one\n');
