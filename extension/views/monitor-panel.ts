@@ -62,6 +62,8 @@ class MonitorPanel implements PanelPage {
   private readonly post: Post<MonitorUpdate>;
   private compared: string[];
   private pump: AbortController | undefined;
+  /** Of a CSV file that the page is still telling. */
+  private csvParts: Uint8Array[] = [];
 
   constructor(panel: vscode.WebviewPanel, extension: vscode.Uri, state: MonitorState) {
     this.directory = state.directory;
@@ -84,11 +86,14 @@ class MonitorPanel implements PanelPage {
   private async onRequest(request: MonitorRequest): Promise<void> {
     switch (request.type) {
       case 'ready':
+        // What a page that is gone has begun to tell stays without its end.
+        this.csvParts = [];
         return this.start();
       case 'compare':
         return this.chooseCompared();
       case 'save-csv':
-        return this.saveCsv(request.csv);
+        this.csvParts.push(new TextEncoder().encode(request.csv));
+        return request.more ? undefined : this.saveCsv(this.csvParts.splice(0));
       case 'open-log':
         await vscode.commands.executeCommand('striped.openLog', this.directory, request.line);
         return;
@@ -119,13 +124,13 @@ class MonitorPanel implements PanelPage {
     await this.start();
   }
 
-  private async saveCsv(csv: string): Promise<void> {
+  private async saveCsv(parts: Uint8Array[]): Promise<void> {
     const name = `${path.basename(this.directory)}.csv`;
     const target = await vscode.window.showSaveDialog({
       defaultUri: vscode.Uri.file(path.join(this.directory, name)),
       filters: { [vscode.l10n.t('Comma-separated values')]: ['csv'] },
     });
-    if (target) await vscode.workspace.fs.writeFile(target, new TextEncoder().encode(csv));
+    if (target) await vscode.workspace.fs.writeFile(target, Buffer.concat(parts));
   }
 
   /** Feeds the page from the beginning of the run: it has just been loaded and knows nothing. */

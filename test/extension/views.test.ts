@@ -47,7 +47,7 @@ class FakeEditor {
     onDidGrantWorkspaceTrust: this.trustGranted.event,
     openTextDocument: async () => ({}),
     fs: {
-      writeFile: async ({ fsPath }: URI) => {
+      writeFile: async ({ fsPath }: URI): Promise<void> => {
         throw new Error(`Unable to write file '${fsPath}' (EROFS)`);
       },
     },
@@ -129,6 +129,22 @@ describe('views of the extension', () => {
       editor.messages.fire({ type: 'save-csv', csv: 'step,loss' });
       await eventually('an error', async () => editor.errors.length > 0, 2_000);
       assert.deepEqual(editor.errors, ["Unable to write file '/work/runs/a/a.csv' (EROFS)"]);
+    });
+
+    it('write the points of a long run that come in parts as one file', async () => {
+      const written: string[] = [];
+      editor.workspace.fs.writeFile = async (_uri: URI, content?: Uint8Array) =>
+        void written.push(Buffer.from(content!).toString());
+      new (viewsIn(editor).MonitorPanels)(EXTENSION).open('/work/runs/a');
+      // Of a page that was gone before its end.
+      editor.messages.fire({ type: 'save-csv', csv: 'lost', more: true });
+      editor.messages.fire({ type: 'ready' });
+      for (const csv of ['step,loss\n', '1,2\n']) editor.messages.fire({ type: 'save-csv', csv, more: true });
+      editor.messages.fire({ type: 'save-csv', csv: '2,2\n' });
+      await eventually('a file', async () => written.length > 0, 2_000);
+      editor.messages.fire({ type: 'save-csv', csv: 'step,loss\n' });
+      await eventually('another', async () => written.length > 1, 2_000);
+      assert.deepEqual(written, ['step,loss\n1,2\n2,2\n', 'step,loss\n']);
     });
 
     it('say so when a picture could not be written', async () => {

@@ -72,6 +72,8 @@ describe('messages of the pages', () => {
     assert.ok(isMonitorRequest({ type: 'open-log', line: 3 }));
     assert.ok(isMonitorRequest({ type: 'branch' }));
     assert.ok(isMonitorRequest({ type: 'branch', checkpoint: 'checkpoints/step-000004' }));
+    assert.ok(isMonitorRequest({ type: 'save-csv', csv: 'step' }));
+    assert.ok(isMonitorRequest({ type: 'save-csv', csv: 'step', more: true }));
     assert.ok(isMonitorState({ directory: '/runs/a' }));
     assert.ok(isDiagramState({ uri: 'file:///a', expanded: [], viewport: null }));
   });
@@ -90,6 +92,8 @@ describe('messages of the pages', () => {
       { type: 'open-log', line: -1 },
       { type: 'open-log', line: '1' },
       { type: 'branch', checkpoint: 7 },
+      { type: 'save-csv', csv: ['step'] },
+      { type: 'save-csv', csv: 'step', more: 1 },
       { type: 'edit', version: 1, edit: { action: 'move', range: RANGE, where: 'before' } },
       { type: 'edit', version: 1, edit: { action: 'move', range: RANGE, target: RANGE, where: 'into' } },
     ];

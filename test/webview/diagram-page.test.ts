@@ -169,6 +169,30 @@ describe('the preview page, in a browser', function () {
     assert.deepEqual(harness.complaints, []);
   });
 
+  it('asks for edits by the version of the picture in sight, while a newer one is laid out', async () => {
+    const moved = evo2();
+    const down = (by: number) => ({ line: 40 + by, character: 0 });
+    moved.blocks.forEach((block, index) => (block.range = { start: down(index), end: down(index + 1) }));
+    await page.locator('.block[data-index="1"]').first().focus();
+    await page.evaluate(
+      (data) => {
+        window.dispatchEvent(new MessageEvent('message', { data }));
+        const key = new KeyboardEvent('keydown', { key: 'ArrowDown', altKey: true, bubbles: true });
+        document.activeElement!.dispatchEvent(key);
+      },
+      { ...preview(), preview: moved, version: 4 } as DiagramUpdate,
+    );
+    const [, mr, li] = evo2().blocks;
+    const edit = { action: 'move', range: mr!.range, target: li!.range, where: 'after' };
+    assert.deepEqual(await harness.lastSent(), { type: 'edit', version: 3, edit });
+    await page.locator('.block[data-index="1"][data-line="41"]').first().waitFor();
+    await page.locator('.block[data-index="1"]').first().focus();
+    await page.keyboard.press('Alt+ArrowDown');
+    const range = moved.blocks[1]!.range;
+    const next = { action: 'move', range, target: moved.blocks[2]!.range, where: 'after' };
+    assert.deepEqual(await harness.lastSent(), { type: 'edit', version: 4, edit: next });
+  });
+
   it('leads to the other file where a block is written there, and offers no change of it', async () => {
     const inherited = evo2();
     inherited.otherFiles = ['file:///lib/evo%202.striped'];

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Page } from 'playwright-core';
 import { packEvents, STEP_COLUMNS } from '../../webview/common/event-batch.js';
-import type { RunEvent, RunSummary } from '../../webview/common/messages.js';
+import type { MonitorRequest, RunEvent, RunSummary } from '../../webview/common/messages.js';
 import { eventually } from '../support/eventually.js';
 import { PageHarness, type OpenOptions } from './page-harness.js';
 
@@ -140,6 +140,72 @@ describe('the monitor page, in a browser', function () {
     await eventually('its curve', async () => (await isDrawn()) !== before);
     const { compared } = await page.evaluate<{ compared?: string[] }>('kept');
     assert.deepEqual(compared, ['/runs/older']);
+  });
+
+  it('has a compared run in sight that lies far from this one', async () => {
+    const run = (loss: number) =>
+      Array.from({ length: 100 }, (_, index) => ({
+        ...stepEvent(index + 1),
+        loss: loss + 0.02 * Math.sin(index),
+      }));
+    const picture = () =>
+      page
+        .locator('#charts canvas')
+        .first()
+        .evaluate((canvas) => (canvas as HTMLCanvasElement).toDataURL());
+    await tellEvents(run(1.41), { reset: true });
+    await tell({ type: 'compared', runs: [{ name: 'older', directory: '/runs/older' }] });
+    await page.locator('.u-legend', { hasText: 'older' }).first().waitFor();
+    await page.locator('dd', { hasText: '100 / 100' }).waitFor();
+    await page.waitForTimeout(100);
+    const alone = await picture();
+    for (const count of [100, 10]) {
+      await tellEvents(run(2.5).slice(0, count), { of: '/runs/older', reset: true });
+      await eventually(`a curve of ${count} steps`, async () => (await picture()) !== alone);
+      // Forgotten again, for the next one to be told from it.
+      await tellEvents([], { of: '/runs/older', reset: true });
+      await eventually('this run alone', async () => (await picture()) === alone);
+    }
+    assert.deepEqual(harness.complaints, []);
+  });
+
+  it('has a line of the base composition only where there is held-out data', async () => {
+    const start = (heldOutTokens: number, compositionEntropy: number) => ({
+      ...{ type: 'start', step: 0, time: 0, resumed: false, backend: 'cpu', device: 'CPU', threads: 2 },
+      ...{ parameters: 7, trainTokens: 9, heldOutTokens, compositionEntropy },
+    });
+    const level = page.locator('.u-legend', { hasText: 'base composition' });
+    await tellEvents([start(0, 0), stepEvent(1)], { reset: true });
+    await fact('Device').waitFor();
+    assert.equal(await fact('Base composition').count(), 0);
+    assert.equal(await level.count(), 0);
+    await open();
+    await tell({ type: 'run', run: summary() });
+    await tellEvents([start(9, 1.386), stepEvent(1)], { reset: true });
+    await fact('Device').waitFor();
+    assert.equal(await fact('Base composition').innerText(), '1.3860');
+    assert.equal(await page.locator('.u-legend', { hasText: 'base composition' }).count(), 1);
+  });
+
+  it('hands out the CSV of a long run in parts', async () => {
+    await page.evaluate(`(() => {
+      const count = 100_001;
+      const values = Float64Array.from({ length: ${STEP_COLUMNS.length} * count }, (_, at) => 1 + (at % count));
+      const events = [{ type: 'steps', count, values, reports: {} }];
+      window.postMessage({ type: 'events', of: '/runs/a', reset: true, events, share: 1 });
+    })()`);
+    await page.locator('dd', { hasText: '100001 / 100' }).waitFor();
+    await page.getByRole('button', { name: 'Save every value as CSV' }).click();
+    await harness.hasSent('save-csv');
+    const sent = (await harness.sent()) as MonitorRequest[];
+    const parts = sent.filter((message) => message.type === 'save-csv');
+    assert.deepEqual(
+      parts.map(({ csv, more }) => [csv.trimEnd().split('\n').length, more]),
+      [
+        [100_001, true],
+        [1, undefined],
+      ],
+    );
   });
 
   it('draws a million steps soon and moves through them smoothly', async function () {

@@ -64,6 +64,42 @@ describe('curves of a run', () => {
     assert.deepEqual(column(series, 'loss'), [1, 1, 7]);
   });
 
+  it('goes on from what a rewind keeps, as if the rest had never been', () => {
+    const losses = (from: number, count: number, loss: number) =>
+      Array.from({ length: count }, (_, index) => stepEvent(from + index, loss));
+    const series = add(new RunSeries(), startEvent(0), ...losses(1, 1000, 2), ...losses(1001, 100, 50));
+    add(series, startEvent(1000));
+    assert.equal(series.last?.loss, 2);
+    assert.equal(series.last.step, 1000);
+    add(series, stepEvent(1001, 2));
+    assert.ok(Math.abs(series.column('smoothLoss')[1000]! - 2) < 1e-9, 'the smoothed loss');
+
+    const wavy = Array.from({ length: 300 }, (_, index) => stepEvent(index + 1, 2 + Math.sin(index)));
+    const straight = add(new RunSeries(), ...wavy);
+    const rewound = add(new RunSeries(), ...wavy.slice(0, 200), ...losses(201, 60, 50), startEvent(200));
+    add(rewound, ...wavy.slice(200));
+    column(straight, 'smoothLoss').forEach((loss, row) =>
+      assert.ok(Math.abs(rewound.column('smoothLoss')[row]! - loss) < 1e-9, `row ${row}`),
+    );
+  });
+
+  it('takes the newest figures of a rewind from what it keeps', () => {
+    const evaluation = (step: number, heldOutLoss: number): RunEvent => {
+      return { type: 'evaluation', step, time: 100 + step, heldOutLoss, tokens: 10 };
+    };
+    const series = add(new RunSeries(), startEvent(0), stepEvent(1, 3), evaluation(1, 3.5), stepEvent(2, 2));
+    add(series, evaluation(3, 9), startEvent(2));
+    assert.equal(series.heldOutLoss, 3.5);
+    assert.deepEqual([series.last?.step, series.last?.loss, series.last?.stepTimeMs], [2, 2, 400]);
+    add(series, startEvent(2));
+    assert.equal(series.heldOutLoss, 3.5, 'a start that drops nothing changes nothing');
+    add(series, startEvent(0));
+    assert.deepEqual([series.last, series.heldOutLoss], [null, null]);
+    // A row that holds nothing but an evaluation is no step.
+    add(series, evaluation(0, 4), stepEvent(1, 3), startEvent(0));
+    assert.deepEqual([series.last, series.heldOutLoss], [null, 4]);
+  });
+
   it('keeps every value of a long run', () => {
     const series = new RunSeries();
     for (let step = 1; step <= 50_000; step++) add(series, stepEvent(step, step));
@@ -171,9 +207,20 @@ describe('curves of a run', () => {
   it('writes every value as CSV, missing ones empty', () => {
     const series = new RunSeries();
     add(series, { ...stepEvent(7, 1.5), mfu: 0.25 } as RunEvent);
-    const [heading, row] = series.csv().trimEnd().split('\n');
+    const [heading, row] = series.csv().join('').trimEnd().split('\n');
     assert.equal(heading?.split(',').length, row?.split(',').length);
     assert.equal(row, '7,103.5,1.5,1.5,,1000,0.25,1,0.001,400,1');
+  });
+
+  it('writes a long run as CSV in parts, no longer than a string can be', () => {
+    const series = new RunSeries();
+    series.add(packEvents(Array.from({ length: 200_001 }, (_, index) => stepEvent(index + 1))));
+    const parts = series.csv();
+    assert.equal(parts.length, 3);
+    assert.ok(parts.every((part) => part.endsWith('\n')));
+    const lines = parts.join('').trimEnd().split('\n');
+    assert.equal(lines.length, 200_002);
+    assert.ok(lines.slice(1).every((line, index) => line.startsWith(`${index + 1},`)));
   });
 
   it('tells filters that fall with time from those that do not', () => {

@@ -128,7 +128,8 @@ export type MonitorRequest =
   | { type: 'open-log'; line?: number }
   /** `checkpoint`: relative to the run directory; to be chosen where there is none. */
   | { type: 'branch'; checkpoint?: string }
-  | { type: 'save-csv'; csv: string };
+  /** `more`: further parts of the same file follow. */
+  | { type: 'save-csv'; csv: string; more?: true };
 
 export interface MonitorState {
   directory: string;
@@ -222,7 +223,7 @@ export function isMonitorRequest(value: unknown): value is MonitorRequest {
     case 'ready':
       return true;
     case 'save-csv':
-      return typeof value.csv === 'string';
+      return typeof value.csv === 'string' && (value.more === undefined || value.more === true);
     case 'open-log':
       return value.line === undefined || (Number.isInteger(value.line) && Number(value.line) >= 0);
     case 'branch':

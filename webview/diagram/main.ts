@@ -37,6 +37,8 @@ const NOTHING = t('compare with …');
 
 let shown: PreviewModel | null = null;
 let other: PreviewModel | null = null;
+let shownVersion = 0;
+/** Of the text that the ranges in the picture are in. */
 let version = 0;
 let isElkAwaited = false;
 let cursor: { line: number; character: number } | null = null;
@@ -121,7 +123,7 @@ host.onUpdate((update) => {
   other = update.other ?? null;
   if (shown && (shown.name !== update.preview.name || hadOther !== (other !== null))) viewport.forget();
   shown = update.preview;
-  version = update.version;
+  shownVersion = update.version;
   state.uri = update.uri;
   state.model = update.preview.name;
   if (other) state.compared = other.name;
@@ -158,10 +160,13 @@ async function redraw(): Promise<void> {
   const model = shown;
   if (!model) return;
   const request = ++newest;
+  const drawnVersion = shownVersion;
   const pictures = await draw('css');
   if (request !== newest) return;
   const hadFocus = navigation.hasFocus();
   picture.innerHTML = pictures.join('');
+  // Not before: an edit that is asked for in between goes by the ranges of the old picture.
+  version = drawnVersion;
   viewport.refresh();
   navigation.refresh(hadFocus);
   highlight(picture, cursor);

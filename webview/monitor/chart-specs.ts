@@ -66,9 +66,10 @@ export const CHARTS: ChartSpec[] = [
       { label: t('train'), colour: 0, isRaw: true, column: 'loss' },
       { label: t('held out'), colour: 1, isPoints: true, column: 'heldOut' },
     ],
-    // What a model that knows only the frequencies of the bases reaches: the line to get below.
+    // What a model that knows only the frequencies of the bases reaches: the line to get below. It is that of the
+    // held-out data: without any the run reports 0.
     levels: ({ start }) =>
-      start && Number.isFinite(start.compositionEntropy)
+      start && start.heldOutTokens > 0 && Number.isFinite(start.compositionEntropy)
         ? [{ label: t('base composition'), value: start.compositionEntropy }]
         : [],
   },

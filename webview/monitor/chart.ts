@@ -4,7 +4,7 @@ import { t } from '../common/l10n.js';
 import { chartTheme, type ChartTheme } from '../common/theme.js';
 import type { ChartSpec, Curve, Level } from './chart-specs.js';
 import type { ChartSettings, ShownRun } from './charts.js';
-import { extremes, logRange, lowerBound, merge, padded, robustRange } from './sampling.js';
+import { extremes, logRange, lowerBound, merge, padded, robustRange, wholeRange } from './sampling.js';
 import type { RunSeries } from './series.js';
 
 const HEIGHT = 190;
@@ -126,15 +126,25 @@ export class Chart {
   private yRange(low: number | null, high: number | null): [number, number] {
     if (low === null || high === null) return this.isLog ? [0.1, 1] : [0, 1];
     if (this.isLog) return logRange(low, high);
-    const { series } = this.own;
+    const robust = !this.view.isFull && !this.view.range ? this.robustRange() : null;
+    return robust ?? padded(low, high);
+  }
+
+  /** What shows this run and those compared with it; null where there is nothing to leave out. */
+  private robustRange(): [number, number] | null {
     const { curves } = this.spec;
     const main = curves.find(({ isRaw }) => isRaw) ?? curves.find(({ isPoints }) => !isPoints);
+    if (!main) return null;
+    const { series } = this.own;
     const near = this.levels.map(({ value }) => value);
-    const robust =
-      !this.view.isFull && !this.view.range && main
-        ? robustRange(series.column(main.column), series.length, near)
-        : null;
-    return robust ?? padded(low, high);
+    const own = robustRange(series.column(main.column), series.length, near);
+    if (!own) return null;
+    const others = this.runs.slice(1).flatMap((run) => {
+      const values = run.series.column(curves[0]!.column);
+      const { length } = run.series;
+      return robustRange(values, length) ?? wholeRange(values, length) ?? [];
+    });
+    return [Math.min(own[0], ...others), Math.max(own[1], ...others)];
   }
 
   private options(width: number, onSelect: (range: [number, number]) => void): uPlot.Options {

@@ -61,7 +61,7 @@ const firstBad = button({ label: t('First NaN'), onPress: showFirstBad });
 const exportCsv = button({
   label: t('Export CSV'),
   title: t('Save every value as CSV'),
-  onPress: () => post({ type: 'save-csv', csv: own.series.csv() }),
+  onPress: saveCsv,
 });
 byId('progress').setAttribute('aria-label', t('Progress'));
 byId('chart-bar').setAttribute('aria-label', t('Charts'));
@@ -193,6 +193,14 @@ function showView(): void {
   resetZoom.setVisible(charts.view.range !== null);
   kept.charts = charts.view;
   host.keep(kept);
+}
+
+/** In several messages: one holds no more of a long run than a string can. */
+function saveCsv(): void {
+  const parts = own.series.csv();
+  parts.forEach((csv, at) =>
+    post({ type: 'save-csv', csv, ...(at < parts.length - 1 && { more: true as const }) }),
+  );
 }
 
 function showFirstBad(): void {

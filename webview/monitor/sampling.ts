@@ -82,6 +82,19 @@ export function robustRange(
   return padded(Math.min(at(LOW_SHARE), ...also), Math.max(at(HIGH_SHARE), ...also));
 }
 
+/** The range of all values; null where there are none. */
+export function wholeRange(values: Float64Array, length: number): [number, number] | null {
+  let low = Infinity;
+  let high = -Infinity;
+  for (let index = 0; index < length; index++) {
+    const value = values[index]!;
+    if (!Number.isFinite(value)) continue;
+    low = Math.min(low, value);
+    high = Math.max(high, value);
+  }
+  return low <= high ? padded(low, high) : null;
+}
+
 /**
  * A range for a logarithmic scale. It begins at one digit (0.02, 3000): ticks are counted up from there, and from
  * anything else the chart library counts for ever.

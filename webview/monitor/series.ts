@@ -13,9 +13,13 @@ import { lowerBound } from './sampling.js';
 /** Weight of the past in the smoothed loss of a long run; a short one is smoothed less, for it falls faster. */
 const SMOOTHING = 0.95;
 const SMOOTHED_STEPS = 10;
+/** A loss that counts less is not looked for; of the smallest numbers, 0.95 times one may be the same one. */
+const NO_SHARE = 1e-300;
 /** Steps over which the pace is averaged. */
 const PACE_STEPS = 20;
 const FIRST_CAPACITY = 1024;
+/** So many rows are far from the longest string there can be. */
+const CSV_PART_ROWS = 100_000;
 
 export const COLUMNS = [
   'step',
@@ -109,17 +113,25 @@ export class RunSeries {
     return pace > 0 ? pace : null;
   }
 
-  /** Every row as comma-separated values, with a heading; missing values are empty. */
-  csv(): string {
-    const lines = [COLUMNS.join(',')];
+  /**
+   * Every row as comma-separated values, with a heading; missing values are empty. In parts, to be written one after the
+   * other: a long run is more than one string can hold.
+   */
+  csv(): string[] {
+    const parts: string[] = [];
+    let lines = [COLUMNS.join(',')];
     for (let row = 0; row < this.length; row++) {
+      if (row > 0 && row % CSV_PART_ROWS === 0) {
+        parts.push(`${lines.join('\n')}\n`);
+        lines = [];
+      }
       lines.push(
         COLUMNS.map((name) =>
           Number.isNaN(this.columns[name][row]!) ? '' : this.columns[name][row]!,
         ).join(),
       );
     }
-    return `${lines.join('\n')}\n`;
+    return [...parts, `${lines.join('\n')}\n`];
   }
 
   /** A resumed run repeats the steps after its checkpoint: what was drawn beyond it is history. */
@@ -130,11 +142,42 @@ export class RunSeries {
     this.checkpoints = this.checkpoints.filter(({ step }) => step <= event.step);
   }
 
-  /** Drops the rows of `step` and later. */
+  /** Drops the rows of `step` and later, and what the newest figures have of them. */
   private truncate(step: number): void {
+    const before = this.length;
     while (this.length > 0 && this.columns.step[this.length - 1]! >= step) this.length--;
-    this.evaluations = this.evaluations.filter((row) => row < this.length);
+    if (this.length === before) return;
+    const kept = this.evaluations.filter((row) => row < this.length);
+    if (kept.length < this.evaluations.length) {
+      const newest = kept.at(-1);
+      this.heldOutLoss = newest === undefined ? null : this.columns.heldOut[newest]!;
+    }
+    this.evaluations = kept;
     if (this.firstBadStep !== null && this.firstBadStep >= step) this.firstBadStep = null;
+    this.last = this.lastKept();
+    this.smoothAgain();
+  }
+
+  /** The newest step among the rows; one that was only evaluated has no time. */
+  private lastKept(): LastStep | null {
+    let row = this.length - 1;
+    while (row >= 0 && Number.isNaN(this.columns.time[row]!)) row--;
+    if (row < 0) return null;
+    const values = OF_STEP.map((name) => [name, this.columns[name][row]!]);
+    return { step: this.columns.step[row]!, ...Object.fromEntries(values) } as LastStep;
+  }
+
+  /** The smoothing as the last row left it: from there back, for as long as a row still counts. */
+  private smoothAgain(): void {
+    this.smooth = { sum: 0, weight: 0 };
+    let share = 1;
+    for (let row = this.length - 1; row >= 0 && share > NO_SHARE; row--) {
+      const loss = this.columns.loss[row]!;
+      if (!Number.isFinite(loss)) continue;
+      this.smooth.sum += share * loss;
+      this.smooth.weight += share;
+      share *= weightOfPast(row);
+    }
   }
 
   private addSteps(rows: StepRows): void {
@@ -157,7 +200,7 @@ export class RunSeries {
   private smoothen(row: number): void {
     const loss = this.columns.loss[row]!;
     if (Number.isFinite(loss)) {
-      const past = Math.min(SMOOTHING, Math.max(0, 1 - SMOOTHED_STEPS / (row + 1)));
+      const past = weightOfPast(row);
       this.smooth.sum = past * this.smooth.sum + loss;
       this.smooth.weight = past * this.smooth.weight + 1;
       this.columns.smoothLoss[row] = this.smooth.sum / this.smooth.weight;
@@ -204,6 +247,11 @@ export class RunSeries {
     this.columns.step[row] = step;
     return row;
   }
+}
+
+/** How much of what was summed up before a row still counts in its smoothed loss. */
+function weightOfPast(row: number): number {
+  return Math.min(SMOOTHING, Math.max(0, 1 - SMOOTHED_STEPS / (row + 1)));
 }
 
 /** Reports come out of a file: what is not as it should be is passed over. */
