@@ -1,3 +1,5 @@
+import { formatLoss } from '../../webview/common/format.js';
+
 /** What the command says, and how it ends: 0 well, 1 findings or failure, 2 wrong usage. */
 export const EXIT = { ok: 0, failure: 1, usage: 2 } as const;
 
@@ -33,9 +35,9 @@ export class FindingsError extends Error {
   }
 }
 
-/** A loss with four decimals; what is no finite number is null in JSON. */
-export function lossText(loss: number | null): string {
-  return loss === null ? 'not finite' : loss.toFixed(4);
+/** What is no number is said so. */
+export function lossText(loss: unknown): string {
+  return formatLoss(loss) ?? 'not finite';
 }
 
 export function print(text = ''): void {

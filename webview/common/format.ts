@@ -37,6 +37,11 @@ function decimalsOf(value: number): number {
   return decimals;
 }
 
+/** A loss; null for what is no number: a run that diverges writes null or a word in a number's place. */
+export function formatLoss(value: unknown): string | null {
+  return typeof value === 'number' && Number.isFinite(value) ? value.toFixed(4) : null;
+}
+
 /** Milliseconds in, the fitting unit out: 0.0123 → `12.3 µs`, 1234 → `1.23 s`. */
 export function formatMs(ms: number): string {
   if (!Number.isFinite(ms)) return '–';

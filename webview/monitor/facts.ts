@@ -1,5 +1,5 @@
 import { make } from '../common/dom.js';
-import { formatBytes, formatCount, formatDuration, formatMs } from '../common/format.js';
+import { formatBytes, formatCount, formatDuration, formatLoss, formatMs } from '../common/format.js';
 import { t } from '../common/l10n.js';
 import type { RunSummary } from '../common/messages.js';
 import type { RunSeries } from './series.js';
@@ -28,9 +28,9 @@ export function drawFacts(list: HTMLElement, run: RunSummary, series: RunSeries,
   list.replaceChildren(...rows.flatMap(([name, value]) => (value === null ? [] : [fact(name, value)])));
 }
 
-/** What is no number is said so: a run that diverges writes null or a word in a number's place. */
+/** What is no number is said so. */
 function lossText(value: unknown): string {
-  return typeof value === 'number' && Number.isFinite(value) ? value.toFixed(4) : t('not a number');
+  return formatLoss(value) ?? t('not a number');
 }
 
 function timeFact(run: RunSummary, series: RunSeries, step: number): string | null {

@@ -43,7 +43,7 @@ export const MIRROR_FILES = {
   turn: '.turn.lock',
 } as const;
 
-const NO_NEWS: RemoteNews = {
+export const NO_NEWS: RemoteNews = {
   heardAt: null,
   trouble: '',
   seen: false,

@@ -42,7 +42,7 @@ struct Edges {
 struct EndRows {
   float* values;
   int head, tail, length, width;
-  __host__ __device__ int rows() const { return head + length - tail; }
+  __device__ int rows() const { return head + length - tail; }
   __device__ int token(int row) const { return row < head ? row : tail + row - head; }
   __device__ float& at(int batch, int token, int channel) const {
     const int row = token < head ? token : head + token - tail;

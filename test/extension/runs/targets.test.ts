@@ -21,7 +21,13 @@ import { mirrored, writeAnswer } from '../../../extension/runs/targets/mirror.js
 import { observeRuns } from '../../../extension/runs/targets/observe.js';
 import { readExchange } from '../../../extension/runs/targets/poll.js';
 import { fileName, quote, quoteAll } from '../../../extension/runs/targets/quote.js';
-import { readNews, writeNews, writeRecord, type RemoteNews } from '../../../extension/runs/targets/record.js';
+import {
+  NO_NEWS,
+  readNews,
+  writeNews,
+  writeRecord,
+  type RemoteNews,
+} from '../../../extension/runs/targets/record.js';
 import { LocalShell, type Shell } from '../../../extension/runs/targets/shell.js';
 import { describeJob, readJob } from '../../../extension/runs/targets/slurm-words.js';
 import { SshShell, sshTrouble } from '../../../extension/runs/targets/ssh-shell.js';
@@ -181,15 +187,7 @@ describe('targets', () => {
     });
   });
 
-  const news = {
-    heardAt: null,
-    trouble: '',
-    seen: false,
-    missingSince: null,
-    situation: '',
-    waits: false,
-    clockAhead: 0,
-  };
+  const news = NO_NEWS;
 
   describe('mirrors', () => {
     const answer = (whole: Buffer, from: number) => ({
