@@ -400,6 +400,9 @@ void Suite::run() {
   attention({1, 1, 1, 1, 64, 0, 10000, 1});
   attention({1, 1500, 4, 2, 128, 0, 10000, 1});
   attention({2, 1000, 4, 4, 64, 0, 10000, 1});
+  // In parts whose statistics begin anywhere.
+  attention({1, 1501, 4, 2, 128, 0, 10000, 1});
+  attention({2, 1501, 2, 1, 64, 0, 10000, 1});
   changed_input();
   told_magnitude();
   recording();
@@ -408,7 +411,7 @@ void Suite::run() {
 }  // namespace
 
 int main(int count, char** arguments) {
-  // So small that the backward pass of the longest attention below takes its heads one group after another.
+  // So small that the backward pass of the longest attentions takes heads, or sequences, one by one.
   setenv("STRIPED_ATTENTION_WORKSPACE", "12", 0);
   std::vector<std::string> precisions(arguments + 1, arguments + count);
   if (precisions.empty()) precisions = {"fp32", "bf16", "fp8"};

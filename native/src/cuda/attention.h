@@ -52,7 +52,10 @@ class FusedAttention {
   struct Backward;
 
   FusedShape shape_;
+  cudaStream_t stream_;
   std::int64_t part_batch_ = 0, part_kv_heads_ = 0;  // of one call of the backward pass
+  // Bytes of the statistics of one call that are copied to scratch first, as they do not lie aligned.
+  std::size_t moved_statistics_ = 0;
   std::unique_ptr<Forward> forward_;
   std::unique_ptr<Backward> backward_;
 };

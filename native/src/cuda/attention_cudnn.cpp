@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "attention.h"
+#include "cuda_check.h"
 #include "cudnn_graph.h"
 #include "striped/error.h"
 
@@ -17,6 +18,7 @@ using cudnn::Pointwise;
 using cudnn::Reduction;
 using cudnn::Tensor;
 
+constexpr std::size_t kArrayAlignment = 16;  // that graphs take their arrays to have
 constexpr std::size_t kAlign = 256;
 std::size_t align(std::size_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
 
@@ -230,19 +232,20 @@ std::int64_t kv_heads_together(const FusedShape& s, std::int64_t sequences, std:
 
 FusedAttention::FusedAttention(const cudnn::Session& session, const FusedShape& s,
                                std::size_t deterministic_limit)
-    : shape_(s), forward_(std::make_unique<Forward>(Forward::build(session, s))) {
+    : shape_(s), stream_(session.stream()), forward_(std::make_unique<Forward>(Forward::build(session, s))) {
   part_batch_ = s.batch;
   part_kv_heads_ = kv_heads_together(s, s.batch, deterministic_limit);
   if (part_kv_heads_ < s.kv_heads) {
     part_batch_ = 1;
     part_kv_heads_ = kv_heads_together(s, 1, deterministic_limit);
   }
-  // The graph takes arrays to begin at multiples of 16 bytes, also the statistics of a part.
-  const bool is_whole = part_batch_ == s.batch && part_kv_heads_ == s.kv_heads;
-  if (part_kv_heads_ > 0 && (is_whole || s.queries % 4 == 0)) {
+  if (part_kv_heads_ > 0) {
     try {
-      backward_ = std::make_unique<Backward>(
-          Backward::build(session, s, Geometry(s, part_batch_, part_kv_heads_), true));
+      const Geometry part(s, part_batch_, part_kv_heads_);
+      backward_ = std::make_unique<Backward>(Backward::build(session, s, part, true));
+      const bool is_whole = part_batch_ == s.batch && part_kv_heads_ == s.kv_heads;
+      const std::size_t statistics = static_cast<std::size_t>(part.heads * part.queries) * sizeof(float);
+      if (!is_whole && statistics % kArrayAlignment != 0) moved_statistics_ = statistics;
       return;
     } catch (const Error&) {
       // No engine for this shape: the one below serves it.
@@ -257,7 +260,9 @@ FusedAttention::FusedAttention(const cudnn::Session& session, const FusedShape& 
 FusedAttention::~FusedAttention() = default;
 
 std::size_t FusedAttention::forward_workspace() const { return forward_->plan.workspace(); }
-std::size_t FusedAttention::backward_workspace() const { return backward_->workspace(); }
+std::size_t FusedAttention::backward_workspace() const {
+  return align(moved_statistics_) + backward_->workspace();
+}
 bool FusedAttention::deterministic() const { return !backward_->dq_sums; }
 
 void FusedAttention::forward(const Arrays& a, void* workspace) const {
@@ -270,7 +275,7 @@ void FusedAttention::forward(const Arrays& a, void* workspace) const {
 void FusedAttention::backward(const Arrays& a, void* workspace) const {
   const Backward& b = *backward_;
   const FusedShape& s = shape_;
-  char* memory = static_cast<char*>(workspace);
+  char* memory = static_cast<char*>(workspace) + align(moved_statistics_);
   constexpr std::int64_t kElement = 2;
   for (std::int64_t sequence = 0; sequence < s.batch; sequence += part_batch_) {
     for (std::int64_t kv_head = 0; kv_head < s.kv_heads; kv_head += part_kv_heads_) {
@@ -280,17 +285,18 @@ void FusedAttention::backward(const Arrays& a, void* workspace) const {
         return static_cast<const char*>(base) +
                (sequence * strides.sequence + first_head * strides.head) * kElement;
       };
+      const float* statistics = a.statistics + (sequence * s.heads + head) * s.queries;
+      if (moved_statistics_ != 0) {
+        check(cudaMemcpyAsync(workspace, statistics, moved_statistics_, cudaMemcpyDeviceToDevice, stream_),
+              "attention");
+        statistics = static_cast<const float*>(workspace);
+      }
       std::vector<std::pair<std::int64_t, const void*>> arrays = {
-          {b.q.id, at(a.q, s.q, head)},
-          {b.k.id, at(a.k, s.k, kv_head)},
-          {b.v.id, at(a.v, s.v, kv_head)},
-          {b.y.id, at(a.y, s.y, head)},
-          {b.dy.id, at(a.dy, s.y, head)},
-          {b.dq.id, at(a.dq, s.dq, head)},
-          {b.dk.id, at(a.dk, s.dk, kv_head)},
-          {b.dv.id, at(a.dv, s.dv, kv_head)},
-          {b.statistics.id, a.statistics + (sequence * s.heads + head) * s.queries},
-          {b.output_sums.id, memory}};
+          {b.q.id, at(a.q, s.q, head)},       {b.k.id, at(a.k, s.k, kv_head)},
+          {b.v.id, at(a.v, s.v, kv_head)},    {b.y.id, at(a.y, s.y, head)},
+          {b.dy.id, at(a.dy, s.y, head)},     {b.dq.id, at(a.dq, s.dq, head)},
+          {b.dk.id, at(a.dk, s.dk, kv_head)}, {b.dv.id, at(a.dv, s.dv, kv_head)},
+          {b.statistics.id, statistics},      {b.output_sums.id, memory}};
       if (b.dq_sums) arrays.emplace_back(b.dq_sums->id, memory + b.output_sums_bytes);
       b.plan.run(arrays, memory + b.output_sums_bytes + b.dq_sums_bytes);
     }

@@ -28,7 +28,7 @@ Functions load_functions() {
 
 }  // namespace
 
-Session::Session(cudaStream_t stream) : functions_(load_functions()) {
+Session::Session(cudaStream_t stream) : stream_(stream), functions_(load_functions()) {
   check(functions_.create(&handle_), "cudnnCreate");
   check(functions_.set_stream(handle_, stream), "cudnnSetStream");
 }

@@ -26,10 +26,12 @@ class Session {
 
   const Functions& functions() const { return functions_; }
   Handle handle() const { return handle_; }
+  cudaStream_t stream() const { return stream_; }
   // Throws Error "cudnn" with the library's own words.
   void check(int status, const char* what) const;
 
  private:
+  cudaStream_t stream_;
   Functions functions_{};
   Handle handle_ = nullptr;
 };
