@@ -2,13 +2,13 @@
 # Builds the engine with CUDA on a GPU machine, then tests, measures and sanitizes it.
 #   native/tests/device_check.sh [build folder]
 # STRIPED_CHECK: the steps, of
-#   operators hyena pieces attention   the test programs
+#   operators hyena pieces attention tuning   the test programs
 #   fourier           every Hyena operator by Fourier transform, on whole sequences and on pieces
 #   train             short trainings against the CPU, bf16, FP8, by graph
 #   faults            no device, too large, a lost loss, killed and resumed
 #   bench             striped-runner bench        kernels     the kernels' own benchmarks
 #   memcheck initcheck  compute-sanitizer over the test programs      racecheck  the same over one of each kind
-#   all               every one of them  (without STRIPED_CHECK: operators hyena pieces fourier attention train faults bench)
+#   all               every one of them  (without STRIPED_CHECK: operators hyena pieces fourier attention tuning train faults bench)
 # STRIPED_PLAN: plan of the training step (striped compile examples/genome.striped --run demo -o plan.json); without
 # it, the repository's dist/striped.mjs compiles it. One line a step at the end; exit code 1 when any failed.
 set -eu
@@ -16,8 +16,8 @@ here=$(cd "$(dirname "$0")/.." && pwd)
 build=${1:-$here/../build/cuda}
 mkdir -p "$build"
 build=$(cd "$build" && pwd)
-steps=${STRIPED_CHECK:-operators hyena pieces fourier attention train faults bench}
-[ "$steps" = all ] && steps="operators hyena pieces fourier attention train faults bench kernels memcheck racecheck initcheck"
+steps=${STRIPED_CHECK:-operators hyena pieces fourier attention tuning train faults bench}
+[ "$steps" = all ] && steps="operators hyena pieces fourier attention tuning train faults bench kernels memcheck racecheck initcheck"
 # shellcheck source=native/tests/device_steps.sh
 . "$here/tests/device_steps.sh"
 if [ -z "${STRIPED_CUDNN_PATH:-}" ]; then
@@ -31,7 +31,7 @@ cmake -S "$here" -B "$build" -DSTRIPED_CUDA=ON -DSTRIPED_ADDON=OFF -DCMAKE_BUILD
   cat "$log"
   exit 1
 }
-targets="striped-runner test_cuda_operators test_cuda_hyena test_cuda_pieces test_cuda_attention_parts test_cuda_fourier_parts"
+targets="striped-runner test_cuda_operators test_cuda_hyena test_cuda_pieces test_cuda_attention_parts test_cuda_fourier_parts test_cuda_tuning"
 case $steps in *kernels*) targets="$targets bench_cuda_operators bench_cuda_fir bench_cuda_modal" ;; esac
 # shellcheck disable=SC2086 # a list of words
 cmake --build "$build" -j"$(nproc)" --target $targets >>"$log" 2>&1 || {
@@ -82,6 +82,7 @@ check() {
     pieces) "$build/test_cuda_pieces" ;;
     fourier) STRIPED_HYENA=fft "$build/test_cuda_hyena" && "$build/test_cuda_fourier_parts" ;;
     attention) "$build/test_cuda_attention_parts" ;;
+    tuning) "$build/test_cuda_tuning" ;;
     train) training ;;
     faults) compile && python3 "$here/tests/device_faults.py" "$build/striped-runner" "$plan" "$build/faults" ;;
     bench)

@@ -25,7 +25,7 @@ function assertPassed({ code, signal, stdout, stderr }: Outcome): void {
 // Programs of their own that need a GPU; CMake builds them where there is a CUDA toolkit with cuBLASLt.
 describe('native CUDA backend', function () {
   this.timeout(TIMEOUT_MS);
-  const subjects = ['operators', 'attention_parts', 'hyena', 'pieces', 'fourier_parts', 'ranks'];
+  const subjects = ['operators', 'attention_parts', 'hyena', 'pieces', 'fourier_parts', 'tuning', 'ranks'];
   for (const subject of subjects.map((name) => `cuda_${name}`)) {
     const executable = join(BUILD, `test_${subject}`);
     if (!existsSync(executable)) {

@@ -24,18 +24,60 @@ __device__ unsigned scramble(unsigned value) {
   return value ^ value >> 16;
 }
 
-// Uniform values in [-1, 1) as operands to time with: data of a real spread, unlike zeros.
+// Of a trial: [summed, others], the one or the other contiguous.
+struct Operand {
+  std::int64_t summed, others;
+  bool summed_is_contiguous;
+  bool negated_mirror;
+};
+
+// Of many sizes, so that few partial sums are exact.
 template <class T>
-__global__ void fill(std::int64_t count, T* target) {
-  const std::int64_t stride = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
+__device__ T random_value(unsigned place, float largest) {
+  const float uniform = static_cast<float>(scramble(place)) * 0x1p-31f - 1.0f;
+  return from_float<T>(uniform * uniform * uniform * largest);
+}
+// Bytes without both of the highest exponent bits are finite in both FP8 formats.
+template <>
+__device__ std::uint8_t random_value(unsigned place, float /*largest*/) {
+  const unsigned byte = scramble(place) & 0xff;
+  return static_cast<std::uint8_t>((byte & 0x60) == 0x60 ? byte & ~0x20U : byte);
+}
+template <class T>
+__device__ T negated(T value) {
+  return -value;
+}
+template <>
+__device__ std::uint8_t negated(std::uint8_t value) {
+  return value ^ 0x80;
+}
+
+// Data of a real spread to time with, unlike zeros. The second half of the summed dimension mirrors the
+// first, in one of the two operands with the other sign, so all sums are zero but for the rounding of partial
+// sums: who adds in another order has other bits nearly everywhere, which results of ordinary size, rounded
+// to bf16, show once in some ten thousand.
+template <class T>
+__global__ void fill_operand(Operand operand, T* target) {
+  const std::int64_t count = operand.summed * operand.others, half = operand.summed / 2;
+  const std::int64_t stride = operand.summed_is_contiguous ? 1 : operand.others;
+  const std::int64_t step = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
+  const unsigned salt = operand.negated_mirror ? 0x9e3779b9U : 0;
   for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count;
-       i += stride) {
-    if constexpr (sizeof(T) == 1) {
-      // Bytes with the highest exponent bit clear are ordinary numbers in both FP8 formats.
-      target[i] = static_cast<T>(scramble(static_cast<unsigned>(i)) & 0xbf);
-    } else {
-      target[i] = from_float<T>(static_cast<float>(scramble(static_cast<unsigned>(i))) * 0x1p-31f - 1.0f);
-    }
+       i += step) {
+    const std::int64_t place = operand.summed_is_contiguous ? i % operand.summed : i / operand.others;
+    const std::int64_t mirrored = 2 * half - 1 - place;
+    const std::int64_t source = place < half ? i : i + (mirrored - place) * stride;
+    const T value = random_value<T>(static_cast<unsigned>(source) + salt, 1.0f);
+    target[i] = mirrored < 0 ? T(0) : place >= half && operand.negated_mirror ? negated(value) : value;
+  }
+}
+
+template <class T>
+__global__ void fill(std::int64_t count, float largest, T* target) {
+  const std::int64_t step = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
+  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count;
+       i += step) {
+    target[i] = random_value<T>(static_cast<unsigned>(i), largest);
   }
 }
 
@@ -52,15 +94,22 @@ __global__ void fingerprint(std::int64_t words, const unsigned* data, unsigned l
   atomicAdd(result, sum);
 }
 
-void fill_operand(cudaDataType_t type, std::int64_t count, void* target, cudaStream_t stream) {
-  if (type == CUDA_R_32F) {
-    fill<<<1024, 256, 0, stream>>>(count, static_cast<float*>(target));
-  } else if (type == CUDA_R_16BF) {
-    fill<<<1024, 256, 0, stream>>>(count, static_cast<bf16*>(target));
-  } else {
-    fill<<<1024, 256, 0, stream>>>(count, static_cast<std::uint8_t*>(target));
-  }
+// Calls `with` with the pointer as one to values of the type.
+template <class With>
+void with_type(cudaDataType_t type, void* values, const With& with) {
+  if (type == CUDA_R_32F) return with(static_cast<float*>(values));
+  if (type == CUDA_R_16BF) return with(static_cast<bf16*>(values));
+  with(static_cast<std::uint8_t*>(values));
+}
+
+void fill_operand(cudaDataType_t type, const Operand& operand, void* target, cudaStream_t stream) {
+  with_type(type, target, [&](auto* typed) { fill_operand<<<1024, 256, 0, stream>>>(operand, typed); });
   check_launch("fill_operand");
+}
+
+void fill(cudaDataType_t type, std::int64_t count, float largest, void* target, cudaStream_t stream) {
+  with_type(type, target, [&](auto* typed) { fill<<<1024, 256, 0, stream>>>(count, largest, typed); });
+  check_launch("fill");
 }
 
 // Memory that is needed while tuning only; null if there is no room.
@@ -111,29 +160,28 @@ class Trial {
  public:
   Trial(Context& context, const Product& product)
       : context_(context),
-        size_a_(product.m * product.k),
-        size_b_(product.k * product.n),
+        type_d_(product.d),
         bytes_d_((product.m * product.n * bytes_of(product.d) + 3) / 4 * 4),
-        a_(size_a_ * bytes_of(product.a)),
-        b_(size_b_ * bytes_of(product.b)),
+        a_(product.m * product.k * bytes_of(product.a)),
+        b_(product.k * product.n * bytes_of(product.b)),
         d_(bytes_d_),
         extra_(product.m * 4 + kBias) {
     if (!fits()) return;
-    fill_operand(product.a, size_a_, a_.get(), context.stream);
-    fill_operand(product.b, size_b_, b_.get(), context.stream);
-    check(cudaMemsetAsync(extra_.get(), 0, product.m * 4 + kBias, context.stream), "Trial");
+    const Operand a{product.k, product.m, product.transpose_a, true};
+    const Operand b{product.k, product.n, !product.transpose_b, false};
+    fill_operand(product.a, a, a_.get(), context.stream);
+    fill_operand(product.b, b, b_.get(), context.stream);
+    fill(product.d, product.m, kSmall, bias(), context.stream);
     if (bytes_of(product.a) == 1) {
       scales_ = static_cast<float*>(extra_.get()) + 16;
-      fill_operand(CUDA_R_32F, 32, scales_, context.stream);
+      fill(CUDA_R_32F, 32, 1.0f, scales_, context.stream);
     }
   }
 
   bool fits() const { return a_.get() && b_.get() && d_.get() && extra_.get(); }
 
   ProductPointers pointers() const {
-    return {a_.get(), b_.get(),
-            d_.get(), static_cast<char*>(extra_.get()) + kBias,
-            scales_,  scales_ ? scales_ + 16 : nullptr};
+    return {a_.get(), b_.get(), d_.get(), bias(), scales_, scales_ ? scales_ + 16 : nullptr};
   }
 
   // Of what `work` writes.
@@ -141,7 +189,7 @@ class Trial {
   unsigned long long result_of(const Work& work) {
     auto* hash = static_cast<unsigned long long*>(extra_.get());
     unsigned long long found = 0;
-    check(cudaMemsetAsync(d_.get(), 0, bytes_d_, context_.stream), "Trial");
+    fill(type_d_, static_cast<std::int64_t>(bytes_d_ / bytes_of(type_d_)), kSmall, d_.get(), context_.stream);
     check(cudaMemsetAsync(hash, 0, sizeof *hash, context_.stream), "Trial");
     work();
     fingerprint<<<1024, 256, 0, context_.stream>>>(bytes_d_ / 4, static_cast<const unsigned*>(d_.get()),
@@ -154,9 +202,13 @@ class Trial {
 
  private:
   static constexpr std::size_t kBias = 256;  // behind the fingerprint and the scales
+  // What is added to the sums, of the size of their rounding, which it must not drown.
+  static constexpr float kSmall = 0x1p-22f;
+
+  void* bias() const { return static_cast<char*>(extra_.get()) + kBias; }
 
   Context& context_;
-  std::int64_t size_a_, size_b_;
+  cudaDataType_t type_d_;
   std::size_t bytes_d_;
   Temporary a_, b_, d_, extra_;
   float* scales_ = nullptr;
