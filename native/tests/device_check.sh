@@ -5,10 +5,11 @@
 #   operators hyena pieces attention tuning   the test programs
 #   fourier           every Hyena operator by Fourier transform, on whole sequences and on pieces
 #   train             short trainings against the CPU, bf16, FP8, by graph
+#   random            a few steps of random models against the CPU (native/tests/random_layouts.py)
 #   faults            no device, too large, a lost loss, killed and resumed
 #   bench             striped-runner bench        kernels     the kernels' own benchmarks
 #   memcheck initcheck  compute-sanitizer over the test programs      racecheck  the same over one of each kind
-#   all               every one of them  (without STRIPED_CHECK: operators hyena pieces fourier attention tuning train faults bench)
+#   all               every one of them  (without STRIPED_CHECK: operators hyena pieces fourier attention tuning train random faults bench)
 # STRIPED_PLAN: plan of the training step (striped compile examples/genome.striped --run demo -o plan.json); without
 # it, the repository's dist/striped.mjs compiles it. One line a step at the end; exit code 1 when any failed.
 set -eu
@@ -16,8 +17,8 @@ here=$(cd "$(dirname "$0")/.." && pwd)
 build=${1:-$here/../build/cuda}
 mkdir -p "$build"
 build=$(cd "$build" && pwd)
-steps=${STRIPED_CHECK:-operators hyena pieces fourier attention tuning train faults bench}
-[ "$steps" = all ] && steps="operators hyena pieces fourier attention tuning train faults bench kernels memcheck racecheck initcheck"
+steps=${STRIPED_CHECK:-operators hyena pieces fourier attention tuning train random faults bench}
+[ "$steps" = all ] && steps="operators hyena pieces fourier attention tuning train random faults bench kernels memcheck racecheck initcheck"
 # shellcheck source=native/tests/device_steps.sh
 . "$here/tests/device_steps.sh"
 if [ -z "${STRIPED_CUDNN_PATH:-}" ]; then
@@ -84,6 +85,7 @@ check() {
     attention) "$build/test_cuda_attention_parts" ;;
     tuning) "$build/test_cuda_tuning" ;;
     train) training ;;
+    random) random_models 1 cuda ;;
     faults) compile && python3 "$here/tests/device_faults.py" "$build/striped-runner" "$plan" "$build/faults" ;;
     bench)
       for subject in operators blocks stack; do

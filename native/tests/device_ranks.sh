@@ -4,13 +4,14 @@
 # STRIPED_CHECK: the steps, of
 #   ranks     test_cuda_ranks: NCCL, operators over context ranks, trainings; needs no MPI
 #   train     short trainings under mpirun, shared out in every way, against one rank
+#   random    a few steps of random models, shared out at random, against one rank
 #   faults    a killed rank, a shared GPU, a broken NCCL, a wrong number of ranks
 #   links     striped-runner bench links
 #   bench     striped-runner bench plans on the plans of STRIPED_BENCH_PLANS (native/bench/two_gpus.striped)
 #   (without STRIPED_CHECK: ranks train faults)
 # STRIPED_PLANS: folder of the compiled runs of ranks.striped; without it, the repository's dist/striped.mjs compiles
 # them. STRIPED_BACKEND: cuda, or cpu to test this script. Of the trainings, STRIPED_PRECISIONS (fp32)
-# and STRIPED_STEPS (50). One line a step at the end; exit code 1 when any failed.
+# and STRIPED_STEPS (50). STRIPED_RANKS: of the random models (2). One line a step at the end; exit code 1 when any failed.
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 build=${1:-$here/../build/cuda}
@@ -58,6 +59,7 @@ check() {
       shift
       "$build/test_cuda_ranks" "$@"
       ;;
+    random) random_models "${STRIPED_RANKS:-2}" "$backend" ;;
     train | faults) compile && on_ranks "$1" "$plans" ;;
     links) mpirun -n 2 "$build/striped-runner" bench links --backend "$backend" ;;
     bench) on_ranks bench "${STRIPED_BENCH_PLANS:?names a folder of compiled plans}" ;;

@@ -10,6 +10,17 @@ find_packages() {
   export STRIPED_CUDNN_PATH="${STRIPED_CUDNN_PATH:-}"
 }
 
+# Trains random models, those of the plans in STRIPED_RANDOM_PLANS or some drawn now: random_models RANKS BACKEND.
+random_models() {
+  random_plans=${STRIPED_RANDOM_PLANS:-}
+  if [ -z "$random_plans" ]; then
+    random_plans=$build/random-plans-$1
+    rm -rf "$random_plans"
+    python3 "$here/tests/random_layouts.py" "$random_plans" --ranks "$1" || return 1
+  fi
+  python3 "$here/tests/random_models.py" "$build/striped-runner" "$random_plans" "$build/random-runs-$1" "$2"
+}
+
 # Runs `check STEP` for each step; then a line each, and the exit code 1 where one failed.
 run_steps() {
   status=0
