@@ -96,7 +96,7 @@ export function atPoint(
   const resized = { ...parallel, tensor, context, data, sequence };
   const isDefault = parallel.zero === defaultZero(parallel);
   const degrees = { ...resized, zero: isDefault ? defaultZero(resized) : parallel.zero };
-  const spread = withDegrees(deviceOf(plan, {}), { ...plan, run: { ...plan.run, ...sized } }, degrees);
+  const spread = withDegrees(deviceOf(plan, {}), { ...plan, run: { ...plan.run, ...sized } }, degrees, given);
   const next = reshaped(plan, { ...sized, parallel: spread });
   return refusal(next) ?? next;
 }

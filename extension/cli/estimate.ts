@@ -2,12 +2,14 @@ import { writeFile } from 'node:fs/promises';
 import { Command, Option } from 'commander';
 import {
   budgetOf,
+  deviceOf,
   engineProfiles,
   estimatePlan,
   generationOf,
   hardwareById,
   hardwareProfiles,
   refusal,
+  withDegrees,
   type EstimateOptions,
 } from '../../language/estimate/index.js';
 import type { Plan, PlanModel, Precision } from '../../language/plan/plan.js';
@@ -46,11 +48,12 @@ async function planOf(file: string, options: Options): Promise<Plan> {
     options.model === undefined
       ? await compileRun(file, options.run, INFEASIBLE)
       : await planOfModel(file, options.model, options.sequence, options.hardware);
-  return reshaped(plan, {
+  const next = reshaped(plan, {
     ...(options.sequence === undefined ? {} : { sequence: options.sequence }),
     ...(options.microBatch === undefined ? {} : { microBatch: options.microBatch }),
     ...(options.precision === undefined ? {} : { precision: options.precision }),
   });
+  return reshaped(next, { parallel: withDegrees(deviceOf(next, {}), next, {}, plan) });
 }
 
 function checkUsage({ hardware, price: paid, tokens, sweep, inference, plot }: Options): void {

@@ -3,10 +3,11 @@ import { mixersOf, spreadOf } from '../plan/spread.js';
 import { counted } from './by-block.js';
 import { communicationOf } from './communication.js';
 import type { CostItem } from './estimate.js';
+import { hardwareById } from './hardware.js';
 import { MOST_STATES } from './hyena-forms.js';
 import { unevenDivisions } from './legal.js';
 import { blockWork, shardOf } from './operators.js';
-import { costOf, kernelName, type Device } from './roofline.js';
+import { costOf, deviceFor, kernelName, type Device } from './roofline.js';
 
 export type SpreadOperator = Exclude<keyof PlanSpread, 'order'>;
 
@@ -153,11 +154,29 @@ export function bestSpread(on: Device, plan: Plan, written: Partial<PlanSpread> 
   return { spread: spreadOf(shapes, sequence, parallel, chosen), choices };
 }
 
-/** Other degrees for a plan: how its operators are spread stays where the context ranks do. */
-export function withDegrees(on: Device, plan: Plan, degrees: Partial<PlanParallel>): PlanParallel {
+/** Whether a plan's operators are spread as the estimate would have it: then nobody has said how. */
+function isBestSpread(plan: Plan, spread: PlanSpread): boolean {
+  const profile = hardwareById(plan.run.hardware);
+  if (!profile) return false;
+  const best = bestSpread(deviceFor(profile, plan.run.precision), plan).spread;
+  return (Object.keys(best) as (keyof PlanSpread)[]).every((key) => best[key] === spread[key]);
+}
+
+/**
+ * Other degrees for a plan, which may have other sizes than the `given` one that it was made of. A spread that somebody
+ * said stays where the context ranks do; else it is the best for the new degrees and sizes.
+ */
+export function withDegrees(
+  on: Device,
+  plan: Plan,
+  degrees: Partial<PlanParallel>,
+  given: Plan = plan,
+): PlanParallel {
   const { spread, ...next } = { ...plan.run.parallel, ...degrees };
   if (next.context === 1) return next;
-  if (spread && next.context === plan.run.parallel.context) return { ...next, spread };
+  if (spread && next.context === plan.run.parallel.context && !isBestSpread(given, spread)) {
+    return { ...next, spread };
+  }
   return { ...next, spread: bestSpread(on, { ...plan, run: { ...plan.run, parallel: next } }).spread };
 }
 

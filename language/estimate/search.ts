@@ -168,7 +168,7 @@ export function searchPlans(plan: Plan, options: EstimateOptions = {}): SearchRe
         refuse(`a batch of ${sequences} sequences does not divide by ${data} data ranks`);
         continue;
       }
-      const parallel = withDegrees(on, plan, degrees);
+      const parallel = withDegrees(on, { ...plan, run: { ...plan.run, parallel: degrees } }, {});
       const reason = reasonOf(parallel);
       if (reason) {
         refuse(reason);

@@ -7,8 +7,8 @@ import {
   withDegrees,
   type CostItem,
 } from '../estimate/index.js';
+import { sequenceFlaw } from '../estimate/legal.js';
 import type { Plan } from '../plan/plan.js';
-import { piecesOf } from '../plan/spread.js';
 import { compileRun, modelsOf, runsOf } from './compile.js';
 import type { EstimateParams, EstimateResult, EstimateView } from './protocol.js';
 import type { StripedServices } from './striped-module.js';
@@ -84,9 +84,11 @@ function byPart(items: readonly CostItem[]): CostItem[] {
 /** One micro-batch of the same number of sequences, of another length. */
 function sweepPoint(plan: Plan, sequence: number): EstimateView['sweep'] {
   const { run } = plan;
-  if (sequence % piecesOf(run.parallel) !== 0) return [];
   const tokens = sequence * run.microBatch * run.accumulation * run.parallel.data;
-  const estimate = estimatePlan({ ...plan, run: { ...run, sequence, globalBatchTokens: tokens } });
+  const sized = { ...plan, run: { ...run, sequence, globalBatchTokens: tokens } };
+  const parallel = withDegrees(deviceOf(plan, {}), sized, {}, plan);
+  if (sequenceFlaw(sequence, parallel)) return [];
+  const estimate = estimatePlan({ ...sized, run: { ...sized.run, parallel } });
   const rate = (stepTimeMs: number) => (tokens / stepTimeMs) * 1e3;
   return [
     {
@@ -110,9 +112,10 @@ function plansFor(plan: Plan, deviceBytes: number): EstimateView['plans'] {
       const accumulation = run.globalBatchTokens / (run.sequence * run.microBatch * data);
       if (!Number.isInteger(data) || !Number.isInteger(accumulation) || accumulation < 1) return [];
       const degrees = { tensor, context, data };
-      const parallel = withDegrees(on, plan, degrees);
-      if (refusal({ ...plan, run: { ...run, parallel } })) return [];
-      return (['none', 'blocks'] as const).map((recompute) => ({ parallel, recompute, accumulation }));
+      return (['none', 'blocks'] as const).flatMap((recompute) => {
+        const parallel = withDegrees(on, { ...plan, run: { ...run, recompute } }, degrees, plan);
+        return refusal({ ...plan, run: { ...run, parallel } }) ? [] : [{ parallel, recompute, accumulation }];
+      });
     }),
   );
   return candidates

@@ -11,6 +11,7 @@ import {
 import type { PlanCluster, PlanMixer, PlanParallel, PlanSpread } from '../../../language/plan/plan.js';
 import { spreadOf } from '../../../language/plan/spread.js';
 import { processorClock } from '../../../scripts/support/processor-clock.js';
+import { atPoint } from '../../../extension/cli/estimate-sweep.js';
 import { LI, makePlan, MHA, MR, SE } from './plans.js';
 
 const K = 1024;
@@ -134,6 +135,41 @@ describe('how operators work over context ranks where nobody says', () => {
     const { ranking } = searchPlans(plan);
     for (const { parallel } of ranking)
       if (parallel.context > 1) assert.equal(parallel.spread?.MR, 'all-to-all');
+  });
+
+  it('stays where somebody said it, and is looked for anew where nobody did', () => {
+    const grouped = change(MHA, { kvHeads: 8 });
+    const plan = planOf([grouped, SE], 4, 32 * K, cluster(16));
+    const on = deviceOf(plan, {});
+    const { spread } = best(plan);
+    assert.equal(spread.MHA, 'all-to-all');
+    plan.run.parallel = { ...plan.run.parallel, spread };
+    // Eight heads do not go over 16 ranks, but keys can go round.
+    const split = withDegrees(on, plan, { tensor: 4 });
+    assert.deepEqual([split.spread?.MHA, split.spread?.order], ['ring', 'zig-zag']);
+    const written = { ...spread, MHA: 'ring', order: 'zig-zag' } as const;
+    const asWritten = { ...plan, run: { ...plan.run, parallel: { ...plan.run.parallel, spread: written } } };
+    assert.deepEqual(withDegrees(on, asWritten, {}).spread, written);
+    assert.deepEqual(withDegrees(on, asWritten, { tensor: 2 }).spread, written);
+    const { ranking, refused } = searchPlans(plan);
+    assert.ok(!refused.some(({ tensor, context }) => tensor === 4 && context === 4), JSON.stringify(refused));
+    const bare = { ...plan, run: { ...plan.run, parallel: { ...plan.run.parallel, context: 1, data: 16 } } };
+    assert.deepEqual(
+      searchPlans({ ...bare, run: { ...bare.run, globalBatchTokens: 32 * K } }).ranking,
+      ranking,
+    );
+  });
+
+  it('is looked for anew at every length of a sweep', () => {
+    const plan = planOf([SE, MHA, MHA], 4, 32 * K, cluster(8));
+    plan.run.hardware = 'a100-80g';
+    plan.run.parallel = { ...plan.run.parallel, tensor: 2 };
+    plan.run.parallel = { ...plan.run.parallel, spread: best(plan).spread };
+    const attention = [K, 32 * K].map((sequence) => {
+      const at = atPoint(plan, { sequence });
+      return typeof at === 'string' ? at : at.run.parallel.spread!.MHA;
+    });
+    assert.deepEqual(attention, ['ring', 'all-to-all']);
   });
 
   it('takes no time worth naming', () => {
