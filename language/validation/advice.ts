@@ -1,6 +1,6 @@
 /** What could be better, with the gain that the estimate sees: at most one hint for a model and one for a run. */
 import { AstUtils } from 'langium';
-import { estimatePlan } from '../estimate/index.js';
+import { deviceOf, estimatePlan, withDegrees } from '../estimate/index.js';
 import { hardwareById } from '../estimate/hardware.js';
 import { isModel } from '../generated/ast.js';
 import type { Finding, Fix } from '../layout/finding.js';
@@ -8,7 +8,7 @@ import { replaced, revalued } from '../layout/fixes.js';
 import type { LayoutBlock, ModelLayout } from '../layout/layout.js';
 import { lengthText } from '../layout/numbers.js';
 import { DECAY_PRESETS, defaultGroups } from '../layout/resolve-block.js';
-import type { RunLayout } from '../layout/resolve-run.js';
+import { defaultZero, type RunLayout } from '../layout/resolve-run.js';
 import type { Plan, PlanMixer, PlanRun } from '../plan/plan.js';
 import { memoryNeeded } from './capacity.js';
 
@@ -147,6 +147,29 @@ interface RunOption {
   fixes: Fix[];
 }
 
+/** Half of the tensor ranks and twice the replicas, on the same devices and at the same batch. */
+function halvedTensor({ parallelSettings, devices }: RunLayout, run: PlanRun): RunOption | undefined {
+  const { parallel } = run;
+  const [tensor, data] = [parallel.tensor / 2, parallel.data * 2];
+  const accumulation = run.accumulation / 2;
+  if (!Number.isInteger(tensor) || !Number.isInteger(accumulation)) return undefined;
+  const written = parallelSettings.has('data');
+  // Replicas that fill a cluster follow from the rest, and may be more than twice as many.
+  const isFilled = !written && devices !== undefined;
+  if (isFilled && Math.floor(devices / (tensor * parallel.context)) !== data) return undefined;
+  const degrees = { ...parallel, tensor, data };
+  const zero = parallelSettings.has('zero') ? parallel.zero : defaultZero(degrees);
+  const node = parallelSettings.get('tensor')?.node;
+  // Replicas that are counted by hand would have to change as well.
+  const value = isFilled ? tensor : `${tensor}  data ${data}`;
+  return {
+    text: `\`tensor ${tensor}\` with twice the replicas fits and`,
+    change: { parallel: { ...degrees, zero }, accumulation },
+    node,
+    fixes: written ? [] : revalued(node, 'tensor', value),
+  };
+}
+
 /** Advice on how a run uses its devices. Only changes that fit into memory count. */
 export function adviseRun(layout: RunLayout, plan: Plan): Finding[] {
   const profile = hardwareById(plan.run.hardware);
@@ -159,26 +182,22 @@ export function adviseRun(layout: RunLayout, plan: Plan): Finding[] {
     const fixes = replaced(node, 'recompute none');
     options.push({ text: '`recompute none` fits and', change: { recompute: 'none' }, node, fixes });
   }
-  const { parallel } = run;
-  if (parallel.tensor > 1 && parallel.tensor % 2 === 0) {
-    const [tensor, data] = [parallel.tensor / 2, parallel.data * 2];
-    const accumulation = run.accumulation / 2;
-    if (Number.isInteger(accumulation)) {
-      const change = { parallel: { ...parallel, tensor, data }, accumulation };
-      const node = layout.parallelSettings.get('tensor')?.node;
-      // Replicas that are counted by hand would have to change as well.
-      const fixes = layout.parallelSettings.has('data') ? [] : revalued(node, 'tensor', tensor);
-      options.push({ text: `\`tensor ${tensor}\` with twice the replicas fits and`, change, node, fixes });
-    }
-  }
+  const halved = halvedTensor(layout, run);
+  if (halved) options.push(halved);
+  // What nobody says of the spread follows from the rest.
+  const on = deviceOf(plan, {});
+  const changedBy = (change: Partial<PlanRun>): Plan => {
+    const next = { ...plan, run: { ...run, ...change } };
+    return { ...next, run: { ...next.run, parallel: withDegrees(on, next, {}, plan) } };
+  };
   const fitting = options.filter(({ change, node }) => {
-    const needed = memoryNeeded({ ...plan, run: { ...run, ...change } }, profile).total;
+    const needed = memoryNeeded(changedBy(change), profile).total;
     return node && needed <= profile.memoryBytes.value * 0.9;
   });
   if (fitting.length === 0) return [];
   const { stepTimeMs } = estimatePlan(plan);
   const gains = fitting.map((option) => {
-    const changed = estimatePlan({ ...plan, run: { ...run, ...option.change } });
+    const changed = estimatePlan(changedBy(option.change));
     return { ...option, gain: 1 - changed.stepTimeMs / stepTimeMs };
   });
   const best = gains.sort((a, b) => b.gain - a.gain)[0]!;

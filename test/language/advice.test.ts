@@ -1,6 +1,9 @@
 /** What findings carry beside their message, and advice. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
+import { TextDocument } from 'vscode-languageserver-textdocument';
+import { estimatePlan } from '../../language/estimate/index.js';
+import { compileRun } from '../../language/index.js';
 import { messageOf } from '../../language/server/messages.js';
 import type { FindingData } from '../../language/validation/accept.js';
 import { check, codes, memoryHost, model, only } from './support.js';
@@ -70,6 +73,47 @@ describe('advice', () => {
     assert.match(found.message, /`recompute none` fits and saves [\d.]+% of the step/);
     assert.equal(found.text, 'recompute blocks');
     assert.deepEqual(mendsOf(found), ['recompute none']);
+  });
+
+  /** What advice promises of the step, and what its mend gives. */
+  async function promisedAndGiven(text: string, name: string): Promise<[number, number]> {
+    const host = memoryHost();
+    const document = await check(text, host);
+    const found = document.diagnostics!.find(({ code }) => code === 'striped/advice')!;
+    const [fix] = (found.data as FindingData).fixes!;
+    const mended = TextDocument.applyEdits(document.textDocument, [
+      { range: fix!.range ?? found.range, newText: fix!.newText },
+    ]);
+    const before = compileRun(host, document, name);
+    const after = compileRun(host, await check(mended, host), name);
+    assert.deepEqual([before.errors, after.errors], [[], []], mended);
+    assert.equal(after.plan!.run.globalBatchTokens, before.plan!.run.globalBatchTokens, mended);
+    const promised = /(saves|costs) ([\d.]+)%/.exec(messageOf(found))!;
+    const [was, is] = [estimatePlan(before.plan!), estimatePlan(after.plan!)];
+    return [
+      (Number(promised[2]) / 100) * (promised[1] === 'saves' ? 1 : -1),
+      1 - is.stepTimeMs / was.stepTimeMs,
+    ];
+  }
+
+  const narrow = (on: string, parallel: string) => `cluster c { node gpu h100-sxm x 4 }
+    cluster odd { node gpu h100-sxm x 4 nodes 5 }
+    model M { width 1024 heads 16 vocab 512 layout (SE MR LI MHA) x 4 }
+    run r { model M ${on} sequence 8K batch 8 sequences data bytes("a") parallel { ${parallel} } }`;
+
+  for (const [place, on, parallel] of [
+    ['a cluster, whose devices all serve', 'on c', 'tensor 4'],
+    ['no cluster, with replicas to say', 'hardware h100-sxm', 'tensor 4'],
+    ['context ranks', 'on c', 'tensor 2 context 2'],
+  ] as const) {
+    it(`on tensor ranks that are not needed, with a mend that keeps the promise: ${place}`, async () => {
+      const [promised, given] = await promisedAndGiven(narrow(on, parallel), 'r');
+      assert.ok(promised > 0.03 && Math.abs(given / promised - 1) < 0.06, `${given} of ${promised}`);
+    });
+  }
+
+  it('not on tensor ranks of which half would leave another number of replicas than twice as many', async () => {
+    assert.ok(!(await codes(narrow('on odd', 'tensor 8'))).includes('hint striped/advice'));
   });
 
   it('with the mend, where it changes that block alone', async () => {
