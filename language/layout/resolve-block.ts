@@ -42,7 +42,7 @@ export interface OperatorContext {
 }
 
 /** Exponents of ten of the presets (facts of the public configurations). */
-export const DECAY_PRESETS: Record<string, { from: number; to: number }> = {
+const DECAY_PRESETS: Record<string, { from: number; to: number }> = {
   strong: { from: 0, to: 2 },
   normal: { from: -1, to: 2 },
   weak: { from: -2, to: 2 },
@@ -91,18 +91,25 @@ export function resolveBlock(block: Block, model: ModelContext): ResolvedBlock {
   };
 }
 
-function resolveMixer(operator: Operator, lookup: Lookup, model: ModelContext): PlanMixer {
+type MixerContext = Pick<ModelContext, 'width' | 'heads' | 'bias'>;
+
+function resolveMixer(operator: Operator, lookup: Lookup, model: MixerContext): PlanMixer {
   return operator === 'MHA' ? resolveAttention(lookup, model) : resolveHyena(operator, lookup, model);
 }
 
+/** The mixer of a block that says nothing of its own, with what the model says of its operator. */
+export function plainMixer(operator: Operator, reads: SettingReads, model: MixerContext): PlanMixer {
+  return resolveMixer(operator, new Lookup(reads), model);
+}
+
 /** Channels a group has unless told: 16, the tensor-core dimension, or what of it divides the width. */
-export function defaultGroups(width: number): number {
+function defaultGroups(width: number): number {
   let size = 16;
   while (width % size !== 0) size /= 2;
   return width / size;
 }
 
-function resolveHyena(operator: 'SE' | 'MR' | 'LI', lookup: Lookup, model: ModelContext): PlanHyena {
+function resolveHyena(operator: 'SE' | 'MR' | 'LI', lookup: Lookup, model: MixerContext): PlanHyena {
   const common = () => ({
     featurizerTaps: lookup.number('featurizer', 3),
     skip: lookup.flag('skip', operator !== 'SE'),
@@ -130,7 +137,7 @@ function resolveDecay(lookup: Lookup): { from: number; to: number } | null {
   return lookup.assume('decay', DECAY_PRESETS['strong']!, 'strong');
 }
 
-function resolveAttention(lookup: Lookup, model: ModelContext): PlanAttention {
+function resolveAttention(lookup: Lookup, model: MixerContext): PlanAttention {
   const heads = numberOf(lookup.reads, 'heads') ?? model.heads ?? 1;
   const windowReading = lookup.reading('window');
   return {

@@ -1,14 +1,15 @@
 /** What could be better, with the gain that the estimate sees: at most one hint for a model and one for a run. */
 import { AstUtils } from 'langium';
-import { deviceOf, estimatePlan, withDegrees } from '../estimate/index.js';
+import { deviceOf, estimatePlan, refusal, withDegrees } from '../estimate/index.js';
 import { hardwareById } from '../estimate/hardware.js';
 import { isModel } from '../generated/ast.js';
 import type { Finding, Fix } from '../layout/finding.js';
 import { replaced, revalued } from '../layout/fixes.js';
 import type { LayoutBlock, ModelLayout } from '../layout/layout.js';
 import { lengthText } from '../layout/numbers.js';
-import { DECAY_PRESETS, defaultGroups } from '../layout/resolve-block.js';
+import { plainMixer } from '../layout/resolve-block.js';
 import { defaultZero, type RunLayout } from '../layout/resolve-run.js';
+import { flagOf } from '../layout/settings.js';
 import type { Plan, PlanMixer, PlanRun } from '../plan/plan.js';
 import { memoryNeeded } from './capacity.js';
 
@@ -84,10 +85,14 @@ export function adviseLayout(layout: ModelLayout, cost: () => Costed | undefined
   const costed = cost();
   if (!costed) return [];
   const { plan, stepTimeMs } = costed;
-  const gain = gainOf(plan, stepTimeMs, changed, swap.to);
+  const mixer = mixerInstead(swap.to, layout);
+  const swapped = withMixer(plan, changed, mixer);
+  if (refusal(swapped)) return [];
+  const gainOf = (other: Plan) => 1 - estimatePlan(other).stepTimeMs / stepTimeMs;
+  const gain = gainOf(swapped);
   // More MR costs a little time for quality; any other swap has to pay in time.
   if (swap.to === 'MR' ? gain < -WORTH : gain < WORTH / 2) return [];
-  const one = gainOf(plan, stepTimeMs, [first], swap.to);
+  const one = gainOf(withMixer(plan, [first], mixer));
   return [
     {
       severity: 'hint',
@@ -117,22 +122,16 @@ function placeOf(
   return isOwn ? { node } : { node: layout.node, property: 'name' };
 }
 
-/** Share of the step that the swap saves; negative where it costs. */
-function gainOf(plan: Plan, stepTimeMs: number, changed: readonly LayoutBlock[], to: OperatorName): number {
-  const indices = new Set(changed.map(({ index }) => index));
-  const mixer = plainMixer(to, plan.model.width, plan.model.blocks[changed[0]!.index]!.mixer.bias);
-  const blocks = plan.model.blocks.map((block, index) => (indices.has(index) ? { ...block, mixer } : block));
-  return 1 - estimatePlan({ ...plan, model: { ...plan.model, blocks } }).stepTimeMs / stepTimeMs;
+/** As the model has it where a block says nothing of its own. */
+function mixerInstead(operator: OperatorName, { lineage, width, heads }: ModelLayout): PlanMixer {
+  const bias = flagOf(lineage.settings(), 'bias') ?? false;
+  return plainMixer(operator, lineage.operator(operator).reads, { width, heads, bias });
 }
 
-function plainMixer(operator: OperatorName, width: number, bias: boolean): PlanMixer {
-  const common = { featurizerTaps: 3, bias };
-  const groups = defaultGroups(width);
-  if (operator === 'LI') return { operator, groups: width, ...common, skip: true, order: 16 };
-  if (operator === 'MR') {
-    return { operator, groups, ...common, skip: true, taps: 128, decay: DECAY_PRESETS['strong']! };
-  }
-  return { operator: 'SE', groups, ...common, skip: false, taps: 7 };
+function withMixer(plan: Plan, changed: readonly LayoutBlock[], mixer: PlanMixer): Plan {
+  const indices = new Set(changed.map(({ index }) => index));
+  const blocks = plan.model.blocks.map((block, index) => (indices.has(index) ? { ...block, mixer } : block));
+  return { ...plan, model: { ...plan.model, blocks } };
 }
 
 function gainText(gain: number): string {

@@ -123,6 +123,25 @@ describe('advice', () => {
     assert.deepEqual(mendsOf(repeated), []);
   });
 
+  it('on a swap to the operator as the model has it, not as it would be by default', async () => {
+    const text = (
+      settings: string,
+    ) => `model M { width 2048 heads 16 vocab 512 ${settings} layout ${'MHA '.repeat(8)} }
+      run r { model M hardware h100-sxm sequence 64K data bytes("a") }`;
+    const [byDefault] = await promisedAndGiven(text(''), 'r');
+    const [promised, given] = await promisedAndGiven(text('LI { order 32 }'), 'r');
+    assert.ok(promised < 0.9 * byDefault, `${promised} is near ${byDefault}`);
+    assert.ok(Math.abs(given - promised) < 0.06 * Math.abs(promised) + 0.001, `${given} of ${promised}`);
+  });
+
+  it('not on a swap to an operator that cannot be shared out as the run asks', async () => {
+    const text = (groups: number) => `cluster c { node gpu h100-sxm x 4 }
+      model M { width 2048 heads 16 vocab 512 LI { groups ${groups} } layout ${'MHA '.repeat(8)} }
+      run r { model M on c sequence 8K data bytes("a") parallel { tensor 4 } }`;
+    assert.deepEqual(await codes(text(64)), ['hint striped/advice']);
+    assert.deepEqual(await codes(text(2)), []);
+  });
+
   it('can be turned off and on', async () => {
     const host = memoryHost();
     host.shared.workspace.ConfigurationProvider.updateConfiguration({
