@@ -1,5 +1,7 @@
 /** What the devices of a run can hold and compute. */
+import { withDegrees } from '../estimate/best-spread.js';
 import { hardwareById, type HardwareProfile } from '../estimate/hardware.js';
+import { refusal } from '../estimate/legal.js';
 import type { MemoryBytes } from '../estimate/estimate.js';
 import { memoryOf } from '../estimate/memory.js';
 import { shardOf } from '../estimate/operators.js';
@@ -81,13 +83,22 @@ function waysOut(layout: RunLayout, plan: Plan, profile: HardwareProfile): WayOu
   if (replicas > 1 && parallel.zero < 2) zero(2);
   if (replicas > 1 && parallel.zero < 3) zero(3);
   for (let tensor = parallel.tensor * 2; tensor <= (run.cluster?.gpusPerNode ?? 1); tensor *= 2) {
-    const data = Math.max(1, Math.floor((parallel.data * parallel.tensor) / tensor));
+    const written = layout.parallelSettings.has('data');
+    const [ranks, devices] = [tensor * parallel.context, layout.devices ?? 1];
+    const kept = Math.floor((parallel.data * parallel.tensor) / tensor);
+    const data = Math.max(1, written ? kept : Math.floor(devices / ranks));
+    const share = run.sequence * run.microBatch * data;
+    if (ranks * data > devices || (layout.requestedBatch ?? share) % share !== 0) continue;
     // Replicas that are counted by hand would have to change as well.
-    const fixes = layout.parallelSettings.has('data') ? [] : parallelFix(layout, 'tensor', tensor);
+    const fixes = written ? [] : parallelFix(layout, 'tensor', tensor);
     changes.push([`tensor ${tensor}`, { parallel: { ...parallel, tensor, data } }, fixes]);
   }
+  const on = deviceFor(profile, run.precision);
   return changes.flatMap(([text, change, fixes]): WayOut[] => {
-    const bytes = memoryNeeded({ ...plan, run: { ...run, ...change } }, profile).total;
+    const changed = { ...plan, run: { ...run, ...change } };
+    const next = { ...changed, run: { ...changed.run, parallel: withDegrees(on, changed, {}, plan) } };
+    if (refusal(next)) return [];
+    const bytes = memoryNeeded(next, profile).total;
     return bytes <= profile.memoryBytes.value * TIGHT ? [{ text, bytes, fixes }] : [];
   });
 }

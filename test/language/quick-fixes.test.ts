@@ -301,6 +301,21 @@ describe('quick fixes', () => {
     });
   }
 
+  for (const [why, devices, times, body, settings] of [
+    ['the cluster has too few devices', 6, 20, 'sequence 8K parallel { context 4 zero 3 }', ''],
+    ['heads do not divide', 4, 2, 'sequence 512K recompute blocks parallel { zero 3 }', 'MHA { kv-heads 1 }'],
+    ['the batch does not', 7, 4, 'sequence 256K batch 7 sequences recompute blocks parallel { zero 3 }', ''],
+  ] as const) {
+    it(`do not name two tensor ranks against a lack of memory where ${why}`, async () => {
+      const { document } = await opened(`cluster c { node gpu h100-sxm x ${devices} }
+        model M { width 6144 heads 48 vocab 512 ${settings} layout (SE MHA) x ${times} }
+        run r { model M on c ${body} data bytes("dna.fa") }`);
+      const found = document.diagnostics!.filter(({ code }) => code === 'striped/memory').map(messageOf);
+      assert.equal(found.length, 1, document.diagnostics!.map(messageOf).join('\n'));
+      assert.doesNotMatch(found[0]!, /`tensor 2`/);
+    });
+  }
+
   it('reach into the file that is imported', async () => {
     const host = memoryHost();
     const parts = await check(M('layout LI').replace('256', '100'), host, 'parts.striped');
