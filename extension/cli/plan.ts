@@ -33,11 +33,12 @@ function row({
   return [...degrees, recompute, batch, formatMs(stepTimeMs), formatBytes(memoryBytes)];
 }
 
-/** As it would be written in a layout file. */
-function written({ parallel, recompute, microBatch }: Candidate): string {
-  const { tensor, context, zero, sequence } = parallel;
+/** As it would be written in a layout file. A run that says no batch has one micro-batch a device. */
+function written({ parallel, recompute, microBatch, accumulation }: Candidate): string {
+  const { tensor, context, data, zero, sequence } = parallel;
+  const batch = accumulation > 1 ? `batch ${microBatch * accumulation * data} sequences   ` : '';
   const parts = [`tensor ${tensor}`, ...(sequence ? ['sequence'] : []), `context ${context}`, 'data auto'];
-  return `micro-batch ${microBatch}   parallel { ${parts.join('  ')}  zero ${zero}  recompute ${recompute} }`;
+  return `${batch}micro-batch ${microBatch}   parallel { ${parts.join('  ')}  zero ${zero}  recompute ${recompute} }`;
 }
 
 function lost(best: Candidate, runnerUp: Candidate, why: string[]): string {

@@ -243,6 +243,23 @@ describe('striped estimate and plan', () => {
     }
   });
 
+  it('says the best plan as a run takes it: written so, it has that batch and takes that long', async () => {
+    const layout = (settings: string) => `${LAYOUT}\n${CLUSTER}
+      model Wide extends Small { width 4096  heads 32  layout (SE MR LI) x 3 }
+      run unsaid { model Wide  on lab  sequence 64K  data bytes("data.txt")  ${settings} }`;
+    sandbox.write('unsaid.striped', layout('micro-batch 4   recompute blocks'));
+    const args = ['unsaid.striped', '--run', 'unsaid'];
+    const { best } = await json<SearchResult>('plan', ...args);
+    assert.ok(best!.accumulation > 1, 'the batch would follow from the rest');
+    const [, written] = /^best: (.*)$/m.exec((await run('plan', ...args)).stdout)!;
+    sandbox.write('unsaid.striped', layout(written!));
+    const estimate = await json<Estimate>('estimate', ...args);
+    assert.deepEqual(
+      [estimate.stepTimeMs, estimate.memoryBytes.total, estimate.accumulation],
+      [best!.stepTimeMs, best!.memoryBytes, best!.accumulation],
+    );
+  }).timeout(60_000);
+
   it('finds the best plan on a cluster and says why the next one lost', async () => {
     const args = ['plan', 'cluster.striped', '--run', 'large'];
     const { best, runnerUp, devices, refused } = await json<SearchResult>(...args);
@@ -254,7 +271,7 @@ describe('striped estimate and plan', () => {
     assert.ok(refused.some((each) => each.tensor === 16 && each.reason !== ''));
     const { stdout, code } = await run(...args);
     assert.equal(code, 0);
-    assert.match(stdout, /^best: micro-batch \d+ {3}parallel \{ tensor /m);
+    assert.match(stdout, /^best: (batch 64 sequences {3})?micro-batch \d+ {3}parallel \{ tensor /m);
     assert.match(stdout, /the runner-up is \d+\.\d% slower: .* more of /);
     assert.match(stdout, /^refused\n {2}tensor \d+, context \d+: /m);
   }).timeout(60_000);
