@@ -12,15 +12,19 @@ export function hardwareFolder(environment: NodeJS.ProcessEnv = process.env): st
   return join(xdg && isAbsolute(xdg) ? xdg : join(homedir(), '.config'), 'striped', 'hardware');
 }
 
-/** Figures that no estimate can do without, as paths. */
-const NEEDED = [
+/** Figures that no estimate can do without, as paths: those that times are divided by, and others. */
+const RATES = [
   'memoryBytes',
   'memoryBandwidth.peak',
   'memoryBandwidth.copy',
+  'denseFlops.fp32',
   'gemmShare.forward',
   'gemmShare.backward',
   'attentionFlops.forward',
   'attentionFlops.backward',
+];
+const NEEDED = [
+  ...RATES,
   'attentionFixedSeconds.forward',
   'attentionFixedSeconds.backward',
   'rampFlops',
@@ -35,6 +39,39 @@ function at(value: unknown, path: string): unknown {
     .reduce<unknown>((object, key) => (object as Record<string, unknown> | undefined)?.[key], value);
 }
 
+const isAmount = (value: unknown) => typeof value === 'number' && Number.isFinite(value) && value >= 0;
+const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
+
+/** Where a figure is that is no number; undefined: nowhere. JSON has null for what no number could be made of. */
+function brokenFigure(value: unknown, path: string): string | undefined {
+  if (!isObject(value)) return undefined;
+  if ('value' in value) return isAmount(value.value) ? undefined : path;
+  for (const [key, part] of Object.entries(value)) {
+    const broken = brokenFigure(part, path === '' ? key : `${path}.${key}`);
+    if (broken !== undefined) return broken;
+  }
+  return undefined;
+}
+
+/** What all curves of fitted kernels have. */
+const CURVE = [
+  ...['fixedSeconds', 'floorFactor', 'error'].map((figure) => `${figure}.value`),
+  ...['measuredBytes', 'measuredFlops'].flatMap((range) => [`${range}.from`, `${range}.to`]),
+];
+const LINK = ['bytesPerSecond.value', 'latencySeconds.value'];
+const JUDGED = ['width', 'sequence', 'microBatch'];
+
+/** The part of a profile that lacks something; undefined: none does. */
+function lackingPart({ kernels = {}, links, judged = [] }: HardwareProfile): string | undefined {
+  const lacks = (part: unknown, paths: string[]) => paths.some((path) => !isAmount(at(part, path)));
+  for (const [name, kernel] of Object.entries(kernels)) {
+    if (lacks(kernel.forward, CURVE) || lacks(kernel.backward, CURVE)) return `kernels.${name}`;
+  }
+  if (links.some((link) => lacks(link, LINK))) return 'links';
+  if (!Array.isArray(judged)) return 'judged';
+  return judged.some((step) => lacks(step, JUDGED) || !Number.isFinite(step.error)) ? 'judged' : undefined;
+}
+
 /** What is wrong with a profile; undefined: nothing. */
 function flaw(value: unknown): string | undefined {
   if (typeof value !== 'object' || value === null) return 'an object is expected';
@@ -43,14 +80,14 @@ function flaw(value: unknown): string | undefined {
     return '"id" must be of lower-case letters, digits, "." and "-"';
   if (typeof name !== 'string') return '"name" is missing';
   if (kind !== 'gpu' && kind !== 'cpu') return '"kind" must be "gpu" or "cpu"';
-  const missing = NEEDED.find((path) => {
-    const figure = at(value, `${path}.value`);
-    return typeof figure !== 'number' || !Number.isFinite(figure) || figure < 0;
-  });
+  if (!denseFlops?.fp32 || !peakFlops?.fp32) return '"denseFlops" and "peakFlops" must say what fp32 reaches';
+  const missing = NEEDED.find((path) => !isAmount(at(value, `${path}.value`))) ?? brokenFigure(value, '');
   if (missing !== undefined) return `"${missing}" must have a "value" of 0 or more`;
-  if (!denseFlops?.fp32 || !peakFlops) return '"denseFlops" and "peakFlops" must say what fp32 reaches';
-  if (typeof operators !== 'object' || !Array.isArray(links)) return '"operators" or "links" is missing';
-  return undefined;
+  const idle = RATES.find((path) => at(value, `${path}.value`) === 0);
+  if (idle !== undefined) return `"${idle}" must have a "value" above 0`;
+  if (!isObject(operators) || !Array.isArray(links)) return '"operators" or "links" is missing';
+  const lacking = lackingPart(value as HardwareProfile);
+  return lacking === undefined ? undefined : `"${lacking}" lacks figures`;
 }
 
 /** The profiles in a folder, and what is wrong with files that are none. No folder: no profiles. */
