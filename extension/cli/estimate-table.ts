@@ -1,5 +1,6 @@
 import {
   hardwareById,
+  runsText,
   stepMs,
   type Budget,
   type CostItem,
@@ -95,9 +96,9 @@ function memory(estimate: Estimate): string {
 
 function errorLines({ stepTimeError }: Estimate): string[] {
   if (!stepTimeError) return [];
-  const { median, most, runs } = stepTimeError;
+  const { median, most } = stepTimeError;
   return [
-    `                ${runs} held-out runs like this: half within ${percent(median)}, all within ${percent(most)}`,
+    `                ${runsText(stepTimeError)}: half within ${percent(median)}, all within ${percent(most)}`,
   ];
 }
 

@@ -34,7 +34,7 @@ export {
   type MeasuredCalls,
   type StepPart,
 } from './parts.js';
-export type { StatedError } from './judged.js';
+export { runsText, type StatedError } from './judged.js';
 export { generationOf, type Generation } from './generation.js';
 export { refusal } from './legal.js';
 export { searchPlans, withCandidate, type Candidate, type SearchResult } from './search.js';

@@ -9,6 +9,14 @@ export interface StatedError {
   median: number;
   most: number;
   runs: number;
+  /** How many of the runs are alike; the others are only the nearest there are. */
+  alike: number;
+}
+
+/** The runs that an error is stated of, in words. */
+export function runsText({ runs, alike }: StatedError): string {
+  if (alike === runs) return `${runs} held-out runs like this`;
+  return `the ${runs} nearest held-out runs, ${alike === 0 ? 'none' : alike} of them like this`;
 }
 
 /** Steps are alike within so many doublings of the width and of the tokens on a device. */
@@ -34,7 +42,10 @@ export function statedError(on: Device, plan: Plan): StatedError | undefined {
   const byDistance = ofPrecision
     .map((step) => ({ error: Math.abs(step.error), away: distance(step, plan) }))
     .sort((a, b) => a.away - b.away);
-  const alike = byDistance.filter(({ away }, index) => away <= ALIKE || index < FEWEST);
-  const errors = alike.map(({ error }) => error).sort((a, b) => a - b);
-  return { median: errors[errors.length >> 1]!, most: errors.at(-1)!, runs: errors.length };
+  const alike = byDistance.filter(({ away }) => away <= ALIKE).length;
+  const errors = byDistance
+    .slice(0, Math.max(alike, FEWEST))
+    .map(({ error }) => error)
+    .sort((a, b) => a - b);
+  return { median: errors[errors.length >> 1]!, most: errors.at(-1)!, runs: errors.length, alike };
 }

@@ -1,6 +1,6 @@
 /** Hovers of models, stripes, blocks, runs and clusters: shapes, parameters with the arithmetic, time. */
 import { AstUtils } from 'langium';
-import { estimatePlan, hardwareById, spreadTexts, type Estimate } from '../estimate/index.js';
+import { estimatePlan, hardwareById, runsText, spreadTexts, type Estimate } from '../estimate/index.js';
 import {
   isModel,
   type Block,
@@ -65,9 +65,9 @@ function whereText({ estimate, plan, run }: CostedModel): string {
 function stepText({ stepTimeMs, stepTimeError }: Estimate, where = ''): string {
   const text = `${millisecondsText(stepTimeMs)} a step${where}`;
   if (!stepTimeError) return text;
-  const { median, most, runs } = stepTimeError;
+  const { median, most } = stepTimeError;
   const percent = (share: number) => `${Number((100 * share).toPrecision(2))}%`;
-  return `${text} (±${percent(median)}, at most ${percent(most)}, from ${runs} held-out runs like this)`;
+  return `${text} (±${percent(median)}, at most ${percent(most)}, from ${runsText(stepTimeError)})`;
 }
 
 export function hoverOfModel(model: Model, services: StripedServices): string {

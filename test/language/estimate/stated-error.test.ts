@@ -1,5 +1,10 @@
 import assert from 'node:assert/strict';
-import { estimatePlan, hardwareById, useHardwareProfiles } from '../../../language/estimate/index.js';
+import {
+  estimatePlan,
+  hardwareById,
+  runsText,
+  useHardwareProfiles,
+} from '../../../language/estimate/index.js';
 import { makePlan, MHA, SE } from './plans.js';
 
 const H100 = hardwareById('h100-sxm')!;
@@ -33,9 +38,12 @@ describe('the error that an estimate states', () => {
       })),
     );
     useHardwareProfiles([{ ...H100, judged }]);
-    assert.deepEqual(estimate().stepTimeError, { median: 0.1, most: 0.1, runs: 15 });
+    assert.deepEqual(estimate().stepTimeError, { median: 0.1, most: 0.1, runs: 15, alike: 15 });
     // Far from all of them the nearest speak.
-    assert.equal(estimate({ sequence: 1 << 20 }).stepTimeError!.runs, 12);
+    const far = estimate({ sequence: 1 << 20 }).stepTimeError!;
+    assert.deepEqual([far.runs, far.alike], [12, 0]);
+    assert.equal(runsText(far), 'the 12 nearest held-out runs, none of them like this');
+    assert.equal(runsText(estimate().stepTimeError!), '15 held-out runs like this');
   });
 
   it('grows outside of the measured sizes, and says so', () => {
