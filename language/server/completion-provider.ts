@@ -116,9 +116,15 @@ export class StripedCompletionProvider extends DefaultCompletionProvider {
   }
 }
 
+/** Comments and texts as the lexer takes them (`genomes/*.fa` in a text begins no comment), or up to the end. */
+const COMMENT_OR_TEXT =
+  /\/\*[^]*?(?:\*\/|$)|\/\/[^\n\r]*|"(?:\\.|[^"\\\r\n])*(?:"|$)|'(?:\\.|[^'\\\r\n])*(?:'|$)/g;
+
+/** Whether the text ends in a comment that goes on. */
 function isInsideComment(text: string): boolean {
-  const line = text.slice(text.lastIndexOf('\n') + 1).replace(/"[^"]*"|'[^']*'/g, '');
-  return line.includes('//') || text.lastIndexOf('/*') > text.lastIndexOf('*/');
+  const last = [...text.matchAll(COMMENT_OR_TEXT)].at(-1);
+  if (last === undefined || last.index + last[0].length < text.length) return false;
+  return last[0].startsWith('//') || (last[0].startsWith('/*') && !/^\/\*[^]*\*\/$/.test(last[0]));
 }
 
 interface Offer {

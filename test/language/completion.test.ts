@@ -104,6 +104,13 @@ const CASES: [title: string, text: string, present: string[], absent: string[]][
   ['a group a channel for LI', 'model M { width 512 LI { groups | } }', ['512', '32'], ['order']],
   ['heads of keys and values', 'model M { width 512 heads 8 MHA { kv-heads | } }', ['1', '2', '4'], ['8']],
   ['the inner width', 'model M { width 4096 ffn swiglu(inner: |) }', ['11008', '16384'], ['width']],
+  [
+    'settings after a pattern of paths, which begins no comment',
+    'run r { data bytes("genomes/*.fa.gz") | }',
+    ['steps', 'optimizer'],
+    [],
+  ],
+  ['settings after a comment that has ended', 'run r { /* a */ | }', ['steps'], []],
   ['batches with their unit', 'run r { batch | }', ['4M tokens', '16 sequences'], ['steps']],
 ];
 
