@@ -15,12 +15,13 @@ import {
   type CompletionItem,
   type CompletionParams,
 } from 'vscode-languageserver-protocol';
-import { Block, isLayoutItem } from '../generated/ast.js';
+import { Block, isLayoutItem, StripeUse } from '../generated/ast.js';
 import { hardwareProfiles } from '../estimate/index.js';
 import { OPERATOR_DOCS } from '../layout/model-vocabulary.js';
 import { sectionsOf, settingSpec, settingsOf } from '../layout/settings.js';
 import { OPERATORS, type NumberSpec, type ParameterSpec, type ValueSpec } from '../layout/vocabulary.js';
-import { cursorAfter, expectedValue, parametersAt, type Cursor } from './cursor.js';
+import { definitionsOf } from './compile.js';
+import { cursorAfter, expectedValue, isInLayout, parametersAt, type Cursor } from './cursor.js';
 import type { DataFiles } from './data-files.js';
 import { FILE_TEMPLATES, type FileTemplate } from './file-templates.js';
 import { isBeyondParsing } from './parser.js';
@@ -71,6 +72,10 @@ export class StripedCompletionProvider extends DefaultCompletionProvider {
     }
     if (tokens.length === 0) own.items.push(...FILE_TEMPLATES.map(templateItem));
     const references = own.exclusive ? undefined : await super.getCompletion(document, params);
+    if (isInLayout(cursor) && cursor.parentheses.length > 0 && references) {
+      const known = new Set(references.items.map(({ label }) => label));
+      own.items.push(...this.stripes(document, offset).filter(({ label }) => !known.has(label)));
+    }
     const range = { start: document.textDocument.positionAt(offset - word.length), end: params.position };
     const items = own.items
       .filter((item) => this.fuzzyMatcher.match(word, item.label))
@@ -80,6 +85,19 @@ export class StripedCompletionProvider extends DefaultCompletionProvider {
         return { ...item, insertTextFormat: format, textEdit: { range, newText } };
       });
     return CompletionList.create([...(references?.items ?? []), ...items], false);
+  }
+
+  /** For groups after an operator or a stripe, which the grammar takes for its settings until it sees more. */
+  private stripes(document: LangiumDocument, offset: number): Item[] {
+    const around = definitionsOf(document).findLast(({ $cstNode }) => $cstNode && $cstNode.offset < offset);
+    const container: AstNode = {
+      $type: StripeUse.$type,
+      $container: around ?? document.parseResult.value,
+    };
+    const reference = { $refText: '', ref: undefined };
+    const scope = this.scopeProvider.getScope({ container, reference, property: 'stripe' });
+    const names = new Set(scope.getAllElements().map(({ name }) => name));
+    return [...names].map((label) => ({ label, kind: CompletionItemKind.Variable }));
   }
 
   private async paths(
@@ -152,7 +170,7 @@ function itemsAt(cursor: Cursor): Offer {
   if (cursor.parentheses.length > 0) {
     const parameters = parametersAt(cursor);
     if (parameters) return { items: parameters.map(parameterItem), exclusive: true };
-    return inLayout(cursor)
+    return isInLayout(cursor)
       ? { items: operatorItems(false), exclusive: false }
       : { items: [], exclusive: true };
   }
@@ -191,10 +209,6 @@ function templateItem({ label, doc, snippet }: FileTemplate): Item {
   };
 }
 
-function inLayout(cursor: Cursor): boolean {
-  return cursor.head === 'layout' || cursor.head === 'stripe';
-}
-
 function placeItems(cursor: Cursor): Item[] {
   const { place } = cursor;
   if (place === 'unknown') return [];
@@ -203,14 +217,14 @@ function placeItems(cursor: Cursor): Item[] {
     name === 'model' && place === 'run' ? { ...statementItem(name), insert: 'model ' } : statementItem(name),
   );
   if (cursor.head === 'stripe' && cursor.after === 1) return [];
-  const layout = inLayout(cursor) ? [...operatorItems(false), ...repeatItems(cursor)] : repeatItems(cursor);
+  const layout = isInLayout(cursor) ? [...operatorItems(false), ...repeatItems(cursor)] : repeatItems(cursor);
   // A stripe of nothing is none.
   if (cursor.head === 'stripe' && cursor.previous === '=') return layout;
   if (place === 'file') return [...layout, ...statements];
   const keys = settingsOf(place).map(settingItem);
   const sections = sectionsOf(place).includes('parallel')
     ? [sectionItem('parallel')]
-    : place === 'model' && !inLayout(cursor)
+    : place === 'model' && !isInLayout(cursor)
       ? operatorItems(true)
       : [];
   return [...layout, ...keys, ...sections, ...statements];

@@ -59,7 +59,8 @@ export function cursorAfter(tokens: readonly IToken[]): Cursor {
       if (braces.length > 1) braces.pop();
       parentheses = [];
     } else if (word === '(') {
-      const callee = tokens[index - 1]?.image;
+      const isGroup = isInLayout(top) && opensGroup(tokens, index, parentheses);
+      const callee = isGroup ? undefined : tokens[index - 1]?.image;
       parentheses.push({
         callee: callee && /^\w/.test(callee) ? callee : undefined,
         key: undefined,
@@ -93,6 +94,16 @@ function isHead(word: string, place: Cursor['place'], braces: Braces, previous: 
   );
 }
 
+/** `MHA (trio MHA) x 4`: after a space a group begins, unless an argument is named. */
+function opensGroup(tokens: readonly IToken[], index: number, around: readonly Parenthesis[]): boolean {
+  const isSpaced = (tokens[index - 1]?.endOffset ?? 0) + 1 < tokens[index]!.startOffset;
+  return isSpaced && tokens[index + 2]?.image !== ':' && around.every(({ key }) => key === undefined);
+}
+
+export function isInLayout({ head }: Pick<Cursor, 'head'>): boolean {
+  return head === 'layout' || head === 'stripe';
+}
+
 function placeOf(braces: readonly Braces[]): Cursor['place'] {
   const name = braces.at(-1)!.name;
   if (braces.length === 1) return 'file';
@@ -102,13 +113,13 @@ function placeOf(braces: readonly Braces[]): Cursor['place'] {
 
 /** The setting or parameter whose value is due at the cursor. */
 export function expectedValue(cursor: Cursor): ParameterSpec | undefined {
-  if (cursor.place === 'file' || cursor.place === 'unknown' || cursor.head === undefined) return undefined;
+  if (cursor.place === 'unknown' || cursor.head === undefined) return undefined;
   const inner = cursor.parentheses.at(-1);
   if (inner) {
     if (inner.key === undefined || cursor.previous !== ':') return undefined;
     return parametersAt(cursor)?.find((parameter) => parameter.key === inner.key);
   }
-  const spec = settingSpec(cursor.place, cursor.head);
+  const spec = cursor.place === 'file' ? undefined : settingSpec(cursor.place, cursor.head);
   if (!spec) return undefined;
   const due = cursor.after <= 1 && (cursor.previous === cursor.head || cursor.previous === 'every');
   return due || (spec.list && cursor.previous === ',') ? spec : undefined;
@@ -124,13 +135,13 @@ export function parametersAt(cursor: Cursor): ParameterSpec[] | undefined {
 
 /** What the innermost parentheses are the arguments of. */
 export function callableAt(cursor: Cursor): Callable | undefined {
-  if (cursor.place === 'file' || cursor.place === 'unknown' || cursor.parentheses.length === 0)
-    return undefined;
+  const { place, head, parentheses } = cursor;
+  const inLayout = isInLayout(cursor);
+  if (place === 'unknown' || (place === 'file' && !inLayout) || parentheses.length === 0) return undefined;
   let callable: Callable | undefined;
   let values: ValueSpec[] | undefined =
-    cursor.head === undefined ? undefined : settingSpec(cursor.place, cursor.head)?.accepts;
-  for (const { callee, key } of cursor.parentheses) {
-    const inLayout = cursor.head === 'layout' || cursor.head === 'stripe';
+    place === 'file' || head === undefined ? undefined : settingSpec(place, head)?.accepts;
+  for (const { callee, key } of parentheses) {
     if (!values && inLayout) {
       // Overrides of a block; any other parentheses of a layout are groups.
       callable = callee && isOperator(callee) ? { parameters: settingsOf(callee) } : undefined;
