@@ -1,6 +1,7 @@
 import {
   DefaultDocumentBuilder,
   DocumentState,
+  UriUtils,
   type BuildOptions,
   type LangiumDocument,
   type LangiumSharedCoreServices,
@@ -12,6 +13,8 @@ import { importedUris } from '../layout/imports.js';
 /** Builds documents together with the files they import, wherever those lie. */
 export class StripedDocumentBuilder extends DefaultDocumentBuilder {
   private readonly files: LangiumSharedCoreServices['workspace']['FileSystemProvider'];
+  /** What each imported when it was last built: whether a definition counts as unused depends on who imports its file. */
+  private readonly imports = new Map<LangiumDocument, readonly URI[]>();
 
   constructor(services: LangiumSharedCoreServices) {
     super(services);
@@ -46,7 +49,25 @@ export class StripedDocumentBuilder extends DefaultDocumentBuilder {
       next = await this.loadImports(next, all, cancelToken);
       next.forEach((document) => all.add(document));
     }
+    this.checkAgainWhatIsImported(all);
     await super.buildDocuments([...all], options, cancelToken);
+  }
+
+  /** Adds the documents that another one imports since it was last built, or no longer. */
+  private checkAgainWhatIsImported(built: Set<LangiumDocument>): void {
+    for (const document of built) if (!this.imports.has(document)) this.imports.set(document, []);
+    for (const [document, before] of this.imports) {
+      const isThere = this.langiumDocuments.getDocument(document.uri) === document;
+      const now = isThere ? importedUris(document) : [];
+      if (isThere) this.imports.set(document, now);
+      else this.imports.delete(document);
+      for (const uri of before === now ? [] : differences(before, now)) {
+        const imported = this.langiumDocuments.getDocument(uri);
+        if (!imported || built.has(imported)) continue;
+        this.resetToState(imported, DocumentState.IndexedReferences);
+        built.add(imported);
+      }
+    }
   }
 
   /**
@@ -92,4 +113,10 @@ export class StripedDocumentBuilder extends DefaultDocumentBuilder {
       return imported !== undefined && !seen.has(key) && this.importsAny(imported, changed, seen);
     });
   }
+}
+
+/** What is in one of the two and not in the other. */
+function differences(before: readonly URI[], now: readonly URI[]): URI[] {
+  const lacks = (uris: readonly URI[]) => (uri: URI) => !uris.some((other) => UriUtils.equals(other, uri));
+  return [...before.filter(lacks(now)), ...now.filter(lacks(before))];
 }

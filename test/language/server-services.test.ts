@@ -250,6 +250,28 @@ describe('files under the server', () => {
     }
   });
 
+  it('are checked again when another file begins or ceases to import them', async () => {
+    const session = await Session.start({ workspace: true });
+    const found = () => session.diagnostics('parts.striped').map(({ code }) => code);
+    try {
+      assert.deepEqual(
+        (await session.open('parts.striped', 'stripe trio = SE MR LI\n')).map(({ code }) => code),
+        ['striped/unused'],
+      );
+      const importer = 'import "parts.striped"\nmodel M { width 64 vocab 256 layout trio }\n';
+      await session.open('a.striped', importer);
+      await session.eventually(() => found().length === 0, 'the stripe to count as used');
+      await session.open('a.striped', 'model M { width 64 vocab 256 layout LI }\n');
+      await session.eventually(() => found().length === 1, 'the stripe to be unused');
+      await session.open('a.striped', importer);
+      await session.eventually(() => found().length === 0, 'the stripe to count as used again');
+      await session.close('a.striped');
+      await session.eventually(() => found().length === 1, 'the importer to be gone');
+    } finally {
+      await session.stop();
+    }
+  });
+
   it('are not needed: a document that was never saved, without a workspace', async () => {
     const session = await Session.start();
     try {
