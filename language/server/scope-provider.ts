@@ -25,7 +25,11 @@ export class StripedScopeProvider extends DefaultScopeProvider {
 
   protected override getGlobalScope(referenceType: string, context: ReferenceInfo): Scope {
     const document = AstUtils.getDocument(context.container);
-    const uris = new Set([document.uri, ...importedUris(document)].map((uri) => uri.toString()));
-    return new MapScope(this.indexManager.allElements(referenceType, uris));
+    const uris = [document.uri, ...importedUris(document)].map((uri) => uri.toString());
+    // Of equal names the last is kept, and that of the first import counts, in whatever order files were built.
+    const elements = uris
+      .reverse()
+      .flatMap((uri) => this.indexManager.allElements(referenceType, new Set([uri])).toArray());
+    return new MapScope(elements);
   }
 }

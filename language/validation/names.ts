@@ -105,7 +105,7 @@ function hidden(item: Import, node: Named, first: { node: Named; path: string | 
   return {
     severity: 'warning',
     code: 'striped/shadowed',
-    message: `\`${item.path}\` and \`${first.path}\` both define the ${what}: give one of them another name.`,
+    message: `\`${item.path}\` and \`${first.path}\` both define the ${what}, and that of \`${first.path}\` counts: give one of them another name.`,
     node: item,
     property: 'path',
     related: [...related, { node: first.node, message: `The one of \`${first.path}\`.` }],

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
+import { URI } from 'langium';
+import { TextDocument } from 'vscode-languageserver-textdocument';
+import { previewModel } from '../../language/index.js';
 import { messageOf } from '../../language/server/messages.js';
 import type { FindingData } from '../../language/validation/accept.js';
 import { check, memoryHost, model } from './support.js';
@@ -47,6 +50,30 @@ describe('imports', () => {
     assert.deepEqual(others, []);
     assert.match(messageOf(found!), /`\.\/models\.striped` is imported twice/);
     assert.deepEqual(fixesOf(found!), ['']);
+  });
+
+  it('of the same name: that of the first counts, in whatever order the files were built', async () => {
+    const host = memoryHost();
+    const { DocumentBuilder, LangiumDocuments, TextDocuments } = host.shared.workspace;
+    const write = async (name: string, text: string) => {
+      const uri = URI.parse(`file:///cases/${name}.striped`);
+      TextDocuments.set(TextDocument.create(uri.toString(), 'striped', 1, text));
+      await DocumentBuilder.update([uri], []);
+      return LangiumDocuments.getDocument(uri)!;
+    };
+    const base = (width: number) => `model Base { width ${width} vocab 256 layout LI }`;
+    await write('first', base(64));
+    await write('second', base(128));
+    const text = 'import "first.striped"\nimport "second.striped"\nmodel M extends Base { }';
+    const document = await write('third', text);
+    const width = () => previewModel(host, document, 'M')?.width;
+    assert.equal(width(), 64);
+    await write('second', base(128));
+    assert.equal(width(), 64);
+    await write('first', base(64));
+    assert.equal(width(), 64);
+    const found = document.diagnostics!.find(({ code }) => code === 'striped/shadowed')!;
+    assert.match(messageOf(found), /both define the model `Base`, and that of `first\.striped` counts/);
   });
 
   it('that are misspelt say what was meant', async () => {
