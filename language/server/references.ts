@@ -50,8 +50,17 @@ export class StripedReferences extends DefaultReferences {
     return stream(uri ? found.filter(({ sourceUri }) => UriUtils.equals(sourceUri, uri)) : found);
   }
 
-  private allModels(): Model[] {
-    return this.documents.all.toArray().flatMap((document) => definitionsOf(document).filter(isModel));
+  /** What is renamed together with `target`, itself first. */
+  sameAs(target: AstNode): AstNode[] {
+    return isStripe(target) ? [target, ...this.sameStripes(target)] : [target];
+  }
+
+  /** The model and all that extend it. */
+  heirsOf(model: Model): Model[] {
+    return this.documents.all
+      .toArray()
+      .flatMap((document) => definitionsOf(document).filter(isModel))
+      .filter((other) => lineage(other).includes(model));
   }
 
   /** Where a parameter is used as a value or given one, each with the text that names it. */
@@ -76,8 +85,7 @@ export class StripedReferences extends DefaultReferences {
     const named = (model: Model) =>
       model.items.find((item): item is Stripe => isStripe(item) && item.name === stripe.name);
     const root = lineage(home).findLast(named) ?? home;
-    return this.allModels()
-      .filter((model) => lineage(model).includes(root))
+    return this.heirsOf(root)
       .flatMap((model) => named(model) ?? [])
       .filter((other) => other !== stripe);
   }

@@ -1,10 +1,13 @@
-import { AstUtils, CstUtils, type AstNode, type LangiumDocument } from 'langium';
+import { AstUtils, CstUtils, UriUtils, type AstNode, type LangiumDocument } from 'langium';
 import { DefaultRenameProvider } from 'langium/lsp';
 // Of the package that answers requests: it knows an error by its class.
 import { LSPErrorCodes, ResponseError, type RenameParams, type WorkspaceEdit } from 'vscode-languageserver';
+import { isCall, isModel, isParameter } from '../generated/ast.js';
+import { lineage } from '../layout/inheritance.js';
 import type { StripedServices } from './striped-module.js';
+import { treeOf } from './tree.js';
 
-/** Refuses names that the language could not read back. */
+/** Refuses names that the language could not read back, or that would mean something else. */
 export class StripedRenameProvider extends DefaultRenameProvider {
   private readonly services: StripedServices;
 
@@ -26,15 +29,12 @@ export class StripedRenameProvider extends DefaultRenameProvider {
       );
     }
     const taken = this.taken(document, params);
-    if (taken) {
-      const message = `There already is a ${taken.$type.toLowerCase()} \`${newName}\` here.`;
-      throw new ResponseError(LSPErrorCodes.RequestFailed, message);
-    }
+    if (taken) throw new ResponseError(LSPErrorCodes.RequestFailed, taken);
     return super.rename(document, params);
   }
 
-  /** What has the new name already, beside that which is to get it. */
-  private taken(document: LangiumDocument, { position, newName }: RenameParams): AstNode | undefined {
+  /** Why the new name would mean something else, beside that which is to get it. */
+  private taken(document: LangiumDocument, { position, newName }: RenameParams): string | undefined {
     const root = document.parseResult.value.$cstNode;
     const leaf =
       root &&
@@ -44,9 +44,58 @@ export class StripedRenameProvider extends DefaultRenameProvider {
         this.grammarConfig.nameRegexp,
       );
     const [target] = leaf ? this.references.findDeclarations(leaf) : [];
-    if (!target?.$container) return undefined;
-    return AstUtils.streamContents(target.$container).find(
-      (node) => node !== target && node.$type === target.$type && 'name' in node && node.name === newName,
-    );
+    if (!target?.$container || leaf!.text === newName) return undefined;
+    const other =
+      AstUtils.streamContents(target.$container).find(
+        (node) => node !== target && node.$type === target.$type && 'name' in node && node.name === newName,
+      ) ??
+      this.inherited(target, newName) ??
+      this.mixedUp(target, leaf!.text, newName);
+    if (!other) return undefined;
+    const file = AstUtils.getDocument(other);
+    const where = file === document ? 'here' : `in \`${UriUtils.basename(file.uri)}\``;
+    return isCall(other)
+      ? `\`${newName}\` is a value that is written ${where}. Choose another name.`
+      : `There already is a ${other.$type.toLowerCase()} \`${newName}\` ${where}.`;
+  }
+
+  /** What has the new name in a model that extends this one or that it extends, or is a value there. */
+  private inherited(target: AstNode, newName: string): AstNode | undefined {
+    for (const one of this.services.references.References.sameAs(target)) {
+      const home: AstNode | undefined = one.$container;
+      if (!isModel(home)) continue;
+      const heirs = this.services.references.References.heirsOf(home);
+      for (const model of [...heirs, ...lineage(home)]) {
+        const found = AstUtils.streamContents(model).find(
+          (node) => node.$type === target.$type && 'name' in node && node.name === newName,
+        );
+        if (found) return found;
+      }
+      if (!isParameter(target)) continue;
+      for (const node of heirs.flatMap((heir) => AstUtils.streamAllContents(heir).toArray())) {
+        if (isCall(node) && !node.tuple && node.callee === newName) return node;
+      }
+    }
+    return undefined;
+  }
+
+  /** What is meant by the new name where this is used, or would have been where this is seen. */
+  private mixedUp(target: AstNode, oldName: string, newName: string): AstNode | undefined {
+    const same = this.services.references.References.sameAs(target);
+    const scopes = this.services.references.ScopeProvider;
+    for (const document of this.services.shared.workspace.LangiumDocuments.all) {
+      for (const info of treeOf(document.parseResult.value).references) {
+        const meant = 'ref' in info.reference ? info.reference.ref : undefined;
+        if (meant?.$type !== target.$type) continue;
+        if (same.includes(meant)) {
+          const found = scopes.getScope(info).getElement(newName);
+          if (found?.node) return found.node;
+        } else if (info.reference.$refText === newName) {
+          const found = scopes.getScope(info).getElement(oldName);
+          if (found?.node && same.includes(found.node)) return meant;
+        }
+      }
+    }
+    return undefined;
   }
 }

@@ -41,6 +41,7 @@ import { StripedUpdateHandler } from './update-handler.js';
 export interface StripedAddedServices {
   data: { Files: DataFiles | undefined };
   layout: { Layouts: Layouts; Previews: Previews };
+  references: { References: StripedReferences };
 }
 
 export type StripedServices = LangiumServices & StripedAddedServices;

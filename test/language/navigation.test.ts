@@ -118,6 +118,60 @@ describe('names across files', () => {
     await assert.rejects(rename, /already is a stripe `pair`/);
   });
 
+  for (const [title, own, newName, says] of [
+    [
+      'a stripe that a model uses beside its own',
+      'model M { width 64 vocab 256 stripe s| = SE layout s pair }',
+      'pair',
+      /already is a stripe `pair` in `parts.striped`/,
+    ],
+    [
+      'a stripe that hides it where it is used',
+      'model M { width 64 vocab 256 stripe s = SE layout s pai|r }',
+      's',
+      /already is a stripe `s` here/,
+    ],
+    [
+      'an inherited stripe',
+      'model M { width 64 vocab 256 stripe s = SE stripe t = LI layout s t }\nmodel N extends M { stripe u| = LI layout u s }',
+      't',
+      /already is a stripe `t` here/,
+    ],
+    [
+      'an inherited parameter',
+      'model M(n = 2) { width 64 vocab 256 layout SE x n }\nmodel N(m| = 3) extends M { layout SE x n LI x m }',
+      'n',
+      /already is a parameter `n` here/,
+    ],
+    [
+      'a value',
+      'model M(d| = weak) { width 64 vocab 256 MR { decay strong } layout MR MR(decay: d) }',
+      'strong',
+      /`strong` is a value that is written here/,
+    ],
+    [
+      'a model that is used in its place',
+      'model M { width 64 vocab 256 layout pair }\nrun r { model O|ther data bytes("a") }',
+      'M',
+      /already is a model `M` here/,
+    ],
+  ] as const) {
+    it(`are not given the name of ${title}`, async () => {
+      const others = `${PARTS}\nmodel Other { width 64 vocab 256 layout LI }`;
+      const { host, document, params } = await twoFiles(others, `import "parts.striped"\n${own}`);
+      const rename = async () => host.striped.lsp.RenameProvider!.rename(document, { ...params, newName });
+      await assert.rejects(rename, says);
+    });
+  }
+
+  it('may have a name that another model uses for something else', async () => {
+    const text =
+      'model M(k = 2) { width 64 vocab 256 stripe s| = SE layout s x k }\nmodel N(n = strong) { width 64 vocab 256 stripe t = MR(decay: n) layout t }';
+    const { host, documents, document, params } = await twoFiles(PARTS, text);
+    const edit = await host.striped.lsp.RenameProvider!.rename(document, { ...params, newName: 't' });
+    assert.match(applied(documents[1]!, edit), /stripe t = SE layout t x k/);
+  });
+
   for (const [newName, says] of [
     ['MHA', /word of the language/],
     ['a b', /is no name/],
