@@ -108,13 +108,14 @@ export function hoverOfParameter({ name, value, $container: model }: Parameter):
   return `**${name}** — parameter of model ${model.name}${assumed}`;
 }
 
+/** `layout`: of the model that the stripe is used in, which may put other stripes in the place of those it uses. */
 export function hoverOfStripe(stripe: Stripe, layout: ModelLayout | undefined): string {
-  const { blocks, truncated } = expand(stripe.items);
+  const { blocks, truncated } = expand(stripe.items, layout?.lineage);
   const shown = blocks
     .slice(0, 32)
     .map((block) => block.operator)
     .join(' ');
-  const text = `**stripe ${stripe.name}** — ${grouped(truncated ? countBlocks(stripe.items) : blocks.length)} blocks: ${shown}${blocks.length > 32 ? ' …' : ''}`;
+  const text = `**stripe ${stripe.name}** — ${grouped(truncated ? countBlocks(stripe.items, layout?.lineage) : blocks.length)} blocks: ${shown}${blocks.length > 32 ? ' …' : ''}`;
   if (!layout || truncated) return text;
   const byNode = new Map(layout.blocks.map(({ resolved }) => [resolved.node, resolved.parameters]));
   const parameters = blocks.reduce((sum, block) => sum + (byNode.get(block) ?? 0), 0);

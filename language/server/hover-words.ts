@@ -1,5 +1,5 @@
 /** Hovers of keys, values, numbers and statement words. */
-import type { AstNode, LeafCstNode } from 'langium';
+import { AstUtils, type AstNode, type LeafCstNode } from 'langium';
 import { hardwareById, type HardwareProfile } from '../estimate/index.js';
 import {
   isArgument,
@@ -19,6 +19,7 @@ import {
   type LayoutItem,
 } from '../generated/ast.js';
 import { countBlocks, repeatOf } from '../layout/expand.js';
+import { Lineage } from '../layout/inheritance.js';
 import { OPERATOR_DOCS } from '../layout/model-vocabulary.js';
 import { grouped, parseNumber } from '../layout/numbers.js';
 import { isOperator, settingSpec } from '../layout/settings.js';
@@ -71,7 +72,8 @@ function hoverOfText(node: AstNode): string | undefined {
 }
 
 function hoverOfRepeat(item: LayoutItem): string {
-  const total = countBlocks([item]);
+  const model = AstUtils.getContainerOfType(item, isModel);
+  const total = countBlocks([item], model && new Lineage(model));
   const times = repeatOf(item, undefined);
   return `**x ${grouped(times)}** — ${grouped(total)} blocks: ${grouped(total / times)}, ${grouped(times)} times`;
 }

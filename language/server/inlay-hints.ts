@@ -5,13 +5,14 @@ import {
   isModel,
   isRun,
   isSection,
+  isStripe,
   type Block,
   type LayoutItem,
   type Model,
   type Run,
   type Section,
 } from '../generated/ast.js';
-import { tally, type Tally } from '../layout/expand.js';
+import { tally, type LayoutScope, type Tally } from '../layout/expand.js';
 import type { Assumption } from '../layout/layout.js';
 import { countText, lengthText } from '../layout/numbers.js';
 import { modelLayoutItem } from '../layout/resolve-model.js';
@@ -61,9 +62,10 @@ export class StripedInlayHints extends AbstractInlayHintProvider {
     hintAtBrace(model, `${total} · ${step}`, acceptor);
     hintAssumed(model, layout.assumed, acceptor);
     const costs = blockCostsOf(costed);
-    for (const item of modelLayoutItem(model)?.items ?? []) itemHint(item, costs, acceptor);
+    const hint = (item: LayoutItem) => itemHint(item, costs, layout.lineage, acceptor);
+    modelLayoutItem(model)?.items.forEach(hint);
     for (const statement of model.items) {
-      if (statement.$type === 'Stripe') for (const item of statement.items) itemHint(item, costs, acceptor);
+      if (isStripe(statement)) statement.items.forEach(hint);
       if (isSection(statement)) sectionHint(statement, costed, acceptor);
     }
   }
@@ -93,8 +95,13 @@ function blockCostsOf(costed: CostedModel): Map<Block, Tally> {
   return costs;
 }
 
-function itemHint(item: LayoutItem, costs: ReadonlyMap<Block, Tally>, acceptor: InlayHintAcceptor): void {
-  const cost = tally([item], (block) => costs.get(block) ?? NOTHING);
+function itemHint(
+  item: LayoutItem,
+  costs: ReadonlyMap<Block, Tally>,
+  scope: LayoutScope,
+  acceptor: InlayHintAcceptor,
+): void {
+  const cost = tally([item], (block) => costs.get(block) ?? NOTHING, scope);
   const end = item.$cstNode?.range.end;
   if (!end || cost.parameters === 0) return;
   acceptor({

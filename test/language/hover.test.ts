@@ -28,6 +28,11 @@ const CASES: [title: string, text: string, says: RegExp[]][] = [
   ['a parameter', 'run r { optimizer adamw(be|tas: (0.9, 0.95)) }', [/Decay of the first and second moment/]],
   ['an override', 'model M { layout SE(fil|ter: 5) }', [/Taps of the inner filter/]],
   ['a repeat', 'model M { stripe a = SE MR layout (a LI) x 1|2 }', [/\*\*x 12\*\* — 36 blocks: 3, 12 times/]],
+  [
+    'a repeat of a stripe that another one takes the place of',
+    'model B { width 64 heads 4 vocab 256 stripe a = SE stripe b = a LI layout b } model M extends B { stripe a = SE SE SE layout b x 1|0 }',
+    [/\*\*x 10\*\* — 40 blocks: 4, 10 times/],
+  ],
   ['a path of data', 'run r { data bytes("ge|nomes/*.fa") }', [/relative to this file/]],
   ['a tokenizer', 'run r { data bpe("a.txt", tokenizer: "t|.json") }', [/Path of the tokenizer/]],
   ['the speed of a link', 'cluster c { link infiniband(4|00) }', [/Gigabits a second/]],

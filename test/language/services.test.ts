@@ -46,6 +46,22 @@ describe('inlay hints', () => {
     assert.match(labelAt('layout trio MHA (trio) x 2'), /^107K · /);
   });
 
+  it('count what a model puts in the place of inherited stripes and parameters', async () => {
+    const found = await hints(`model Base(times = 4) { width 64 heads 4 vocab 256 ffn none
+  stripe s = SE LI
+  stripe u = s MHA
+  layout u x times
+}
+model Sub(n = 3) extends Base(times: n) {
+  stripe s = MHA
+  layout u x times
+}`);
+    const [base, sub] = found.filter(({ at }) => at === 'layout u x times').map(({ label }) => label);
+    assert.match(base!, /^211K · /);
+    // Six blocks of attention, in each four matrices of 64 × 64 and a norm.
+    assert.match(sub!, /^98\.7K · /);
+  });
+
   it('give the defaults that nobody wrote', async () => {
     const found = await hints();
     const assumed = found.find((hint) => hint.at === 'MR { filter 31')!;
