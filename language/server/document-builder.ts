@@ -1,6 +1,7 @@
 import {
   DefaultDocumentBuilder,
   DocumentState,
+  isOperationCancelled,
   UriUtils,
   type BuildOptions,
   type LangiumDocument,
@@ -72,7 +73,7 @@ export class StripedDocumentBuilder extends DefaultDocumentBuilder {
 
   /**
    * Documents imported by `documents` that are not loaded yet, or were by a build that was cancelled before it came to
-   * them; files that do not exist are left out, and what is in `known`.
+   * them; what is no layout file or cannot be read is left out, which the check of imports says, and what is in `known`.
    */
   private async loadImports(
     documents: readonly LangiumDocument[],
@@ -84,11 +85,21 @@ export class StripedDocumentBuilder extends DefaultDocumentBuilder {
       const present = this.langiumDocuments.getDocument(uri);
       if (present) {
         if (present.state < DocumentState.IndexedContent && !known.has(present)) loaded.add(present);
-      } else if (await this.isFile(uri)) {
-        loaded.add(await this.langiumDocuments.getOrCreateDocument(uri, cancelToken));
+      } else if (this.serviceRegistry.hasServices(uri) && (await this.isFile(uri))) {
+        const document = await this.read(uri, cancelToken);
+        if (document) loaded.add(document);
       }
     }
     return [...loaded];
+  }
+
+  private async read(uri: URI, cancelToken: CancellationToken): Promise<LangiumDocument | undefined> {
+    try {
+      return await this.langiumDocuments.getOrCreateDocument(uri, cancelToken);
+    } catch (error) {
+      if (isOperationCancelled(error)) throw error;
+      return undefined;
+    }
   }
 
   private async isFile(uri: LangiumDocument['uri']): Promise<boolean> {

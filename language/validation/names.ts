@@ -171,10 +171,13 @@ function lostImport(item: Import, document: LangiumDocument, documents: LangiumD
     .map(({ uri }) => UriUtils.relative(folder, uri))
     .toArray();
   const near = nearest(item.path, others);
+  const reason = item.path.endsWith('.striped')
+    ? `There is no file \`${item.path}\` beside this one that can be read.`
+    : `\`${item.path}\` is no layout file: its name must end in .striped.`;
   return {
     severity: 'error',
     code: 'striped/import-not-found',
-    message: `There is no file \`${item.path}\` beside this one.${near === undefined ? '' : suggestion(near, [])}`,
+    message: `${reason}${near === undefined ? '' : suggestion(near, [])}`,
     node: item,
     property: 'path',
     fixes: near === undefined ? [] : [{ title: `Change to "${near}"`, newText: `"${near}"` }],

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { URI } from 'langium';
 import { TextDocument } from 'vscode-languageserver-textdocument';
-import { previewModel } from '../../language/index.js';
+import { NodeFileSystem } from 'langium/node';
+import { createStripedServices, previewModel } from '../../language/index.js';
 import { messageOf } from '../../language/server/messages.js';
 import type { FindingData } from '../../language/validation/accept.js';
 import { check, memoryHost, model } from './support.js';
@@ -75,6 +76,24 @@ describe('imports', () => {
     const found = document.diagnostics!.find(({ code }) => code === 'striped/shadowed')!;
     assert.match(messageOf(found), /both define the model `Base`, and that of `first\.striped` counts/);
   });
+
+  for (const [title, path, says] of [
+    ['no layout', 'notes.md', /`notes\.md` is no layout file: its name must end in \.striped/],
+    ['unreadable', 'locked.striped', /no file `locked\.striped` beside this one that can be read/],
+  ] as const) {
+    it(`of what is there but ${title} are refused, and the rest is checked`, async () => {
+      const files = NodeFileSystem.fileSystemProvider();
+      files.stat = (uri) => Promise.resolve({ uri, isFile: true, isDirectory: false });
+      files.readFile = () => Promise.reject(new Error('EACCES: permission denied'));
+      const host = createStripedServices({ fileSystemProvider: () => files });
+      const { diagnostics } = await check(`import "${path}"\nmodel M { width 64 vocab 256 }`, host);
+      assert.deepEqual(
+        diagnostics!.map(({ code }) => code),
+        ['striped/import-not-found', 'striped/missing'],
+      );
+      assert.match(messageOf(diagnostics![0]!), says);
+    });
+  }
 
   it('that are misspelt say what was meant', async () => {
     const host = memoryHost();
