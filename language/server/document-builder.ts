@@ -44,14 +44,29 @@ export class StripedDocumentBuilder extends DefaultDocumentBuilder {
   ): Promise<void> {
     const all = new Set(documents);
     for (let next = documents; next.length > 0;) {
-      await this.runCancelable(next, DocumentState.Parsed, cancelToken, (document) =>
-        this.langiumDocumentFactory.update(document, cancelToken),
-      );
-      next = await this.loadImports(next, all, cancelToken);
+      await this.runCancelable(next, DocumentState.Parsed, cancelToken, async (document) => {
+        if (!(await this.parse(document, cancelToken))) all.delete(document);
+      });
+      const parsed = next.filter((document) => all.has(document));
+      next = await this.loadImports(parsed, all, cancelToken);
       next.forEach((document) => all.add(document));
     }
     this.checkAgainWhatIsImported(all);
     await super.buildDocuments([...all], options, cancelToken);
+  }
+
+  /** Whether its file could be read; if not, there is no such document, and all others are built. */
+  private async parse(document: LangiumDocument, cancelToken: CancellationToken): Promise<boolean> {
+    try {
+      await this.langiumDocumentFactory.update(document, cancelToken);
+      return true;
+    } catch (error) {
+      if (isOperationCancelled(error)) throw error;
+      this.langiumDocuments.deleteDocument(document.uri);
+      this.cleanUpDeleted(document);
+      await this.emitUpdate([], [document.uri]);
+      return false;
+    }
   }
 
   /** Adds the documents that another one imports since it was last built, or no longer. */

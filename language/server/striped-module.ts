@@ -37,6 +37,7 @@ import { StripedSignatureHelp } from './signature-help.js';
 import { StripedTokenBuilder } from './token-builder.js';
 import { StripedLinker, StripedReferenceDescriptions, StripedScopeComputation } from './tree.js';
 import { StripedUpdateHandler } from './update-handler.js';
+import { StripedWorkspaceManager } from './workspace-manager.js';
 
 export interface StripedAddedServices {
   data: { Files: DataFiles | undefined };
@@ -92,7 +93,10 @@ export const StripedSharedModule: Module<LangiumSharedServices, DeepPartial<Part
     LanguageServer: (services) => new StripedLanguageServer(services),
     NodeKindProvider: () => new StripedNodeKinds(),
   },
-  workspace: { DocumentBuilder: (services) => new StripedDocumentBuilder(services) },
+  workspace: {
+    DocumentBuilder: (services) => new StripedDocumentBuilder(services),
+    WorkspaceManager: (services) => new StripedWorkspaceManager(services),
+  },
 };
 
 /** All services, with or without a connection to an editor. */

@@ -1,6 +1,6 @@
 /** Every service once over the real server process; files that come, go and change under it. */
 import assert from 'node:assert/strict';
-import { renameSync, rmSync, writeFileSync } from 'node:fs';
+import { renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import type {
@@ -267,6 +267,31 @@ describe('files under the server', () => {
       await session.eventually(() => found().length === 0, 'the stripe to count as used again');
       await session.close('a.striped');
       await session.eventually(() => found().length === 1, 'the importer to be gone');
+    } finally {
+      await session.stop();
+    }
+  });
+
+  it('that cannot be read are left out, at the start and later', async () => {
+    // Larger than any text can be: the one thing that no user can read.
+    const unreadable = (session: Session, name: string) => {
+      writeFileSync(join(session.folder, name), '');
+      truncateSync(join(session.folder, name), 2 ** 32);
+    };
+    const session = await Session.start({
+      prepare: (made) => unreadable(made, 'huge.striped'),
+      files: { 'parts.striped': PARTS },
+      workspace: true,
+    });
+    try {
+      assert.deepEqual(await session.open('a.striped', TEXT), []);
+      unreadable(session, 'parts.striped');
+      await session.changed('parts.striped', 2);
+      const isLost = () => codesOf(session, 'a.striped').includes('striped/import-not-found');
+      await session.eventually(isLost, 'the import to be lost');
+      writeFileSync(join(session.folder, 'parts.striped'), PARTS);
+      await session.changed('parts.striped', 2);
+      await session.eventually(() => !isLost(), 'the import to be back');
     } finally {
       await session.stop();
     }

@@ -22,6 +22,8 @@ export interface SessionOptions {
   files?: Record<string, string>;
   /** Without one there is no workspace, only open documents. */
   workspace?: boolean;
+  /** What else is done before it starts. */
+  prepare?: (session: Session) => void;
 }
 
 export class Session {
@@ -33,9 +35,10 @@ export class Session {
   private readonly built = new Map<string, number>();
   private readonly versions = new Map<string, number>();
 
-  static async start({ files = {}, workspace = false }: SessionOptions = {}): Promise<Session> {
+  static async start({ files = {}, workspace = false, prepare }: SessionOptions = {}): Promise<Session> {
     const session = new Session();
     for (const [name, text] of Object.entries(files)) writeFileSync(join(session.folder, name), text);
+    prepare?.(session);
     await session.launch(workspace);
     return session;
   }
