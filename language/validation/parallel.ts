@@ -145,11 +145,18 @@ function checkNodes(layout: RunLayout, { node, plan }: ClusterLayout): Finding[]
           : `tensor ${tensor} does not divide the ${gpusPerNode} devices of a node: some groups reach over two nodes${slower}.`,
       node: layout.parallelSettings.get('tensor')?.node ?? parallelNode(layout),
       related: [{ node, message: `\`${plan.name}\` is defined here.` }],
-      fixes: layout.parallelSettings.has('data')
-        ? []
-        : revalued(layout.parallelSettings.get('tensor')?.node, 'tensor', largestWithin(gpusPerNode, tensor)),
+      fixes: fewerTensorRanks(layout, largestWithin(gpusPerNode, tensor)),
     },
   ];
+}
+
+/** With as many more replicas, which must not be counted by hand, nor be too many for the batch. */
+function fewerTensorRanks(layout: RunLayout, tensor: number): Fix[] {
+  const { parallelSettings, requestedBatch, devices = 1, plan } = layout;
+  const replicas = Math.floor(devices / (tensor * plan.parallel.context));
+  const isEven = (requestedBatch ?? 0) % (plan.sequence * plan.microBatch * replicas) === 0;
+  if (parallelSettings.has('data') || !isEven) return [];
+  return revalued(parallelSettings.get('tensor')?.node, 'tensor', tensor);
 }
 
 /** The largest number of ranks up to `most` that shares out a node's devices evenly. */

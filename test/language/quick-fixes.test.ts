@@ -222,6 +222,11 @@ const CASES: Record<string, Case> = {
     code: 'striped/nodes',
     mends: [['tensor 8', 'tensor 4']],
   },
+  'no tensor ranks over nodes, where the batch is too small for more replicas': {
+    text: C('node gpu h100-sxm x 4 nodes 2', 'sequence 1K batch 1K tokens parallel { tensor 8 }'),
+    code: 'striped/nodes',
+    mends: [],
+  },
   'ZeRO without replicas': {
     text: R('parallel { tensor 2 zero 2 }'),
     code: 'striped/parallel',
