@@ -85,6 +85,8 @@ function checkBlockShapes(block: ResolvedBlock, layout: ModelLayout): Finding[] 
 function checkHeads(block: ResolvedBlock, mixer: PlanAttention, layout: ModelLayout): Finding[] {
   const ownHeads = block.written.get('heads');
   if (!ownHeads && layout.heads === undefined) {
+    // One that is written and is none has an error of its own.
+    if (layout.lineage.settingNode('heads')) return [];
     return [
       {
         severity: 'error',

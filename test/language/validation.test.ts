@@ -655,6 +655,12 @@ describe('checks', () => {
     assert.deepEqual(await codes(run('sequence 1K batch 16 sequences micro-batch 4 hardware cpu')), []);
   });
 
+  it('does not miss heads that are written, and wrong', async () => {
+    assert.deepEqual(await codes(model('layout MHA', 'width 64 heads 0 vocab 256')), [
+      'error striped/value-range',
+    ]);
+  });
+
   it('lets a vocabulary be that does not divide by the tensor ranks, all of which have it whole', async () => {
     const text = `cluster c { node gpu h100-sxm x 4 } ${run('on c parallel { tensor 4 }')}`;
     const odd = text.replace('vocab 256', 'vocab 257');
