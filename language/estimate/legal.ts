@@ -45,6 +45,15 @@ export function unevenDivisions(
   });
 }
 
+/** "8 groups of SE, 1 head of keys and values of MHA do not divide". */
+export function undivided(divisions: readonly Division[], text: (count: number) => string = String): string {
+  const names = divisions.map(({ what, count }) =>
+    count === 1 ? `1 ${what.replace('s ', ' ')}` : `${text(count)} ${what}`,
+  );
+  const isOne = divisions.length === 1 && divisions[0]!.count === 1;
+  return `${names.join(', ')} ${isOne ? 'does' : 'do'} not divide`;
+}
+
 /** Why a sequence cannot be cut as the degrees ask. */
 export type SequenceFlaw =
   | { kind: 'shards'; shards: number }
@@ -73,7 +82,7 @@ function sequenceReason(flaw: SequenceFlaw, sequence: number): string {
 export function refusal(plan: Plan): string | undefined {
   const { sequence, parallel } = plan.run;
   const [uneven] = unevenDivisions(plan.model.blocks, parallel);
-  if (uneven) return `${uneven.count} ${uneven.what} do not divide by ${uneven.ranks} ranks`;
+  if (uneven) return `${undivided([uneven])} by ${uneven.ranks} ranks`;
   const flaw = sequenceFlaw(sequence, parallel);
   return flaw && sequenceReason(flaw, sequence);
 }

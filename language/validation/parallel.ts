@@ -5,6 +5,7 @@ import { hardwareById, hardwareProfiles } from '../estimate/hardware.js';
 import {
   divisionsOf,
   sequenceFlaw,
+  undivided,
   unevenDivisions,
   type Division,
   type SequenceFlaw,
@@ -243,7 +244,6 @@ export function checkTensorSplit(layout: RunLayout, model: ModelLayout): Finding
     const broken = uneven.filter((division) => keyOf(division) === key);
     if (broken.length === 0) return [];
     const counts = divisions.filter((division) => keyOf(division) === key).map(({ count }) => count);
-    const names = broken.map(({ what, count }) => `${grouped(count)} ${what}`).join(', ');
     const over = key === 'tensor' ? tensor : ranks;
     const by =
       key === 'tensor' ? `${tensor} tensor ranks` : `${over} ranks (tensor ${tensor} × context ${context})`;
@@ -254,7 +254,7 @@ export function checkTensorSplit(layout: RunLayout, model: ModelLayout): Finding
       {
         severity: 'error',
         code: 'striped/parallel',
-        message: `${names} do not divide by ${by}.`,
+        message: `${undivided(broken, grouped)} by ${by}.`,
         node: written ?? parallelNode(layout),
         related: [{ node: model.node, message: `\`${model.name}\` is defined here.` }],
         fixes: written && Number.isInteger(other) ? [fix] : undefined,

@@ -497,6 +497,12 @@ const CASES: Case[] = [
     says: /2 groups of SE do not divide by 4/,
   },
   {
+    title: 'one group over tensor ranks',
+    text: run('parallel { tensor 4 data 1 }').replace('layout', 'SE { groups 1 } layout'),
+    code: 'striped/parallel',
+    says: /^1 group of SE does not divide by 4 tensor ranks/,
+  },
+  {
     title: 'a sequence over context ranks',
     text: run('sequence 1002 parallel { context 4 }'),
     code: 'striped/parallel',
