@@ -103,6 +103,47 @@ describe('the monitor page, in a browser', function () {
     assert.deepEqual(harness.complaints, []);
   });
 
+  it('keeps every chart in its column when they are drawn anew', async () => {
+    await page.setViewportSize({ width: 1400, height: 900 });
+    const tooWide = () =>
+      page
+        .locator('#charts figure:visible')
+        .evaluateAll((figures) => figures.filter((figure) => figure.scrollWidth > figure.clientWidth).length);
+    await eventually('two columns', async () => {
+      const [first, second] = await page.locator('#charts figure').all();
+      return (await first!.boundingBox())!.y === (await second!.boundingBox())!.y && (await tooWide()) === 0;
+    });
+    await page.getByRole('checkbox', { name: 'Log scale' }).click();
+    assert.equal(await tooWide(), 0);
+    await tell({ type: 'compared', runs: [{ name: 'older', directory: '/runs/older' }] });
+    await page.locator('.u-legend', { hasText: 'older' }).first().waitFor();
+    assert.equal(await tooWide(), 0);
+  });
+
+  it('has room for the texts of an axis, and always the whole learning rate in sight', async () => {
+    await page.evaluate(`
+      window.cut = [];
+      const { prototype } = CanvasRenderingContext2D;
+      const draw = prototype.fillText;
+      prototype.fillText = function (text, x, ...more) {
+        if (this.textAlign === 'right' && x < this.measureText(text).width) cut.push(text);
+        draw.call(this, text, x, ...more);
+      };`);
+    const run = Array.from({ length: 100 }, (_, index) => ({
+      ...stepEvent(index + 1),
+      lr: 1e-5 * Math.min(50, index + 1),
+      memoryBytes: 943_400_000 + index,
+    }));
+    await tellEvents(run, { reset: true });
+    await page.locator('dd', { hasText: '100 / 100' }).waitFor();
+    const rate = page.locator('#charts figure', { hasText: 'Learning rate' }).locator('canvas');
+    const picture = () => rate.evaluate((canvas) => (canvas as HTMLCanvasElement).toDataURL());
+    const before = await picture();
+    await page.getByRole('checkbox', { name: 'Full range' }).click();
+    assert.ok((await picture()) === before, 'it was in sight as a whole already');
+    assert.deepEqual(await page.evaluate('cut'), []);
+  });
+
   it('leads to the first step that was no number', async () => {
     const bad = { ...stepEvent(150), loss: null } as unknown as ReturnType<typeof stepEvent>;
     await tellEvents([bad]);

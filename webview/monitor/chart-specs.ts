@@ -29,6 +29,8 @@ export interface ChartSpec {
   levels?(series: RunSeries, expected: Expected | null): Level[];
   /** Whether a logarithmic scale makes sense. */
   canBeLog?: boolean;
+  /** Whether its first values, however far from the others, always belong to the picture. */
+  isWhole?: boolean;
   /** Only where a run has any such value. */
   isOptional?: boolean;
 }
@@ -95,6 +97,8 @@ export const CHARTS: ChartSpec[] = [
   {
     title: t('Learning rate'),
     format: (value) => value.toExponential(2),
+    // Where it warms up is what one looks for.
+    isWhole: true,
     curves: [{ label: t('rate'), colour: 0, column: 'lr' }],
   },
   {

@@ -8,6 +8,7 @@ import { extremes, logRange, lowerBound, merge, padded, robustRange, wholeRange 
 import type { RunSeries } from './series.js';
 
 const HEIGHT = 190;
+const AXIS_SIZE = 64;
 /** Lines of the runs compared: told apart by dashes, not by colour alone. */
 const DASHES = [
   [8, 4],
@@ -126,8 +127,8 @@ export class Chart {
   private yRange(low: number | null, high: number | null): [number, number] {
     if (low === null || high === null) return this.isLog ? [0.1, 1] : [0, 1];
     if (this.isLog) return logRange(low, high);
-    const robust = !this.view.isFull && !this.view.range ? this.robustRange() : null;
-    return robust ?? padded(low, high);
+    const isWhole = this.view.isFull || this.view.range !== null || this.spec.isWhole;
+    return (isWhole ? null : this.robustRange()) ?? padded(low, high);
   }
 
   /** What shows this run and those compared with it; null where there is nothing to leave out. */
@@ -173,7 +174,7 @@ export class Chart {
         },
         {
           ...axis,
-          size: 64,
+          size: axisSize,
           values: (_plot, ticks, _axis, _space, step) =>
             ticks.map((tick) => (tick === null ? '' : this.axisText(tick, this.isLog ? 0 : step))),
         },
@@ -234,6 +235,16 @@ export class Chart {
       return [{ series: [at - 1, at - 2], fill: theme.band }];
     });
   }
+}
+
+/** Holds its longest text; usually the same, so that charts over each other show the same steps at the same place. */
+function axisSize(plot: uPlot, texts: string[] | null, index: number, cycle: number): number {
+  const { font, gap = 0, ticks, _size } = plot.axes[index]! as uPlot.Axis & { _size: number };
+  // It settles: a wider axis may be given other texts.
+  if (cycle > 1) return _size;
+  plot.ctx.font = String(font?.[0]);
+  const longest = Math.max(0, ...(texts ?? []).map((text) => plot.ctx.measureText(text).width));
+  return Math.max(AXIS_SIZE, Math.ceil((ticks?.size ?? 0) + gap + longest / devicePixelRatio));
 }
 
 function select(plot: uPlot, onSelect: (range: [number, number]) => void): void {
