@@ -1,5 +1,5 @@
 import * as vscode from 'vscode';
-import { formatDuration } from '../../webview/common/format.js';
+import { formatDuration, formatLoss } from '../../webview/common/format.js';
 import { describeRemote, isFinished, type RunInfo } from '../runs/index.js';
 
 /** Seconds until the last step, at the pace of the newest ones; null where that is not known. */
@@ -33,7 +33,12 @@ export function runTooltip(run: RunInfo): string {
   const lines = [
     vscode.l10n.t('{0}, model {1}', run.run, run.model),
     describeRun(run),
-    evaluation ? vscode.l10n.t('held-out loss {0}', String(evaluation.heldOutLoss)) : '',
+    evaluation
+      ? vscode.l10n.t(
+          'held-out loss {0}',
+          formatLoss(evaluation.heldOutLoss) ?? vscode.l10n.t('not a number'),
+        )
+      : '',
     status
       ? vscode.l10n.t(
           '{0} on {1}, started {2}',

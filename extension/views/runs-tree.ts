@@ -1,7 +1,7 @@
 import * as vscode from 'vscode';
 import { isFinished, type ObservedState, type RunInfo } from '../runs/index.js';
 import { describeRun, runTooltip } from './run-words.js';
-import { matchesFilter, starredFirst } from './runs-order.js';
+import { matchesFilter, nameAmong, starredFirst } from './runs-order.js';
 import type { RunsModel } from './runs-model.js';
 
 const ICONS: Record<ObservedState, vscode.ThemeIcon> = {
@@ -46,7 +46,8 @@ export class RunsTree implements vscode.TreeDataProvider<string>, vscode.Disposa
     const run = this.runs.get(directory);
     if (!run) return new vscode.TreeItem(directory);
     const isStarred = this.stars().has(directory);
-    const item = new vscode.TreeItem(isStarred ? `★ ${run.run}` : run.run);
+    const name = nameAmong(this.runs.runs, run);
+    const item = new vscode.TreeItem(isStarred ? `★ ${name}` : name);
     item.id = directory;
     item.description = describeRun(run);
     item.iconPath = ICONS[run.state];
@@ -59,7 +60,7 @@ export class RunsTree implements vscode.TreeDataProvider<string>, vscode.Disposa
     item.contextValue = words.join(' ');
     item.tooltip = runTooltip(run);
     const star = isStarred ? vscode.l10n.t('starred') : '';
-    const label = [vscode.l10n.t('run {0} of {1}', run.run, run.model), star, item.description];
+    const label = [vscode.l10n.t('run {0} of {1}', name, run.model), star, item.description];
     item.accessibilityInformation = { label: label.filter((part) => part !== '').join(', ') };
     item.command = { command: 'striped.openMonitor', title: 'Open Monitor', arguments: [directory] };
     return item;
