@@ -144,6 +144,15 @@ describe('the monitor page, in a browser', function () {
     assert.deepEqual(await page.evaluate('cut'), []);
   });
 
+  it('says of a run that was resumed that its time is that since then', async () => {
+    await tell({ type: 'run', run: summary({ state: 'stopped', step: 4 }) });
+    await eventually('its time', async () => (await fact('Time').innerText()) === 'took 1 min 00 s');
+    const start = { type: 'start', step: 4, resumed: true, time: 5, heldOutTokens: 0, parameters: 1 };
+    await tellEvents([{ ...start, device: 'CPU', backend: 'cpu' }]);
+    const text = 'took 1 min 00 s since it was resumed';
+    await eventually('since when', async () => (await fact('Time').innerText()) === text);
+  });
+
   it('leads to the first step that was no number', async () => {
     const bad = { ...stepEvent(150), loss: null } as unknown as ReturnType<typeof stepEvent>;
     await tellEvents([bad]);

@@ -37,7 +37,10 @@ function timeFact(run: RunSummary, series: RunSeries, step: number): string | nu
   const pace = series.secondsPerStep();
   if (isAlive(run)) return pace === null ? null : t('{0} left', formatDuration(pace * (run.steps - step)));
   const elapsed = (Date.parse(run.updatedAt) - Date.parse(run.startedAt)) / 1000;
-  return elapsed >= 0 ? t('took {0}', formatDuration(elapsed)) : null;
+  if (!(elapsed >= 0)) return null;
+  const duration = formatDuration(elapsed);
+  // The status tells the newest start only.
+  return series.start?.resumed ? t('took {0} since it was resumed', duration) : t('took {0}', duration);
 }
 
 function fact(name: string, value: string): HTMLElement {
