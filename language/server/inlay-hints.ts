@@ -75,7 +75,9 @@ export class StripedInlayHints extends AbstractInlayHintProvider {
     const { tensor, context, data } = plan.parallel;
     const replicas = data > 1 ? ` × ${data} replicas` : '';
     const ranks = tensor * context > 1 ? `, ${tensor * context * data} devices` : '';
-    const micro = `${plan.microBatch} sequences × ${plan.accumulation} micro-batches${replicas}`;
+    const sequences = plan.microBatch === 1 ? 'sequence' : 'sequences';
+    const microBatches = plan.accumulation === 1 ? 'micro-batch' : 'micro-batches';
+    const micro = `${plan.microBatch} ${sequences} × ${plan.accumulation} ${microBatches}${replicas}`;
     hintAtBrace(run, `${lengthText(plan.globalBatchTokens)} tokens a step: ${micro}${ranks}`, acceptor);
     hintAssumed(run, assumed, acceptor);
     const section = parallelSection(run);

@@ -32,6 +32,8 @@ describe('the editor, in a real workbench', function () {
     await workbench.codeLens('Preview').waitFor();
     await workbench.codeLens('Run').waitFor();
     await eventually('inlay hints', async () => /[KMB]\b/.test(await inlayHints()));
+    // The editor would cut all hints of a line to 43 characters.
+    assert.match(await inlayHints(), /a\sstep\s\(cpu,\s\S+\stokens.*assumed:\snorm\srms/);
     assert.equal(await errors(), 0);
     await workbench.screenshot('1-editor');
   });

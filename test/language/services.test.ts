@@ -62,6 +62,14 @@ model Sub(n = 3) extends Base(times: n) {
     assert.match(sub!, /^98\.7K · /);
   });
 
+  it('say what a step of a run is, one or many', async () => {
+    const labelOf = async (text: string) =>
+      (await hints(text)).find(({ at }) => /^run r\b.*\{$/.test(at))?.label ?? '';
+    assert.match(await labelOf(TEXT), /^2K tokens a step: 2 sequences × 1 micro-batch$/);
+    const single = TEXT.replace('micro-batch 2', 'micro-batch 1 batch 3 sequences');
+    assert.match(await labelOf(single), /^3K tokens a step: 1 sequence × 3 micro-batches$/);
+  });
+
   it('give the defaults that nobody wrote', async () => {
     const found = await hints();
     const assumed = found.find((hint) => hint.at === 'MR { filter 31')!;
