@@ -1,3 +1,4 @@
+import type { Plan } from '../../language/plan/plan.js';
 import { waitForLocalEnd } from './control.js';
 import { checkPlan, type RunHandle } from './launch.js';
 import { type ObservedStatus } from './status.js';
@@ -13,7 +14,12 @@ export async function launchRun(launch: TargetLaunch & { on?: string }): Promise
   const { on = LOCAL, plan, installation } = launch;
   checkPlan(plan);
   const target = await openTarget(on, plan.run.cluster, installation);
-  return target.launch({ ...launch, plan: await tokenised(plan, launch) });
+  return target.launch({ ...launch, plan: await tokenised(withSteps(plan, launch.steps), launch) });
+}
+
+/** A run that fails before its engine has rewritten the plan is resumed for as many steps as it was launched for. */
+function withSteps(plan: Plan, steps: number | undefined): Plan {
+  return steps === undefined ? plan : { ...plan, run: { ...plan.run, steps } };
 }
 
 /** Launches runs as the tasks of one job array of a Slurm cluster. Throws `RunError`. */
@@ -21,7 +27,7 @@ export async function launchSweep(launch: SweepLaunch & { on: string }): Promise
   const plans = [];
   for (const plan of launch.plans) {
     checkPlan(plan);
-    plans.push(await tokenised(plan, launch));
+    plans.push(await tokenised(withSteps(plan, launch.steps), launch));
   }
   const site = await openRemote(launch.on, plans[0]?.run.cluster ?? null);
   return sweepThere(site, { ...launch, plans });

@@ -99,6 +99,13 @@ describe('launching runs', () => {
     assert.match(run?.status?.exitReason ?? '', /exit code 3; .*out of luck/);
   });
 
+  it('keeps the steps it was launched for when the engine dies before it has begun', async () => {
+    const installation = await fakeInstallation(root, 'exit 3');
+    const { directory, ended } = await launchRun({ plan: planOf(layout), installation, steps: 7 });
+    await ended;
+    assert.equal((await readPlan(path.join(directory, 'plan.json'))).run.steps, 7);
+  });
+
   it('says that a run was killed', async () => {
     const installation = await fakeInstallation(root, 'say running; kill -9 $$');
     const handle = await launchRun({ plan: planOf(layout), installation });
