@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { VERSION } from '../../language/version.js';
 import { useOwnHardware } from '../../language/server/hardware-files.js';
+import { fileError } from '../runs/errors.js';
 import { benchCommand } from './bench.js';
 import { calibrateCommand } from './calibrate.js';
 import { checkCommand } from './check.js';
@@ -44,10 +45,10 @@ function program(): Command {
   return striped;
 }
 
-/** A reader that has seen enough (`striped ... | head`) is not an error. */
+/** A reader that has seen enough (`striped ... | head`) is not an error; output that has nowhere to go is. */
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(EXIT.ok);
-  throw error;
+  process.exit(report(fileError('write', 'the output', error)));
 });
 
 try {

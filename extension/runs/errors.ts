@@ -22,12 +22,16 @@ const EXPLANATIONS: Record<string, string> = {
   EROFS: 'the file system is read-only; choose another directory',
   ENOENT: 'it does not exist',
   ENOTDIR: 'a part of the path is not a directory',
+  EISDIR: 'it is a directory; name a file in it',
   EEXIST: 'it exists already',
 };
 
 /** A `RunError` for a file operation that failed: what could not be done, where, and the mend. */
 export function fileError(action: string, file: string, error: unknown): RunError {
   const code = systemCode(error);
-  const reason = (code && EXPLANATIONS[code]) ?? (error instanceof Error ? error.message : String(error));
+  // What is to be written need not exist, but where it goes.
+  const isHomeless = code === 'ENOENT' && !action.startsWith('read');
+  const explained = isHomeless ? 'its directory does not exist; make that first' : code && EXPLANATIONS[code];
+  const reason = explained ?? (error instanceof Error ? error.message : String(error));
   return new RunError('run/file', `cannot ${action} ${file}: ${reason}`);
 }

@@ -52,16 +52,21 @@ export class Sandbox {
     writeFileSync(join(this.folder, name), text);
   }
 
-  start(args: string[], environment: NodeJS.ProcessEnv = {}): ChildProcess {
+  start(args: string[], environment: NodeJS.ProcessEnv = {}, output: 'pipe' | number = 'pipe'): ChildProcess {
     return spawn(process.execPath, [join(this.root, 'dist', 'striped.mjs'), ...args], {
       cwd: this.folder,
       env: { ...process.env, STRIPED_STATE: join(this.root, 'state'), ...environment },
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['ignore', output, 'pipe'],
     });
   }
 
-  run(args: string[], environment: NodeJS.ProcessEnv = {}): Promise<Outcome> {
-    return outcome(this.start(args, environment));
+  /** `output` is a file that takes standard output, else it is told. */
+  run(
+    args: string[],
+    environment: NodeJS.ProcessEnv = {},
+    output: 'pipe' | number = 'pipe',
+  ): Promise<Outcome> {
+    return outcome(this.start(args, environment, output));
   }
 
   remove(): void {

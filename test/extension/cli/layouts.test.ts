@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Estimate } from '../../../language/estimate/index.js';
 import type { Plan } from '../../../language/plan/plan.js';
@@ -182,7 +182,24 @@ describe('striped on layout files', () => {
     it('says where it cannot write', async () => {
       const { code, stderr } = await sandbox.run(['compile', 'good.striped', '-o', 'absent/plan.json']);
       assert.equal(code, 1);
-      assert.match(stderr, /^error: cannot write absent\/plan\.json: .* \[run\/file\]\n$/);
+      assert.match(
+        stderr,
+        /^error: cannot write absent\/plan\.json: its directory does not exist; .* \[run\/file\]\n$/,
+      );
+      const folder = await sandbox.run(['compile', 'good.striped', '-o', '.']);
+      assert.match(folder.stderr, /^error: cannot write \.: it is a directory; .* \[run\/file\]\n$/);
+    });
+
+    it('fails without a stack trace where its output has no room', async function () {
+      if (!existsSync('/dev/full')) this.skip();
+      const full = openSync('/dev/full', 'w');
+      const { code, stderr } = await sandbox.run(['compile', 'good.striped'], {}, full);
+      closeSync(full);
+      assert.equal(code, 1);
+      assert.equal(
+        stderr,
+        'error: cannot write the output: the disk is full; free some space and try again [run/file]\n',
+      );
     });
   });
 
