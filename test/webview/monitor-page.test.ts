@@ -120,6 +120,13 @@ describe('the monitor page, in a browser', function () {
     assert.equal(await tooWide(), 0);
   });
 
+  it('needs no scrolling sideways where it is narrow or zoomed in', async () => {
+    await page.setViewportSize({ width: 260, height: 600 });
+    const sideways = () =>
+      page.evaluate<number>('document.documentElement.scrollWidth - document.documentElement.clientWidth');
+    await eventually('a page as wide as its window', async () => (await sideways()) === 0);
+  });
+
   it('has room for the texts of an axis, and always the whole learning rate in sight', async () => {
     await page.evaluate(`
       window.cut = [];
