@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { RUN_FILES } from '../../extension/runs/run-directory.js';
 import type { Plan } from '../../language/plan/plan.js';
 import { eventually } from '../support/eventually.js';
@@ -167,6 +167,20 @@ describe('native training, as processes', function () {
     const resumed = await train(slower, scratch.file('other'), '--resume');
     assert.equal(resumed.code, 0, resumed.stderr);
     assert.deepEqual(curveOf(scratch.file('other')), [first, ...rest]);
+  });
+
+  it('starts a branch that failed early from its checkpoint when it is resumed, not from the beginning', async () => {
+    await train(plan, scratch.file('whole'));
+    const from = ['--from', scratch.file('whole', 'checkpoints', 'step-000020')];
+    // As a launcher does.
+    mkdirSync(scratch.file('branch'));
+    copyFileSync(plan, scratch.file('branch', 'plan.json'));
+    scratch.move(scratch.file('genome.fa'), 'away.fa');
+    assert.equal((await train(plan, scratch.file('branch'), ...from)).code, 1);
+    scratch.move(scratch.file('away.fa'), 'genome.fa');
+    const resumed = await train(plan, scratch.file('branch'), '--resume');
+    assert.equal(resumed.code, 0, resumed.stderr);
+    assert.deepEqual(curveOf(scratch.file('branch')), curveOf(scratch.file('whole')).slice(20));
   });
 
   it('says why it cannot branch', async () => {

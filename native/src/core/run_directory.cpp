@@ -16,6 +16,8 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
+constexpr const char* kOrigin = ".branched-from";
+
 // Kernel start time of a process, 0 where there is none or it has ended: field 22 of its stat, counted behind
 // the command's name.
 std::int64_t process_start(std::int64_t pid) {
@@ -151,6 +153,18 @@ RunStatus RunDirectory::said() const {
 
 void RunDirectory::write_plan(const json& plan) {
   replace_file(path_ / "plan.json", plan.dump(2) + "\n", true);
+}
+
+void RunDirectory::keep_origin(const fs::path& checkpoint) {
+  if (checkpoint.empty())
+    fs::remove(path_ / kOrigin);
+  else
+    replace_file(path_ / kOrigin, fs::absolute(checkpoint).string(), true);
+}
+
+fs::path RunDirectory::origin() const {
+  const fs::path file = path_ / kOrigin;
+  return fs::exists(file) ? fs::path(read_text(file)) : fs::path();
 }
 
 void RunDirectory::write_status(const RunStatus& status) {

@@ -31,6 +31,10 @@ class RunDirectory {
   // What a launcher, or the run so far, has said of the run; empty where there is nothing.
   RunStatus said() const;
   void write_plan(const nlohmann::json& plan);
+  // The checkpoint that the run starts from (`.branched-from`); empty: from the beginning. Kept, because a
+  // run that fails before its own first checkpoint must not start from the beginning when it is resumed.
+  void keep_origin(const std::filesystem::path& checkpoint);
+  std::filesystem::path origin() const;
   // Atomic. On a full disk the old file is overwritten in place, so that the last word gets out.
   void write_status(const RunStatus& status);
   // Drops events of steps after `step` and a last line that was cut off.

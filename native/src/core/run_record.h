@@ -27,6 +27,12 @@ class RunRecord {
     return directory_ ? directory_->checkpoints() : std::filesystem::path();
   }
 
+  // RunDirectory::keep_origin() and origin(); of a silent record none.
+  void keep_origin(const std::filesystem::path& checkpoint) {
+    if (directory_) directory_->keep_origin(checkpoint);
+  }
+  std::filesystem::path origin() const { return directory_ ? directory_->origin() : std::filesystem::path(); }
+
   // What the status says from the next state on.
   RunStatus& status() { return status_; }
   void state(const std::string& state, const std::string& reason = "");

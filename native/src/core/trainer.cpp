@@ -57,6 +57,7 @@ void Trainer::prepare() {
   RunStatus& status = record_.status();
   status.backend = options_.backend == "cuda" ? "cuda" : "cpu";
   record_.state("starting");
+  if (!options_.resume) record_.keep_origin(options_.from);
   run_ = std::make_unique<RunSetup>(options_, launch_);
   status.run = run_->plan.name;
   status.model = run_->plan.model.name;
@@ -71,7 +72,6 @@ void Trainer::prepare() {
 }
 
 void Trainer::start_or_resume() {
-  const bool branches = !options_.resume && !options_.from.empty();
   std::optional<FoundCheckpoint> found;
   launch_.together([&] {
     if (options_.resume && launch_.first()) {
@@ -79,22 +79,26 @@ void Trainer::start_or_resume() {
       found = newest_checkpoint(record_.checkpoints(), [this](const std::string& text) { notice(text); });
     }
     if (found) require_same_training(*found);
-    if (branches && launch_.first()) {
-      found = read_checkpoint(options_.from);
-      require_steps_left(*found);
-    }
   });
-  const bool starts = !launch_.any(found.has_value());
-  if (!starts && branches) {
-    branch_from(found.value_or(FoundCheckpoint{}));
-  } else if (!starts) {
+  const bool resumes = launch_.any(found.has_value());
+  launch_.together([&] {
+    if (resumes || !launch_.first()) return;
+    const std::filesystem::path origin = record_.origin();
+    if (origin.empty()) return;
+    found = read_checkpoint(origin);
+    require_steps_left(*found);
+  });
+  const bool branches = !resumes && launch_.any(found.has_value());
+  if (resumes) {
     resume_from(found.value_or(FoundCheckpoint{}));
+  } else if (branches) {
+    branch_from(found.value_or(FoundCheckpoint{}));
   } else {
     if (options_.resume)
       notice("there is no whole checkpoint to resume from; the run starts from the beginning");
     run_->store.initialise(run_->plan.run.seed, run_->plan.run.sequence);
   }
-  record_.begin(run_->plan.json, step_, options_.resume, !starts);
+  record_.begin(run_->plan.json, step_, options_.resume, resumes || branches);
   record_.state("running");
   tell_start();
   // Its own from the start: to resume the branch, what it came from need not be there any more.
