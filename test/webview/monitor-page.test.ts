@@ -120,6 +120,19 @@ describe('the monitor page, in a browser', function () {
     assert.equal(await tooWide(), 0);
   });
 
+  it('says the newest values again once the pointer has left, also of a run that has ended', async () => {
+    const legend = () => page.locator('figure .u-legend').first().innerText();
+    await page.locator('figure .u-over').first().hover();
+    await eventually('values under the pointer', async () => /step\s*[23]\s*train/.test(await legend()));
+    await page.locator('#facts').hover();
+    await eventually('the newest ones', async () =>
+      /step\s*4\s*train, smoothed\s*1\.9600/.test(await legend()),
+    );
+    await page.setViewportSize({ width: 640, height: 500 });
+    await page.waitForTimeout(300);
+    assert.match(await legend(), /step\s*4\s*train, smoothed\s*1\.9600/);
+  });
+
   it('needs no scrolling sideways where it is narrow or zoomed in', async () => {
     await page.setViewportSize({ width: 260, height: 600 });
     const sideways = () =>

@@ -49,9 +49,7 @@ export class Chart {
     if (isEmpty) return;
     const data = this.data();
     this.plot.setData(data);
-    // Without a pointer over the chart the legend says the newest values.
-    if (data[0].length > 0 && (this.plot.cursor.left ?? -1) < 0)
-      this.plot.setLegend({ idxs: data.map(newestIndex) }, false);
+    sayNewest(this.plot);
     this.holder.setAttribute('aria-label', this.describe());
   }
 
@@ -165,7 +163,7 @@ export class Chart {
       },
       legend: { live: true },
       cursor: { sync: { key: 'run' }, drag: { x: true, y: false, setScale: false } },
-      hooks: { setSelect: [(plot) => select(plot, onSelect)] },
+      hooks: { setSelect: [(plot) => select(plot, onSelect)], setLegend: [sayNewest] },
       axes: [
         {
           ...axis,
@@ -235,6 +233,12 @@ export class Chart {
       return [{ series: [at - 1, at - 2], fill: theme.band }];
     });
   }
+}
+
+/** Without a pointer over the charts the legend says the newest values; the library would empty it. */
+function sayNewest(plot: uPlot): void {
+  if (plot.data[0].length > 0 && (plot.cursor.left ?? -1) < 0)
+    plot.setLegend({ idxs: plot.data.map(newestIndex) }, false);
 }
 
 /** Holds its longest text; usually the same, so that charts over each other show the same steps at the same place. */
