@@ -133,6 +133,20 @@ TEST_CASE("patterns are relative to the root, sorted, each file once") {
   CHECK(message.find("*.gb") != std::string::npos);
 }
 
+TEST_CASE("a file is read once, however often and in whatever way it is named") {
+  const ScratchFolder scratch;
+  std::filesystem::create_directory(scratch / "sub");
+  write(scratch / "a.fa", ">a\n" + std::string(100, 'A'));
+  write(scratch / "b.fa", ">b\n" + std::string(100, 'C'));
+  std::filesystem::create_symlink("a.fa", scratch / "link.fa");
+  const auto files = striped::data_files(
+      plan_of(scratch, {"*.fa", "./a.fa", "sub/../a.fa", ".//b.fa", (scratch / "a.fa").string()}));
+  CHECK(files.size() == 2);
+  CHECK(striped::Dataset(plan_of(scratch, {"a.fa", "./a.fa", "link.fa"}), 256, 8).train_tokens() == 90);
+  std::filesystem::create_symlink("nowhere.fa", scratch / "dangling.fa");
+  CHECK(error_of([&] { striped::Dataset(plan_of(scratch, {"*.fa"}), 256, 8); }).first == "data-unreadable");
+}
+
 TEST_CASE("what is special in patterns is not in the root") {
   const ScratchFolder scratch;
   std::filesystem::create_directory(scratch / "a [b] *?\\c");

@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { access, mkdir, open, rename, rm, type FileHandle } from 'node:fs/promises';
+import { access, mkdir, open, realpath, rename, rm, type FileHandle } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import * as path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
@@ -79,9 +79,9 @@ async function tokensOf(
   return { kind: 'tokens', root, files: [name], heldOut: source.heldOut, source };
 }
 
-/** Each file once, in the order in which the engine reads bytes. */
+/** Each file once, links to it included, in the order in which the engine reads bytes. */
 async function textFiles({ root, files }: PlanBpe): Promise<MatchedFile[]> {
-  const found = new Map<string, MatchedFile>();
+  const found: MatchedFile[] = [];
   for (const pattern of files) {
     const matched = await matchFiles(root, pattern);
     if (matched.length === 0) {
@@ -90,9 +90,14 @@ async function textFiles({ root, files }: PlanBpe): Promise<MatchedFile[]> {
         `no text file matches "${pattern}" in ${root}; check the path in the layout`,
       );
     }
-    for (const file of matched) found.set(file.path, file);
+    found.push(...matched);
   }
-  return [...found.values()].sort((a, b) => (a.path < b.path ? -1 : 1));
+  const once = new Map<string, MatchedFile>();
+  for (const file of found.sort((a, b) => (a.path < b.path ? -1 : 1))) {
+    const real = await realpath(file.path);
+    if (!once.has(real)) once.set(real, file);
+  }
+  return [...once.values()];
 }
 
 /** Names what the tokens are made of, by content. */

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <string_view>
 
 #include "core/fasta.h"
@@ -30,6 +31,18 @@ std::string literal_pattern(const std::string& path) {
   return pattern;
 }
 
+// Leaves out what is named once more, as "./a.fa", over ".." or by a link: of a file that is read twice, the
+// held-out end would be trained on.
+void keep_once(std::vector<std::filesystem::path>& files) {
+  std::sort(files.begin(), files.end());
+  std::set<std::filesystem::path> seen;
+  std::erase_if(files, [&](const std::filesystem::path& file) {
+    std::error_code error;
+    const std::filesystem::path real = std::filesystem::canonical(file, error);
+    return !seen.insert(error ? file : real).second;
+  });
+}
+
 bool is_lower(std::uint16_t token) { return token >= 'a' && token <= 'z'; }
 
 }  // namespace
@@ -48,8 +61,7 @@ std::vector<std::filesystem::path> data_files(const PlanData& plan) {
       throw Error("data-missing", "no data file matches \"" + pattern + "\" in " + plan.root.string() +
                                       "; check the path in `data` of the run");
   }
-  std::sort(files.begin(), files.end());
-  files.erase(std::unique(files.begin(), files.end()), files.end());
+  keep_once(files);
   if (files.empty())
     throw Error("data-missing", "the data patterns of the run match only directories in " +
                                     plan.root.string() + "; name files, for instance \"genomes/*.fa.gz\"");

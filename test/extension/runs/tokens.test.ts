@@ -7,6 +7,7 @@ import {
   readdirSync,
   rmSync,
   statSync,
+  symlinkSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
@@ -163,6 +164,7 @@ describe('text as tokens', () => {
     it('are what the tokenizer says, files in order, in the cache of the user', async () => {
       write('b.fa', bases(700, 4));
       write('a.fa', bases(900, 5).toLowerCase());
+      symlinkSync('a.fa', file('link.fa'));
       const plan = await tokenised(planOf(['*.fa', 'b.fa']));
       const { kind, heldOut, source } = plan.run.data as PlanTokens;
       assert.deepEqual([kind, heldOut, source], ['tokens', 0.1, planOf(['*.fa', 'b.fa']).run.data]);
