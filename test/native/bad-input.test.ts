@@ -62,6 +62,19 @@ describe('native engine, bad input', function () {
     assert.equal(statusOf(scratch.file('run')).state, 'failed');
   });
 
+  it('less address space than the matrix products take', () => {
+    // Room for all but the products.
+    const command = `ulimit -v 350000; exec "$0" train --plan "$1" --out "$2" --backend cpu --threads 2`;
+    const ended = spawnSync('/bin/sh', ['-c', command, RUNNER, scratch.plan(), scratch.file('run')], {
+      encoding: 'utf8',
+      timeout: TIMEOUT_MS / 2,
+      killSignal: 'SIGKILL',
+    });
+    assert.equal(ended.status, 1, ended.stderr);
+    assert.match(ended.stderr, /not enough memory: \d+ MB more .* 358 MB \(ulimit -v\); .*--threads.*\[out-of-memory\]\n$/);
+    assert.equal(statusOf(scratch.file('run')).state, 'failed');
+  });
+
   it('less data than one sequence', () =>
     refuses((plan) => (plan.run.sequence = 100_000), /100001.*\[data-short\]/));
 

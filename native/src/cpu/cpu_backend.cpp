@@ -4,8 +4,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <string>
+#include <vector>
 
 #if defined(__unix__) || defined(__APPLE__)
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #endif
 
@@ -48,15 +52,48 @@ std::size_t resident_memory() {
 #endif
 }
 
-[[noreturn]] void out_of_memory(std::size_t bytes) {
-  char text[200];
-  std::snprintf(
-      text, sizeof text,
-      "not enough memory: %.1f GB more are needed on a machine of %.1f GB; lower the micro-batch, the "
-      "sequence or the width",
-      static_cast<double>(bytes) / 1e9, static_cast<double>(physical_memory()) / 1e9);
-  throw Error("out-of-memory", text);
+// Bytes that this process may take where that is less than the machine has, else 0.
+std::size_t memory_limit() {
+#if defined(RLIMIT_AS)
+  rlimit limit{};
+  if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+      limit.rlim_cur < physical_memory())
+    return static_cast<std::size_t>(limit.rlim_cur);
+#endif
+  return 0;
 }
+
+// Whether the system gives so many pieces of address space more. One large piece is refused sooner.
+bool can_map(int pieces, std::size_t bytes) {
+  bool all = true;
+#if defined(MAP_ANONYMOUS)
+  std::vector<void*> places;
+  for (; all && bytes != 0 && pieces > 0; --pieces) {
+    void* const place = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    all = place != MAP_FAILED;
+    if (all) places.push_back(place);
+  }
+  for (void* place : places) munmap(place, bytes);
+#endif
+  return all;
+}
+
+std::string size_text(std::size_t bytes) {
+  char text[32];
+  const bool small = bytes < 1'000'000'000;
+  std::snprintf(text, sizeof text, small ? "%.0f MB" : "%.1f GB",
+                static_cast<double>(bytes) / (small ? 1e6 : 1e9));
+  return text;
+}
+
+[[noreturn]] void out_of_memory(std::size_t bytes, const std::string& mend) {
+  const std::size_t limit = memory_limit();
+  const std::string room = limit > 0 ? " in a process that may take " + size_text(limit) + " (ulimit -v); "
+                                     : " on a machine of " + size_text(physical_memory()) + "; ";
+  throw Error("out-of-memory", "not enough memory: " + size_text(bytes) + " more are needed" + room + mend);
+}
+
+constexpr const char* kSmaller = "lower the micro-batch, the sequence or the width";
 
 template <class T>
 class CpuBackend final : public Backend {
@@ -80,9 +117,14 @@ class CpuBackend final : public Backend {
   void* allocate(std::size_t bytes) override {
     const std::size_t size = (bytes + 255) / 256 * 256;
     const std::size_t memory = physical_memory();
-    if (memory != 0 && size > memory) out_of_memory(bytes);
+    if (memory != 0 && size > memory) out_of_memory(bytes, kSmaller);
     void* pointer = std::aligned_alloc(256, size == 0 ? 256 : size);
-    if (!pointer) out_of_memory(bytes);
+    if (!pointer) out_of_memory(bytes, kSmaller);
+    if (const int threads = context_.pool.threads(); !multiplied_ && !can_map(threads, gemm_memory())) {
+      std::free(pointer);
+      out_of_memory(static_cast<std::size_t>(threads) * gemm_memory(),
+                    "ask for fewer --threads, each of which takes its share, or " + std::string(kSmaller));
+    }
 #if !defined(NDEBUG)
     std::memset(pointer, 0xff, size);  // NaN in every floating-point type
 #endif
@@ -113,6 +155,7 @@ class CpuBackend final : public Backend {
   }
 
   void dense(const DenseShape& s, const void* x, const void* w, const void* bias, void* y) override {
+    multiplied_ = true;
     cpu::dense<T>(context_, s, in<T>(x), in<T>(w), in<T>(bias), out<T>(y));
   }
   void dense_input_gradient(const DenseShape& s, const void* dy, const void* w, void* dx,
@@ -210,6 +253,7 @@ class CpuBackend final : public Backend {
   Context context_;
   CpuShardOperators<T> shards_{context_};
   std::string stands_in_for_;
+  bool multiplied_ = false;  // products have what gemm_memory() tells
 };
 
 }  // namespace

@@ -12,12 +12,17 @@ namespace striped::cpu {
 
 #if defined(STRIPED_HAS_CBLAS)
 namespace {
+// Of OpenBLAS on x86-64, with the arena that malloc opens for its thread.
+constexpr std::size_t kBufferBytes = std::size_t{128 + 64} << 20;
+
 CBLAS_TRANSPOSE cblas(Transpose t) { return t == Transpose::yes ? CblasTrans : CblasNoTrans; }
 }  // namespace
 
 void configure_gemm() {
   if (openblas_set_num_threads) openblas_set_num_threads(1);
 }
+
+std::size_t gemm_memory() { return openblas_set_num_threads ? kBufferBytes : 0; }
 
 template <>
 void gemm(Transpose ta, Transpose tb, std::int64_t m, std::int64_t n, std::int64_t k, float alpha,
@@ -40,6 +45,8 @@ void gemm(Transpose ta, Transpose tb, std::int64_t m, std::int64_t n, std::int64
 #else
 
 void configure_gemm() {}
+
+std::size_t gemm_memory() { return 0; }
 
 template <class T>
 void gemm(Transpose ta, Transpose tb, std::int64_t m, std::int64_t n, std::int64_t k, T alpha, const T* a,

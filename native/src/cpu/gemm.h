@@ -1,6 +1,7 @@
 // One-threaded matrix product; operators split work over threads above it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace striped::cpu {
@@ -16,5 +17,9 @@ void gemm(Transpose a_transpose, Transpose b_transpose, std::int64_t m, std::int
 
 // Keeps a threaded BLAS from starting threads of its own under ours. Call once.
 void configure_gemm();
+
+// Bytes of address space that every thread's first product takes. OpenBLAS asks for them again and again, for
+// ever, where there are none.
+std::size_t gemm_memory();
 
 }  // namespace striped::cpu
