@@ -74,6 +74,10 @@ int train(const Arguments& arguments) {
   };
   std::signal(SIGTERM, ask_to_stop);
   std::signal(SIGINT, ask_to_stop);
+#if defined(SIGHUP)
+  // The terminal is gone; under nohup that is to mean nothing.
+  if (std::signal(SIGHUP, ask_to_stop) == SIG_IGN) std::signal(SIGHUP, SIG_IGN);
+#endif
   const striped::TrainResult result = striped::train(options);
   if (!result.first_rank) return 0;
   std::printf("{\"state\":\"%s\",\"step\":%lld,", result.state.c_str(), static_cast<long long>(result.step));

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { RUN_FILES } from '../../extension/runs/run-directory.js';
 import type { Plan } from '../../language/plan/plan.js';
 import { eventually } from '../support/eventually.js';
 import { checkpointsOf, curveOf, eventsOf, genome, statusOf } from '../support/tiny-run.js';
-import { Scratch, checkpointBytes, start, train, ON_CPU } from './engine.js';
+import { outcome } from '../support/outcome.js';
+import { RUNNER, Scratch, checkpointBytes, start, train, ON_CPU } from './engine.js';
 
 const TIMEOUT_MS = 120_000;
 
@@ -126,6 +128,29 @@ describe('native training, as processes', function () {
     const resumed = await train(plan, run, '--resume');
     assert.equal(resumed.stdout, whole.stdout);
     assert.deepEqual(curveOf(run), curveOf(scratch.file('whole')));
+  });
+
+  it('a terminal that is closed stops it like SIGTERM, but not under nohup', async () => {
+    plan = scratch.plan(({ run }) => (run.checkpointEvery = run.evaluateEvery = 0));
+    const run = scratch.file('closed');
+    const first = start('train', '--plan', plan, '--out', run, '--steps', '1000000', ...ON_CPU);
+    await eventually('a step', () => Promise.resolve(curveOf(run).length > 0));
+    first.process.kill('SIGHUP');
+    const closed = await first.ended;
+    assert.equal(closed.code, 0, closed.stderr);
+    const { state, step } = statusOf(run);
+    assert.equal(state, 'stopped');
+    checkpointBytes(run, step);
+
+    const parameters = ['train', '--plan', plan, '--out', run, '--resume', '--steps', '1000000', ...ON_CPU];
+    const second = spawn('nohup', [RUNNER, ...parameters], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const ended = outcome(second);
+    await eventually('a step', () => Promise.resolve(curveOf(run).at(-1)![0] > step));
+    second.kill('SIGHUP');
+    const before = curveOf(run).at(-1)![0];
+    await eventually('further steps', () => Promise.resolve(curveOf(run).at(-1)![0] > before + 1));
+    second.kill('SIGTERM');
+    assert.equal((await ended).code, 0);
   });
 
   it('writes a checkpoint when it is asked to, and goes on', async () => {
