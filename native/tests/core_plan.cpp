@@ -69,6 +69,7 @@ TEST_CASE("wrong types, ranges and divisions are refused") {
   CHECK(with("/model/blocks", json::array()) == "plan-invalid");
   CHECK(with("/run/data/kind", "images") == "plan-invalid");
   CHECK(with("/run/steps", 0) == "plan-invalid");
+  CHECK(with("/run/optimizer/eps", 0) == "plan-invalid");
   CHECK(with("/format", "other") == "plan-syntax");
 }
 

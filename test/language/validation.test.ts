@@ -202,6 +202,12 @@ const CASES: Case[] = [
     says: /at most 0\.9/,
   },
   {
+    title: 'nothing beside the root of the second moment, which may be 0',
+    text: `${M} run r { model M data bytes("a") optimizer adamw(eps: 0) }`,
+    code: 'striped/value-range',
+    says: /`eps` must be above 0/,
+  },
+  {
     title: 'a word for a number',
     text: model('layout MHA SE { filter long }'),
     code: 'striped/value-type',

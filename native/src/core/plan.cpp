@@ -210,8 +210,10 @@ PlanRun read_run(const Node& node) {
   run.data = read_data(node.at("data"));
   const Node optimizer = node.at("optimizer");
   optimizer.at("kind").one_of({"adamw"});
+  // In fp32 the squares of smaller gradients are 0: without it they would be divided by 0.
+  constexpr double kLeastEps = 1e-20;
   run.optimizer = {optimizer.at("lr").number(0),          optimizer.at("beta1").number(0, 1),
-                   optimizer.at("beta2").number(0, 1),    optimizer.at("eps").number(0),
+                   optimizer.at("beta2").number(0, 1),    optimizer.at("eps").number(kLeastEps),
                    optimizer.at("weightDecay").number(0), optimizer.at("clip").number(0)};
   const Node schedule = node.at("schedule");
   run.schedule = {schedule.at("kind").one_of({"cosine", "constant"}) == "cosine",
