@@ -155,6 +155,9 @@ TEST_CASE("a checkpoint that cannot be read is not passed over for an older one"
   state["version"] = 2;
   std::ofstream(scratch / "step-000010/state.json") << state;
   CHECK(refused() == "checkpoint-version");
+  const std::string newer = error_of([&] { striped::read_checkpoint(scratch / "step-000010"); }).second;
+  CHECK(newer.find("newer version") != std::string::npos);
+  CHECK(newer.find("damaged") == std::string::npos);
   // A folder in place of the file opens and cannot be read, also by root.
   std::filesystem::remove(scratch / "step-000010/state.json");
   std::filesystem::create_directory(scratch / "step-000010/state.json");

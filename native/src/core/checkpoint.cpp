@@ -91,6 +91,11 @@ CheckpointState read_state(const fs::path& directory) {
           text.at("threads"), text.at("loss"),      text.value("data", "")};
 }
 
+// What cannot be read is not damaged: it may be whole, and newer than what would be gone on from.
+[[noreturn]] void cannot_go_on(const fs::path& checkpoint, const Error& why) {
+  throw Error(why.code(), "cannot go on from the checkpoint " + checkpoint.string() + ": " + why.what());
+}
+
 std::vector<fs::path> listed(const fs::path& checkpoints, const std::string& prefix) {
   std::vector<fs::path> found;
   std::error_code error;
@@ -136,7 +141,6 @@ std::optional<FoundCheckpoint> newest_checkpoint(const fs::path& checkpoints,
   const auto step_of = [](const fs::path& path) { return std::atoll(path.filename().c_str() + 5); };
   std::sort(found.begin(), found.end(),
             [&](const auto& a, const auto& b) { return step_of(a) > step_of(b); });
-  // What cannot be read is not damaged: it may be whole, and newer than what would be gone on from.
   const auto pass_over = [&](const fs::path& path, const char* what) {
     report("the checkpoint " + path.string() + " is damaged (" + what +
            ") and is passed over for the one before");
@@ -147,9 +151,7 @@ std::optional<FoundCheckpoint> newest_checkpoint(const fs::path& checkpoints,
     } catch (const json::exception& problem) {
       pass_over(path, problem.what());
     } catch (const Error& problem) {
-      if (problem.code() != "checkpoint-corrupt")
-        throw Error(problem.code(),
-                    "cannot go on from the checkpoint " + path.string() + ": " + problem.what());
+      if (problem.code() != "checkpoint-corrupt") cannot_go_on(path, problem);
       pass_over(path, problem.what());
     }
   }
@@ -176,6 +178,7 @@ FoundCheckpoint read_checkpoint(const fs::path& path) {
     throw Error("checkpoint-corrupt", "the checkpoint " + path.string() + " is damaged (" + kState +
                                           " is no whole JSON); take another one");
   } catch (const Error& error) {
+    if (error.code() != "checkpoint-corrupt") cannot_go_on(path, error);
     throw Error(error.code(),
                 "the checkpoint " + path.string() + " is damaged (" + error.what() + "); take another one");
   }
