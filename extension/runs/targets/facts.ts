@@ -29,6 +29,8 @@ export interface Facts {
   cudaLibraries: string[];
   /** Seconds since the Unix epoch, by its own clock. */
   time: number;
+  /** What its login shell prints before anything that ssh runs. */
+  noise: string;
 }
 
 const PROGRAMS = ['cmake', 'c++', 'ninja', 'make', 'rsync', 'nvcc', 'mpirun', 'setsid'];
@@ -102,7 +104,7 @@ export async function readFacts(
   setup: string,
   signal?: AbortSignal,
 ): Promise<Facts> {
-  const { stdout, code, stderr } = await shell.run(script(directory, setup), { signal });
+  const { stdout, code, stderr, noise } = await shell.run(script(directory, setup), { signal });
   const text = stdout.toString('utf8');
   // The directory comes last and may hold newlines: it is the rest of the output.
   const [head = '', ...tail] = text.split('\ndirectory\t');
@@ -137,6 +139,7 @@ export async function readFacts(
     visibleDevices,
     cudaLibraries: values('cuda'),
     time: Number(one('time')),
+    noise,
   };
 }
 

@@ -1,9 +1,11 @@
 import { CUDA_LIBRARIES, type Facts } from './facts.js';
 import type { Finding } from './target.js';
+import { QUIET_SHELL } from './transfer.js';
 
 /** Less than this free, and checkpoints will soon fill the disk. */
 const LITTLE_SPACE = 2 << 30;
 const CLOCK_SKEW_S = 5;
+const MOST_NOISE = 80;
 
 /** What a machine's facts mean for runs there. */
 export function judge(facts: Facts, wantsSlurm: boolean): Finding[] {
@@ -15,6 +17,7 @@ export function judge(facts: Facts, wantsSlurm: boolean): Finding[] {
     build(facts),
     mpi(facts),
     rsync(facts),
+    ...loginShell(facts),
   ];
   return wantsSlurm ? [...findings, slurm(facts)] : findings;
 }
@@ -114,6 +117,12 @@ function rsync(facts: Facts): Finding {
   if (version !== undefined) return { about: 'rsync', verdict: 'good', found: version };
   const mend = 'install rsync: the engine, data and checkpoints travel by it';
   return { about: 'rsync', verdict: 'bad', found: 'missing', mend };
+}
+
+function loginShell({ noise }: Facts): Finding[] {
+  if (noise === '') return [];
+  const found = `prints ${JSON.stringify(noise.trim().slice(0, MOST_NOISE))} before what ssh runs`;
+  return [{ about: 'login shell', verdict: 'bad', found, mend: QUIET_SHELL }];
 }
 
 function slurm(facts: Facts): Finding {

@@ -14,6 +14,8 @@ export interface ShellResult {
   code: number;
   stdout: Buffer;
   stderr: string;
+  /** What the login shell printed before the script. */
+  noise: string;
 }
 
 /** What an rsync needs to reach the other side. */
@@ -53,15 +55,17 @@ function frame(script: string, mark: string): string {
   ].join('\n');
 }
 
-/** The framed part of the output; null when its end is missing. */
-function unframe(output: Buffer, mark: string): { code: number; stdout: Buffer } | null {
+/** The framed part of the output and what came before it; null when its end is missing. */
+function unframe(output: Buffer, mark: string): Omit<ShellResult, 'stderr'> | null {
   const begin = `\nbegin ${mark}\n`;
   const from = output.indexOf(begin);
   const to = output.lastIndexOf(`\nend ${mark} `);
   if (from < 0 || to < 0) return null;
   const rest = output.subarray(to).toString('latin1');
   const code = /^\nend \w+ (\d+)\n/.exec(rest);
-  return code ? { code: Number(code[1]), stdout: output.subarray(from + begin.length, to) } : null;
+  if (!code) return null;
+  const stdout = output.subarray(from + begin.length, to);
+  return { code: Number(code[1]), stdout, noise: output.subarray(0, from).toString('utf8') };
 }
 
 /** Calls back with whole lines between the marks. */

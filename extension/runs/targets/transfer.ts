@@ -76,6 +76,10 @@ function progressIn(chunk: Buffer): number[] {
 
 const MISSING_OVER_THERE =
   /rsync: (command )?not found|rsync: not found|No such file or directory.*rsync --server/;
+/** How to mend a login shell whose words rsync would take for an answer. */
+export const QUIET_SHELL =
+  'rsync, by which the engine, data and checkpoints travel, takes that for an answer: let ~/.bashrc, ~/.cshrc and their ' +
+  'like print only to terminals';
 /** rsync's codes for a broken or silent connection. */
 const CONNECTION_CODES: ReadonlySet<number | null> = new Set([10, 12, 30, 35, 255]);
 
@@ -86,6 +90,9 @@ function explain(where: string, rsync: string, end: ChildEnd): RunError {
       'target/rsync',
       `rsync is not installed on ${where}; install it there (package rsync)`,
     );
+  }
+  if (/is your shell clean/.test(end.stderr)) {
+    return new RunError('target/noise', `the login shell of ${where} prints something; ${QUIET_SHELL}`);
   }
   const said = end.stderr
     .split('\n')

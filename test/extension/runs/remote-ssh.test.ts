@@ -375,6 +375,26 @@ describe('runs over ssh', function () {
     assert.equal((await waitForEnd(again, WAIT_MS))?.state, 'completed');
   });
 
+  it('says that the login shell prints something, which rsync cannot take', async () => {
+    target();
+    const { directory } = await launch(1);
+    assert.equal((await waitForEnd(directory, WAIT_MS))?.state, 'completed');
+    const startup = join(sshd.home, '.bashrc');
+    writeFileSync(startup, 'echo "Quota: 90%"\n');
+    try {
+      const findings = await (await openTarget('box', null, INSTALLATION)).probe();
+      const { found, verdict } = findings.find(({ about }) => about === 'login shell')!;
+      assert.deepEqual([found, verdict], ['prints "Quota: 90%" before what ssh runs', 'bad']);
+      await assert.rejects(
+        launch(1),
+        /login shell: prints "Quota: 90%".*; rsync.*let ~\/\.bashrc.* only to terminals/,
+      );
+      await assert.rejects(fetchCheckpoints(directory), /login shell of \S+ prints something; rsync/);
+    } finally {
+      rmSync(startup);
+    }
+  });
+
   it('says that the disk over there is full', async () => {
     const disk = join(desk.root, 'small disk');
     mkdirSync(disk);
