@@ -31,7 +31,6 @@ export interface EngineProcess {
 }
 
 const PROBE_TIMEOUT_MS = 20_000;
-const REASON_BYTES = 4_096;
 
 /** Electron's binary is a Node with this; for Node itself it means nothing. */
 const AS_NODE = { ELECTRON_RUN_AS_NODE: '1' };
@@ -164,5 +163,5 @@ export function engineEnvironment(): NodeJS.ProcessEnv {
 async function endReason(logFile: string, code: number | null, signal: string | null): Promise<string> {
   const how = signal ? `its process was ended by ${signal}` : `its process ended with exit code ${code}`;
   const text = await readFile(logFile, 'utf8').catch(() => '');
-  return withLastWords(how, text.slice(-REASON_BYTES));
+  return withLastWords(how, text);
 }

@@ -1,5 +1,7 @@
+import { readFile } from 'node:fs/promises';
+import * as path from 'node:path';
 import { withLastWords } from '../last-words.js';
-import type { RunStatus } from '../run-directory.js';
+import { RUN_FILES, type RunStatus } from '../run-directory.js';
 import { isFinished, readStatusFile, type ObservedStatus } from '../status.js';
 import { isAbort } from './child.js';
 import { mirrored, tellTrouble, writeAnswer, type Behind } from './mirror.js';
@@ -134,7 +136,9 @@ async function write(
   const exit = answer.parts.get('exit')?.bytes.toString('utf8').trim() || null;
   const meaning = starter.interpret({ record, status: own, exit, state: answer.state, preamble });
   const reason =
-    meaning.isPlain || !meaning.reason ? meaning.reason : withLastWords(meaning.reason, logOf(answer));
+    meaning.isPlain || !meaning.reason
+      ? meaning.reason
+      : withLastWords(meaning.reason, await logSoFar(directory, from.log, answer));
   // What an engine of another version leaves out stands as the launch wrote it.
   const status = merge(own ? { ...known, ...own } : known, meaning, reason);
   const { situation, waits = false } = meaning;
@@ -169,6 +173,9 @@ function readOwnStatus(answer: Answer): RunStatus | null {
   }
 }
 
-function logOf(answer: Answer): string {
-  return answer.parts.get('log')?.bytes.toString('utf8') ?? '';
+/** What was mirrored of the log, and what came with this answer. */
+async function logSoFar(directory: string, from: number, answer: Answer): Promise<string> {
+  const before = await readFile(path.join(directory, RUN_FILES.log)).catch(() => Buffer.alloc(0));
+  const now = answer.parts.get('log')?.bytes ?? Buffer.alloc(0);
+  return Buffer.concat([before.subarray(0, from), now]).toString('utf8');
 }

@@ -12,6 +12,25 @@ describe('the last words of a log', () => {
       'ended; the last line of its log: No network interfaces were found.',
     );
   });
+
+  const failed = 'striped-runner: error: a run over several ranks needs MPI [no-mpi]\n';
+  const launcher =
+    '-----\nPrimary job  terminated normally, but 1 process returned\na non-zero exit code.\n-----\n';
+
+  it("are the runner's own, not those of the launcher behind it", () => {
+    assert.equal(
+      withLastWords('ended', `note\n${failed}${launcher}`),
+      'ended: a run over several ranks needs MPI',
+    );
+  });
+
+  it('are not those of an earlier start, after which it trained', () => {
+    const again = '2026-11-23T05:42:05.123Z training tiny on 2 × CPU\nmpirun noticed signal 9 (Killed).\n';
+    assert.equal(
+      withLastWords('ended', `${failed}${launcher}${again}`),
+      'ended; the last line of its log: mpirun noticed signal 9 (Killed).',
+    );
+  });
 });
 
 describe('why the runner failed', () => {
