@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { setTimeout as wait } from 'node:timers/promises';
 import type { Plan } from '../../language/plan/plan.js';
 import { eventually } from '../support/eventually.js';
 import type { Outcome } from '../support/outcome.js';
@@ -191,6 +192,36 @@ describe('runs of several ranks that go wrong', function () {
       const ended = await endsInTime(run.ended);
       failed(ended, new RegExp(`rank 1 on \\S+ \\(process ${pid}\\) has not been heard of for \\d+ s.*\\[rank-hung\\]`));
       await resumes();
+    });
+
+    it('a first rank that hangs is named by the second one', async () => {
+      const run = await training(FOUR, { STRIPED_RANK_TIMEOUT: '3' });
+      const pid = pidOf(0);
+      process.kill(pid, 'SIGSTOP');
+      const ended = await endsInTime(run.ended);
+      assert.notEqual(ended.code, 0);
+      const said = ended.stderr.match(/^striped-runner: error: .*$/gm) ?? [];
+      const named = new RegExp(`rank 0 on \\S+ \\(process ${pid}\\) has not been heard of for \\d+ s.*\\[rank-hung\\]`);
+      // mpirun wakes the first rank to end it, which then says the same.
+      assert.ok(said.length > 0 && said.every((line) => named.test(line)), ended.stderr);
+      await resumes();
+    });
+
+    it('ranks that are all suspended for longer than one may be silent go on', async () => {
+      const run = await training(FOUR, { STRIPED_RANK_TIMEOUT: '3' });
+      const ranks = processes();
+      // The first one is woken first, when nothing can have been heard of the others.
+      const firstFirst = [pidOf(0), ...ranks.filter((pid) => pid !== pidOf(0))];
+      for (const pid of ranks) process.kill(pid, 'SIGSTOP');
+      const before = curveOf(scratch.file('run')).length;
+      await wait(6_000);
+      for (const pid of firstFirst) {
+        process.kill(pid, 'SIGCONT');
+        await wait(500);
+      }
+      await eventually('more steps', () => Promise.resolve(curveOf(scratch.file('run')).length > before + 5));
+      process.kill(statusOf(scratch.file('run')).pid, 'SIGTERM');
+      assert.equal((await endsInTime(run.ended)).code, 0);
     });
 
     it('a first rank that fails alone ends the others', async () => {

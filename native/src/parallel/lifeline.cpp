@@ -8,6 +8,7 @@
 #include <iterator>
 #include <random>
 #include <sstream>
+#include <utility>
 
 #include "parallel/activity.h"
 #include "parallel/launch.h"
@@ -50,6 +51,25 @@ std::vector<std::string> words_of(const std::string& text) {
 
 std::string seconds_text(double seconds) { return std::to_string(static_cast<long>(seconds)) + " s"; }
 
+// Time in which this process itself did not run, as when a whole job is suspended, says nothing of others.
+class Looks {
+ public:
+  // How long this process was stopped since the last look.
+  Clock::duration missed() {
+    const auto now = Clock::now();
+    const auto since_last = now - std::exchange(last_, now);
+    return since_last > kMostBetween ? since_last : Clock::duration::zero();
+  }
+
+ private:
+  static constexpr auto kMostBetween = std::chrono::seconds(1);
+  Clock::time_point last_ = Clock::now();
+};
+
+void move_on(Clock::time_point& moment, Clock::duration missed) {
+  moment = std::min(moment + missed, Clock::now());
+}
+
 }  // namespace
 
 // What the first rank knows of another, and of itself.
@@ -66,10 +86,18 @@ struct Lifeline::Member {
     steps = now;
     waits = waiting;
   }
+
+  void forgive(Clock::duration missed) {
+    move_on(heard, missed);
+    move_on(went_on, missed);
+  }
 };
 
 Lifeline::Lifeline(const Launch& launch, Lost lost)
-    : rank_(launch.rank()), lost_(std::move(lost)), limit_(limit_of_environment()) {
+    : rank_(launch.rank()),
+      lost_(std::move(lost)),
+      limit_(limit_of_environment()),
+      most_silence_(std::min(limit_, kMostSilence)) {
   for (int rank = 0; rank < launch.size(); ++rank) names_.push_back(launch.name(rank));
   if (rank_ == 0) {
     token_ = random_token();
@@ -132,6 +160,8 @@ Lifeline::~Lifeline() {
 }
 
 void Lifeline::watch_members() {
+  Looks looks;
+  auto last_beat = Clock::now();
   while (!over_) {
     std::vector<pollfd> waits;
     std::vector<int> ranks;
@@ -141,6 +171,8 @@ void Lifeline::watch_members() {
       ranks.push_back(static_cast<int>(rank));
     }
     ::poll(waits.data(), waits.size(), kLookMs);
+    const auto missed = looks.missed();
+    for (Member& member : members_) member.forgive(missed);
     for (std::size_t i = 0; i < waits.size(); ++i) {
       if (waits[i].revents == 0) continue;
       Member& member = members_[static_cast<std::size_t>(ranks[i])];
@@ -152,6 +184,9 @@ void Lifeline::watch_members() {
     }
     members_[0].note(activity().steps, activity().waits);
     look_for_hangs();
+    if (since(last_beat) < kBeat) continue;
+    for (const Member& member : members_) member.socket.send("beat");
+    last_beat = Clock::now();
   }
   for (const Member& member : members_) member.socket.send("bye");
 }
@@ -174,9 +209,7 @@ void Lifeline::look_for_hangs() {
   for (std::size_t rank = 0; rank < members_.size(); ++rank) {
     const Member& member = members_[rank];
     if (member.gone || (rank > 0 && !member.watched)) continue;
-    if (since(member.heard) > std::min(limit_, kMostSilence))
-      lose("rank-hung", names_[rank] + " has not been heard of for " + seconds_text(since(member.heard)) +
-                            "; its process is stopped, or its machine is gone");
+    if (since(member.heard) > most_silence_) lose("rank-hung", silent(rank, since(member.heard)));
     if (latest == nullptr || member.went_on > latest->went_on) latest = &member;
   }
   if (!expects_progress_ || latest == nullptr || since(latest->went_on) <= limit_) return;
@@ -193,6 +226,11 @@ void Lifeline::look_for_hangs() {
                         seconds_text(since(latest->went_on)));
 }
 
+std::string Lifeline::silent(std::size_t rank, double seconds) const {
+  return names_[rank] + " has not been heard of for " + seconds_text(seconds) +
+         "; its process is stopped, or its machine is gone";
+}
+
 // Ends the run from the first rank's thread.
 void Lifeline::lose(const std::string& code, const std::string& text) {
   if (over_.exchange(true)) return;
@@ -205,10 +243,12 @@ void Lifeline::end_members() {
 }
 
 void Lifeline::watch_first() {
-  auto last = Clock::now();
+  Looks looks;
+  auto last = Clock::now(), heard = last;
   while (!over_ && first_.is_open()) {
     pollfd wait{first_.descriptor(), POLLIN, 0};
     ::poll(&wait, 1, kLookMs);
+    move_on(heard, looks.missed());
     if (since(last) >= kBeat) {
       first_.send("beat " + std::to_string(activity().steps) + (activity().waits ? " waits" : " works"));
       last = Clock::now();
@@ -216,11 +256,21 @@ void Lifeline::watch_first() {
     for (const std::string& line : first_.receive()) {
       if (line == "bye") return;
       if (line == "end") end_behind_first();
+      heard = Clock::now();
+    }
+    if (since(heard) > most_silence_) {
+      const std::string text = silent(0, since(heard));
+      // Launchers wake a stopped process to end it: it then tells why.
+      send_failure("rank-hung", text);
+      lose_first("rank-hung", text);
     }
   }
-  if (over_) return;
-  // The first rank cannot tell any more: the second one does.
-  lost_("rank-lost", rank_ == 1 ? names_[0] + " ended without a word" : "");
+  if (!over_) lose_first("rank-lost", names_[0] + " ended without a word");
+}
+
+// The first rank cannot tell any more: the second one does.
+void Lifeline::lose_first(const std::string& code, const std::string& text) {
+  lost_(code, rank_ == 1 ? text : "");
 }
 
 void Lifeline::end_behind_first() {
@@ -238,8 +288,12 @@ void Lifeline::give_up(const std::string& code, const std::string& text) {
     if (!over_.exchange(true)) end_members();
     return;
   }
-  first_.send("fail " + code + kSeparator + one_line(text));
+  send_failure(code, text);
   follow_first();
+}
+
+void Lifeline::send_failure(const std::string& code, const std::string& text) const {
+  first_.send("fail " + code + kSeparator + one_line(text));
 }
 
 void Lifeline::follow_first() const {

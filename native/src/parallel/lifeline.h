@@ -54,7 +54,10 @@ class Lifeline {
   void accept_member();
   void hear(int rank, const std::string& line);
   void look_for_hangs();
+  std::string silent(std::size_t rank, double seconds) const;
   void lose(const std::string& code, const std::string& text);
+  void lose_first(const std::string& code, const std::string& text);
+  void send_failure(const std::string& code, const std::string& text) const;
   void end_members();
   void end_behind_first();
 
@@ -62,7 +65,7 @@ class Lifeline {
   int rank_;
   Lost lost_;
   std::string token_, unwatched_;
-  double limit_;  // seconds
+  double limit_, most_silence_;  // seconds
   std::unique_ptr<Listener> listener_;
   std::vector<Member> members_;  // by rank; on the first rank
   LineSocket first_;             // on the others
