@@ -197,8 +197,13 @@ printf '%s\\n' "$queue"`;
       const reason = isStopped ? 'killed on request, after it wrote a checkpoint' : 'killed on request';
       return { state: isStopped ? 'stopped' : 'failed', reason, isPlain: true, situation: '' };
     }
-    if (job && wasAsked && job.state === 'CANCELLED' && status?.state === 'starting') {
-      return { state: 'stopped', reason: 'cancelled before it started', isPlain: true, situation: '' };
+    if (job && wasAsked && job.state === 'CANCELLED' && status && !isFinished(status.state)) {
+      // One that had trained waited to go on, or was suspended, when it was asked.
+      const reason =
+        status.state === 'starting'
+          ? 'cancelled before it started'
+          : 'cancelled on request while it did not run; what came after its newest checkpoint is lost';
+      return { state: 'stopped', reason, isPlain: true, situation: '' };
     }
     if (job && !wasAsked && status?.state === 'stopped' && job.state !== 'COMPLETED') {
       const reason = `${describeEnd(job)}, after it wrote a checkpoint`;

@@ -204,6 +204,26 @@ describe('runs on a Slurm cluster', function () {
     }
   });
 
+  it('a job that Slurm suspended is cancelled when it is to stop, and says so', async () => {
+    const { directory } = await launch(ENDLESS);
+    const watch = watchRuns();
+    try {
+      await trained(directory, 5, WAIT_MS);
+      slurm.says('scontrol', ['suspend', await job(directory)]);
+      const situation = async () => (await readRun(directory))?.remote?.situation ?? '';
+      await eventually('it is suspended', async () => /suspended/.test(await situation()), WAIT_MS);
+      await stopRun(directory);
+      const status = await waitForEnd(directory, WAIT_MS);
+      assert.equal(status?.state, 'stopped');
+      assert.match(
+        status.exitReason,
+        /^cancelled on request while it did not run; what came after its newest checkpoint/,
+      );
+    } finally {
+      watch.dispose();
+    }
+  });
+
   it('who follows a job from the command line is told why it waits', async () => {
     writeFileSync(join(desk.root, 'work', 'small.striped'), LAYOUT.replace('data.txt', 'genome.fa'));
     const striped = (...words: string[]) =>
