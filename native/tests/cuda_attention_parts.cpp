@@ -223,8 +223,8 @@ void Suite::run(bool small) {
   pieces({1, 84, 2, 1, 64, 0, 1e4, 1}, 3);
   pieces({1, 96, 2, 1, 128, 0, 1e4, 4}, 2);
   pieces({1, 63, 2, 2, 20, 25, 1e4, 1}, 3);
-  // The whole goes head by head, and the second head's statistics begin at no multiple of 16 bytes.
-  pieces({1, 513, 2, 2, 16, 0, 1e4, 1}, 3);
+  // The whole goes head by head by cuDNN, and the second head's statistics begin at no multiple of 16 bytes.
+  if (precision_ == "bf16") pieces({1, 513, 2, 2, 8, 0, 1e4, 1}, 3);
   if (small) return;
   parts(heads(6, 2, 128, 0), 132, {{132, 0}, {130, 140}, {132, 264}});
   parts(heads(8, 1, 64, 0), 200, {{200, 0}, {200, 200}, {333, 400}});
