@@ -498,12 +498,6 @@ const CASES: Case[] = [
   },
   {
     title: 'groups over tensor ranks',
-    text: run('parallel { tensor 4 data 1 }').replace('layout', 'SE { groups 2 } layout'),
-    code: 'striped/parallel',
-    says: /2 groups of SE do not divide by 4/,
-  },
-  {
-    title: 'one group over tensor ranks',
     text: run('parallel { tensor 4 data 1 }').replace('layout', 'SE { groups 1 } layout'),
     code: 'striped/parallel',
     says: /^1 group of SE does not divide by 4 tensor ranks/,
@@ -671,38 +665,6 @@ describe('checks', () => {
     assert.deepEqual(await codes(model('layout MHA', 'width 64 heads 0 vocab 256')), [
       'error striped/value-range',
     ]);
-  });
-
-  it('lets a vocabulary be that does not divide by the tensor ranks, all of which have it whole', async () => {
-    const text = `cluster c { node gpu h100-sxm x 4 } ${run('on c parallel { tensor 4 }')}`;
-    const odd = text.replace('vocab 256', 'vocab 257');
-    assert.notEqual(odd, text);
-    assert.deepEqual(await codes(odd), await codes(text));
-  });
-
-  it('has ZeRO share out over data and context ranks, not over tensor ranks', async () => {
-    const zero = (degree: string) =>
-      codes(`cluster c { node gpu h100-sxm x 2 } ${run(`on c parallel { ${degree} zero 1 }`)}`);
-    assert.deepEqual(await zero('context 2'), []);
-    assert.deepEqual(await zero('data 2'), []);
-    assert.deepEqual(await zero('tensor 2'), ['warning striped/parallel']);
-  });
-
-  it('says tensor parallel over nodes is slow', async () => {
-    const text = `cluster c { node gpu h100-sxm x 2 nodes 4 } ${run('on c parallel { tensor 4 }')}`;
-    assert.match((await only(text, 'striped/nodes')).message, /over nodes of 2 devices.*nvlink/);
-  });
-
-  it('says which of two links of one kind is not used, and what goes elsewhere', async () => {
-    const cluster = (links: string) => `cluster c { node gpu h100-sxm x 8 nodes 2 link ${links} }`;
-    const inside = await only(cluster('nvlink4, pcie5(10)'), 'striped/duplicate');
-    assert.equal(inside.text, 'pcie5(10)');
-    assert.equal(inside.severity, 2);
-    assert.match(inside.message, /within a node.*`nvlink4`.*between nodes: infiniband, ethernet/);
-    const between = await only(cluster('infiniband, pcie5, ethernet'), 'striped/duplicate');
-    assert.equal(between.text, 'ethernet');
-    assert.match(between.message, /between nodes.*`infiniband`.*within a node: nvlink3/);
-    assert.deepEqual(await codes(cluster('infiniband(200), nvlink4')), []);
   });
 
   it('follows stripes around a circle', async () => {

@@ -114,9 +114,10 @@ __global__ __launch_bounds__(kThreads) void output_kernel(const Tensors<T> tenso
 
 // d of all projections from c = conv(h, u) + d ⊙ u and du.
 template <class T>
-__global__ __launch_bounds__(kThreads, 3) void gradient_kernel(const Tensors<T> tensors, const Columns columns,
-                                                            const Turn turn, float2* c, float2* du,
-                                                            const ProjectionGradient<T> out) {
+__global__ __launch_bounds__(kThreads, 3) void gradient_kernel(const Tensors<T> tensors,
+                                                               const Columns columns, const Turn turn,
+                                                               float2* c, float2* du,
+                                                               const ProjectionGradient<T> out) {
   __shared__ Turned c_tile, du_tile;
   __shared__ float2 factors[kRows];
   const Place p(columns);
