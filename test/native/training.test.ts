@@ -194,6 +194,39 @@ describe('native training, as processes', function () {
     assert.deepEqual(curveOf(scratch.file('other')), [first, ...rest]);
   });
 
+  it('goes on in the data where a checkpoint was, with batches or sequences of another size too', async () => {
+    const still = ({ run }: Plan) => {
+      run.optimizer.lr = 0;
+      run.schedule = { kind: 'constant', warmup: 0, min: 0 };
+    };
+    const whole = scratch.plan(still);
+    await train(whole, scratch.file('whole'), '--steps', '21');
+    const from = ['--from', scratch.file('whole', 'checkpoints', 'step-000020')];
+    const halved = scratch.plan((plan) => {
+      still(plan);
+      plan.run.microBatch /= 2;
+      plan.run.globalBatchTokens /= 2;
+    });
+    const branch = await train(halved, scratch.file('halved'), ...from, '--steps', '22');
+    assert.equal(branch.code, 0, branch.stderr);
+    // The weights stand still, so two steps of half a batch have the mean loss of one.
+    const lossesOf = (run: string) => curveOf(scratch.file(run)).map(([, loss]) => loss);
+    const [first, second] = lossesOf('halved');
+    assert.ok(Math.abs((first! + second!) / 2 / lossesOf('whole')[20]! - 1) < 1e-6);
+    const samplesOf = (run: string, step: string) => {
+      const state = readFileSync(scratch.file(run, 'checkpoints', step, 'state.json'), 'utf8');
+      return (JSON.parse(state) as { samples: number }).samples;
+    };
+    assert.equal(samplesOf('halved', 'step-000022'), samplesOf('whole', 'step-000021'));
+    const longer = scratch.plan((plan) => {
+      plan.run.sequence *= 2;
+      plan.run.globalBatchTokens *= 2;
+    });
+    assert.equal((await train(longer, scratch.file('longer'), ...from, '--steps', '21')).code, 0);
+    const windows = samplesOf('whole', 'step-000020') / 20;
+    assert.equal(samplesOf('longer', 'step-000021'), 11 * windows);
+  });
+
   it('starts a branch that failed early from its checkpoint when it is resumed, not from the beginning', async () => {
     await train(plan, scratch.file('whole'));
     const from = ['--from', scratch.file('whole', 'checkpoints', 'step-000020')];

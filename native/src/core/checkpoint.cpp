@@ -55,6 +55,7 @@ void write_files(const fs::path& directory, const CheckpointState& state, const 
                      {"threads", state.threads},
                      {"loss", state.loss},
                      {"data", state.data},
+                     {"sequence", state.sequence},
                      {"files",
                       {{kModel, describe(directory / kModel, model_crc)},
                        {kOptimizer, describe(directory / kOptimizer, optimizer_crc)}}}};
@@ -86,9 +87,11 @@ CheckpointState read_state(const fs::path& directory) {
     if (crc32c_of_file(file) != expected.at("crc32c").get<std::uint32_t>())
       throw Error("checkpoint-corrupt", name + " does not have the checksum it was written with");
   }
-  return {text.at("step"),    text.at("samples"),   text.at("trainingHash"),
-          text.at("backend"), text.at("precision"), text.value("parallel", "one device"),
-          text.at("threads"), text.at("loss"),      text.value("data", "")};
+  return {text.at("step"),         text.at("samples"),
+          text.at("trainingHash"), text.at("backend"),
+          text.at("precision"),    text.value("parallel", "one device"),
+          text.at("threads"),      text.at("loss"),
+          text.value("data", ""),  text.value("sequence", std::int64_t{0})};
 }
 
 // What cannot be read is not damaged: it may be whole, and newer than what would be gone on from.

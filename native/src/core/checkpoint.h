@@ -19,7 +19,8 @@ struct CheckpointState {
   std::string parallel;  // parallel_text() of the run
   int threads = 0;
   double loss = 0;
-  std::string data;  // Dataset::fingerprint(); empty in checkpoints of older engines
+  std::string data;           // Dataset::fingerprint(); empty in checkpoints of older engines
+  std::int64_t sequence = 0;  // tokens of a window; 0 in checkpoints of older engines
 };
 
 // Writes `checkpoints/step-000200` (model.safetensors, optimizer.safetensors, state.json): into a directory

@@ -128,6 +128,7 @@ void Trainer::resume_from(const FoundCheckpoint& found) {
            "; the run goes on, but not bit for bit as it would have there");
   load_checkpoint(found, run_->store, run_->tensors);
   step_ = checkpoint_step_ = static_cast<std::int64_t>(launch_.sum(static_cast<double>(state.step)));
+  samples_ = static_cast<std::int64_t>(launch_.sum(static_cast<double>(state.samples)));
   loss_ = launch_.sum(state.loss);
   record_.log("resumed from " + found.path.string());
 }
@@ -148,6 +149,12 @@ void Trainer::branch_from(const FoundCheckpoint& found) {
                                     "; its model must have the same weights");
   }
   step_ = static_cast<std::int64_t>(launch_.sum(static_cast<double>(found.state.step)));
+  // The data go on where they were, whatever batches and sequences are now.
+  const std::int64_t sequence = run_->plan.run.sequence;
+  const double windows = static_cast<double>(found.state.samples) *
+                         static_cast<double>(found.state.sequence > 0 ? found.state.sequence : sequence) /
+                         static_cast<double>(sequence);
+  samples_ = static_cast<std::int64_t>(launch_.sum(std::floor(windows)));
   loss_ = launch_.sum(found.state.loss);
   record_.log("branched from " + found.path.string());
 }
@@ -191,6 +198,7 @@ TrainResult Trainer::train_to_the_end() {
     const StepReport report = train_step(step_ + 1);
     require_finite(step_ + 1, report);
     ++step_;
+    samples_ += run_->windows() * run_->ranks.place.data.count;
     loss_ = report.loss;
     if (lifeline_ != nullptr) lifeline_->expect_progress();
     tell_step(step_, report);
@@ -208,7 +216,7 @@ Trainer::StepReport Trainer::train_step(std::int64_t step) {
   run.ranks.waited();  // for what was not this step's
   const PlanRun& plan = run.plan.run;
   const Place data = run.ranks.place.data;
-  const std::int64_t first = ((step - 1) * data.count + data.index) * run.windows();
+  const std::int64_t first = samples_ + data.index * run.windows();
   const SampleBatch batch = run.data->training(plan.seed, static_cast<std::uint64_t>(first), run.windows());
   const double rate = learning_rate(plan.schedule, plan.optimizer.lr, step, plan.steps);
   const TrainingStep::Result result = run.step.run(batch, step, rate);
@@ -274,16 +282,16 @@ void Trainer::evaluate_and_tell(std::int64_t step) {
 }
 
 void Trainer::checkpoint(std::int64_t step) {
-  const CheckpointState state{
-      step,
-      static_cast<std::uint64_t>(step * run_->windows() * run_->ranks.place.data.count),
-      training_hash(run_->plan),
-      run_->backend.name(),
-      run_->choice.precision,
-      parallel_text(run_->plan.run.parallel),
-      run_->choice.threads,
-      loss_,
-      run_->data_fingerprint};
+  const CheckpointState state{step,
+                              static_cast<std::uint64_t>(samples_),
+                              training_hash(run_->plan),
+                              run_->backend.name(),
+                              run_->choice.precision,
+                              parallel_text(run_->plan.run.parallel),
+                              run_->choice.threads,
+                              loss_,
+                              run_->data_fingerprint,
+                              run_->plan.run.sequence};
   const std::string name = write_checkpoint(record_.checkpoints(), state, run_->store, run_->tensors);
   checkpoint_step_ = step;
   record_.event({{"type", "checkpoint"}, {"step", step}, {"path", "checkpoints/" + name}});

@@ -62,6 +62,7 @@ class Trainer {
   parallel::Lifeline* lifeline_ = nullptr;
   std::atomic<std::int64_t> step_ = 0;             // done
   std::atomic<std::int64_t> checkpoint_step_ = 0;  // newest one committed; 0: none
+  std::int64_t samples_ = 0;  // training windows seen, also by what this run branches from
   double loss_, held_out_loss_;
   double last_request_look_ = 0;
   double agreed_ = 0;    // seconds since the last step
