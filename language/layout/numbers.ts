@@ -26,9 +26,9 @@ export function parseNumber(literal: string, kilo: 1000 | 1024): ParsedNumber {
 
 const GROUPED = new Intl.NumberFormat('en-US', { maximumFractionDigits: 6 });
 
-/** `12,345` */
+/** `12,345`; `1e-8`, of which so many digits would be 0. */
 export function grouped(value: number): string {
-  return GROUPED.format(value);
+  return value !== 0 && Math.abs(value) < 1e-6 ? String(value) : GROUPED.format(value);
 }
 
 /** Short form for hints: `8K` where 1024 divides exactly, else grouped digits. */

@@ -104,7 +104,7 @@ const ADAMW: CallSpec = {
       },
       '(0.9, 0.95)',
     ),
-    setting('eps', 'Added to the root of the second moment.', real(0, 1, { above: true }), '1e-8'),
+    setting('eps', 'Added to the root of the second moment.', real(LIMITS.eps, 1), '1e-8'),
     setting('weight-decay', 'Decoupled weight decay.', real(0, 10), '0.1'),
     setting('clip', 'Clip of the global gradient norm; 0 for none.', real(0, 1e6), '1.0'),
   ],

@@ -83,6 +83,8 @@ export const LIMITS = {
   blocks: 100_000,
   /** Tokens that training can tell apart: they are kept as numbers of 16 bits. */
   vocab: 65_536,
+  /** Least that AdamW adds to a root: the squares of smaller gradients are 0 in fp32. */
+  eps: 1e-20,
   /** Largest integer that a double, and JSON, hold exactly. */
   exact: Number.MAX_SAFE_INTEGER,
 } as const;

@@ -19,5 +19,6 @@ describe('limits of the kernels', () => {
     });
     const plan = readFileSync(new URL('../../native/src/core/plan.cpp', import.meta.url), 'utf8');
     assert.equal(LIMITS.vocab, Number(/"vocab"\)\.integer\(2, (\d+)\)/.exec(plan)?.[1]));
+    assert.equal(LIMITS.eps, Number(/kLeastEps = (\S+);/.exec(plan)?.[1]));
   });
 });

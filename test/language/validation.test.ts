@@ -202,10 +202,10 @@ const CASES: Case[] = [
     says: /at most 0\.9/,
   },
   {
-    title: 'nothing beside the root of the second moment, which may be 0',
-    text: `${M} run r { model M data bytes("a") optimizer adamw(eps: 0) }`,
+    title: 'too little beside the root of the second moment, which may be 0',
+    text: `${M} run r { model M data bytes("a") optimizer adamw(eps: 1e-30) }`,
     code: 'striped/value-range',
-    says: /`eps` must be above 0/,
+    says: /^`eps` must be at least 1e-20 and at most 1, not 1e-30/,
   },
   {
     title: 'a word for a number',
