@@ -80,9 +80,9 @@ function flaw(value: unknown): string | undefined {
     return '"id" must be of lower-case letters, digits, "." and "-"';
   if (typeof name !== 'string') return '"name" is missing';
   if (kind !== 'gpu' && kind !== 'cpu') return '"kind" must be "gpu" or "cpu"';
-  if (!denseFlops?.fp32 || !peakFlops?.fp32) return '"denseFlops" and "peakFlops" must say what fp32 reaches';
   const missing = NEEDED.find((path) => !isAmount(at(value, `${path}.value`))) ?? brokenFigure(value, '');
   if (missing !== undefined) return `"${missing}" must have a "value" of 0 or more`;
+  if (!denseFlops?.fp32 || !peakFlops?.fp32) return '"denseFlops" and "peakFlops" must say what fp32 reaches';
   const idle = RATES.find((path) => at(value, `${path}.value`) === 0);
   if (idle !== undefined) return `"${idle}" must have a "value" above 0`;
   if (!isObject(operators) || !Array.isArray(links)) return '"operators" or "links" is missing';
