@@ -197,3 +197,9 @@ export function spreadTexts(spread: PlanSpread, choices: readonly SpreadChoice[]
     return `${operator} ${strategy} (${texts.join(', ')})`;
   });
 }
+
+/** The plan with another run; what nobody said of the spread follows from the change. */
+export function withRun(on: Device, plan: Plan, change: Partial<Plan['run']>): Plan {
+  const changed = { ...plan, run: { ...plan.run, ...change } };
+  return { ...changed, run: { ...changed.run, parallel: withDegrees(on, changed, {}, plan) } };
+}

@@ -1,6 +1,6 @@
 /** The cost model: what a plan takes in time and memory, from the plan alone. Pure; nothing is read or run. */
 export { knownLinks } from './links.js';
-export { bestSpread, spreadTexts, withDegrees, type SpreadChoice } from './best-spread.js';
+export { bestSpread, spreadTexts, withDegrees, withRun, type SpreadChoice } from './best-spread.js';
 export { budgetOf, type Budget } from './budget.js';
 export {
   blockCosts,

@@ -5,6 +5,7 @@ import {
   hardwareById,
   refusal,
   withDegrees,
+  withRun,
   type CostItem,
 } from '../estimate/index.js';
 import { sequenceFlaw } from '../estimate/legal.js';
@@ -85,10 +86,9 @@ function byPart(items: readonly CostItem[]): CostItem[] {
 function sweepPoint(plan: Plan, sequence: number): EstimateView['sweep'] {
   const { run } = plan;
   const tokens = sequence * run.microBatch * run.accumulation * run.parallel.data;
-  const sized = { ...plan, run: { ...run, sequence, globalBatchTokens: tokens } };
-  const parallel = withDegrees(deviceOf(plan, {}), sized, {}, plan);
-  if (sequenceFlaw(sequence, parallel)) return [];
-  const estimate = estimatePlan({ ...sized, run: { ...sized.run, parallel } });
+  const sized = withRun(deviceOf(plan, {}), plan, { sequence, globalBatchTokens: tokens });
+  if (sequenceFlaw(sequence, sized.run.parallel)) return [];
+  const estimate = estimatePlan(sized);
   const rate = (stepTimeMs: number) => (tokens / stepTimeMs) * 1e3;
   return [
     {

@@ -1,6 +1,6 @@
 /** What could be better, with the gain that the estimate sees: at most one hint for a model and one for a run. */
 import { AstUtils } from 'langium';
-import { deviceOf, estimatePlan, refusal, withDegrees } from '../estimate/index.js';
+import { deviceOf, estimatePlan, refusal, withRun } from '../estimate/index.js';
 import { hardwareById } from '../estimate/hardware.js';
 import { isModel } from '../generated/ast.js';
 import type { Finding, Fix } from '../layout/finding.js';
@@ -183,12 +183,8 @@ export function adviseRun(layout: RunLayout, plan: Plan): Finding[] {
   }
   const halved = halvedTensor(layout, run);
   if (halved) options.push(halved);
-  // What nobody says of the spread follows from the rest.
   const on = deviceOf(plan, {});
-  const changedBy = (change: Partial<PlanRun>): Plan => {
-    const next = { ...plan, run: { ...run, ...change } };
-    return { ...next, run: { ...next.run, parallel: withDegrees(on, next, {}, plan) } };
-  };
+  const changedBy = (change: Partial<PlanRun>) => withRun(on, plan, change);
   const fitting = options.filter(({ change, node }) => {
     const needed = memoryNeeded(changedBy(change), profile).total;
     return node && needed <= profile.memoryBytes.value * 0.9;

@@ -1,5 +1,5 @@
 /** What the devices of a run can hold and compute. */
-import { withDegrees } from '../estimate/best-spread.js';
+import { withRun } from '../estimate/best-spread.js';
 import { hardwareById, type HardwareProfile } from '../estimate/hardware.js';
 import { refusal } from '../estimate/legal.js';
 import type { MemoryBytes } from '../estimate/estimate.js';
@@ -95,8 +95,7 @@ function waysOut(layout: RunLayout, plan: Plan, profile: HardwareProfile): WayOu
   }
   const on = deviceFor(profile, run.precision);
   return changes.flatMap(([text, change, fixes]): WayOut[] => {
-    const changed = { ...plan, run: { ...run, ...change } };
-    const next = { ...changed, run: { ...changed.run, parallel: withDegrees(on, changed, {}, plan) } };
+    const next = withRun(on, plan, change);
     if (refusal(next)) return [];
     const bytes = memoryNeeded(next, profile).total;
     return bytes <= profile.memoryBytes.value * TIGHT ? [{ text, bytes, fixes }] : [];
